@@ -1,0 +1,114 @@
+"""Checks of arguments shared by all floors. Each returns its argument, ready to use, or raises `InvalidInputError`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg.errors import InvalidInputError
+
+Array = npt.NDArray[Any]
+
+MAX_CHANNELS = 4
+
+
+def describe(array: Array) -> str:
+    """Shape and dtype of an array in words, for error messages.
+
+    Examples
+    --------
+    >>> describe(np.zeros((2, 3), np.uint8))
+    'shape (2, 3), dtype uint8'
+    """
+    return f"shape {array.shape}, dtype {array.dtype}"
+
+
+def check_number_array(value: object, name: str) -> Array:
+    """An array of real numbers (bool, integer or float), without NaN or infinity."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise InvalidInputError(
+            f"{name} must hold real numbers, got {describe(array)}; convert it to an integer or float array"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidInputError(f"{name} must be finite, got NaN or infinity; replace them, e.g. with numpy.nan_to_num")
+    return array
+
+
+def check_image(value: object, name: str = "image") -> Array:
+    """An image: (H, W) or (H, W, C) with 1 to 4 channels, at least one pixel, finite real numbers."""
+    array = check_number_array(value, name)
+    if array.ndim not in (2, 3) or array.size == 0:
+        raise InvalidInputError(
+            f"{name} must be (H, W) or (H, W, C) with at least one pixel, got {describe(array)}; "
+            "pass one image at a time, a sequence of images, or select one plane"
+        )
+    if array.ndim == 3 and array.shape[2] > MAX_CHANNELS:
+        if array.shape[0] <= MAX_CHANNELS:
+            raise InvalidInputError(
+                f"{name} must have its channels last, got {describe(array)}, which looks like (C, H, W); "
+                "use numpy.moveaxis(image, 0, -1)"
+            )
+        raise InvalidInputError(
+            f"{name} must have 1 to {MAX_CHANNELS} channels (grey, grey + alpha, RGB, RGBA), got {describe(array)}; "
+            "select the channels to use, e.g. image[..., :3]"
+        )
+    return array
+
+
+def check_labels(value: object, name: str = "labels") -> Array:
+    """A label image: (H, W), integer, no negative value; 0 is background."""
+    array = np.asarray(value)
+    if array.ndim != 2 or array.size == 0:
+        raise InvalidInputError(f"{name} must be (H, W) with at least one pixel, got {describe(array)}")
+    if array.dtype.kind not in "bui":
+        raise InvalidInputError(
+            f"{name} must be integers, 0 for background, got {describe(array)}; "
+            "if the values are whole numbers use labels.astype('int32')"
+        )
+    if array.dtype.kind == "i" and array.min() < 0:
+        raise InvalidInputError(f"{name} must not be negative, got a minimum of {array.min()}; set background to 0")
+    return array
+
+
+def check_same_size(first: Array, second: Array, names: tuple[str, str]) -> None:
+    """Two arrays of the same height and width."""
+    if first.shape[:2] != second.shape[:2]:
+        raise InvalidInputError(
+            f"{names[0]} and {names[1]} must have the same height and width, "
+            f"got {first.shape[:2]} and {second.shape[:2]}; pass arrays of the same field of view"
+        )
+
+
+def check_range(value: float, name: str, low: float, high: float) -> float:
+    """A number between two bounds, both included."""
+    if not isinstance(value, (int, float, np.integer, np.floating)) or not low <= value <= high:
+        raise InvalidInputError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
+    return float(value)
+
+
+def check_count(value: int, name: str, low: int = 1) -> int:
+    """A whole number of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+        raise InvalidInputError(f"{name} must be a whole number of at least {low}, got {value!r}")
+    return int(value)
+
+
+def check_choice(value: str, name: str, choices: Iterable[str]) -> str:
+    """One of several names; the error lists them and guesses what was meant.
+
+    Examples
+    --------
+    >>> check_choice("dice", "loss", ["bce", "dice"])
+    'dice'
+    """
+    known = sorted(choices)
+    if value not in known:
+        close = difflib.get_close_matches(str(value), known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InvalidInputError(f"unknown {name} {value!r}; {hint}choose one of {', '.join(known) or '(none)'}")
+    return value

@@ -1,0 +1,96 @@
+"""A table from names to plain functions, which other packages can add to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from nucleiseg._checks import check_choice
+from nucleiseg.errors import InvalidInputError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names and what they stand for; installed packages add to it through an entry-point group.
+
+    Plugins are listed by name without importing them, and imported when first asked for.
+
+    Parameters
+    ----------
+    kind : str
+        What is registered, for error messages: ``"encoder"``.
+    group : str, optional
+        Entry-point group in which other packages announce theirs: ``"nucleiseg.encoders"``.
+
+    Examples
+    --------
+    >>> colours = Registry("colour")
+    >>> @colours.register("red")
+    ... def red():
+    ...     return "#f00"
+    >>> colours.names(), colours.get("red")()
+    (['red'], '#f00')
+    """
+
+    def __init__(self, kind: str, group: str | None = None) -> None:
+        self.kind = kind
+        self.group = group
+        self._items: dict[str, T] = {}
+        self._plugins: dict[str, EntryPoint] | None = None
+        self._lock = threading.RLock()
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that adds an item under a name; a name that is taken raises `InvalidInputError`."""
+        if not isinstance(name, str) or not name.isidentifier():
+            raise InvalidInputError(f"the name of an {self.kind} must be an identifier such as 'my_one', got {name!r}")
+
+        def add(item: T) -> T:
+            with self._lock:
+                if name in self._items or name in self._found():
+                    raise InvalidInputError(f"{self.kind} {name!r} is registered already; choose another name")
+                self._items[name] = item
+            return item
+
+        return add
+
+    def unregister(self, name: str) -> None:
+        """Remove an item that was registered in this process."""
+        check_choice(name, self.kind, self._items)
+        del self._items[name]
+
+    def names(self) -> list[str]:
+        """All names, sorted; plugins are not imported."""
+        return sorted({*self._items, *self._found()})
+
+    def get(self, name: str) -> T:
+        """The item of that name; an unknown one raises `InvalidInputError`, which lists what there is."""
+        check_choice(name, self.kind, self.names())
+        with self._lock:
+            if name not in self._items:
+                self._items[name] = self._found()[name].load()
+            return self._items[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items or name in self._found()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def _found(self) -> dict[str, EntryPoint]:
+        if self.group is None:
+            return {}
+        if self._plugins is None:
+            plugins: dict[str, EntryPoint] = {}
+            for point in entry_points(group=self.group):
+                earlier = plugins.get(point.name)
+                if point.name in self._items or (earlier is not None and earlier.value != point.value):
+                    raise InvalidInputError(
+                        f"{self.kind} {point.name!r} of the plugin {point.value!r} is registered already; "
+                        "rename it in the plugin or uninstall one of the two"
+                    )
+                plugins[point.name] = point
+            self._plugins = plugins
+        return self._plugins

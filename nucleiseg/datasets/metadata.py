@@ -1,0 +1,77 @@
+"""Columns of a CSV file, by sample."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from nucleiseg.datasets.records import shorten
+from nucleiseg.errors import DatasetError
+
+__all__ = ["read_metadata", "read_rows"]
+
+_ID_COLUMNS = ("image_id", "id", "ImageId")
+
+
+def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, str]]]:
+    """Column names and rows of a CSV file with a header."""
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restkey="", restval="")
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: cannot be read as CSV ({error}); check the path, or save it as UTF-8") from error
+    if not reader.fieldnames or not rows:
+        raise DatasetError(f"{path}: must have a header and at least one row; check that it is the right file")
+    return list(reader.fieldnames), rows
+
+
+def read_metadata(path: str | os.PathLike[str], ids: Sequence[str]) -> dict[str, Mapping[str, object]]:
+    """What a CSV file says of these samples, one row each: id to {column: value}; columns of numbers become numbers."""
+    table = _read_table(path)
+    without = [name for name in ids if name not in table]
+    if without:
+        raise DatasetError(
+            f"{path}: every sample needs a row, {len(without)} have none: {shorten(without)}; "
+            "add rows, or leave the samples out with dataset.select(ids)"
+        )
+    unknown = sorted(table.keys() - set(ids))
+    if unknown:
+        raise DatasetError(
+            f"{path}: every row needs a sample, {len(unknown)} have none: {shorten(unknown)}; "
+            "remove these rows, or read the rest of the images"
+        )
+    return table
+
+
+def _read_table(path: str | os.PathLike[str]) -> dict[str, Mapping[str, object]]:
+    columns, rows = read_rows(path)
+    key = next((column for column in _ID_COLUMNS if column in columns), None)
+    if key is None:
+        raise DatasetError(
+            f"{path}: needs a column 'image_id' or 'id', got {', '.join(columns)}; rename the column of the ids"
+        )
+    ids = [row[key] for row in rows]
+    if len(set(ids)) < len(ids):
+        twice = next(name for index, name in enumerate(ids) if name in ids[:index])
+        raise DatasetError(f"{path}: each id must have one row, {twice!r} has several; remove the others")
+    values = {column: _numbers([row[column] for row in rows]) for column in columns if column not in (key, "")}
+    return {
+        name: MappingProxyType({column: cells[index] for column, cells in values.items()})
+        for index, name in enumerate(ids)
+    }
+
+
+def _numbers(cells: list[str]) -> list[object]:
+    """Whole or decimal numbers if all cells are such, else the text; numbers with leading zeros are names."""
+    kinds: tuple[Callable[[str], object], ...] = (int, float)
+    if not any(len(cell) > 1 and cell[0] == "0" and cell[1].isdigit() for cell in cells):
+        for kind in kinds:
+            try:
+                return [kind(cell) for cell in cells]
+            except ValueError:
+                continue
+    return list(cells)

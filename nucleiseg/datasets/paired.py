@@ -1,0 +1,85 @@
+"""Paired folders: one of images, one of label images or masks, paired by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg.datasets.records import Array, check_pair, file_stamp, read_file, shorten
+from nucleiseg.errors import DatasetError
+from nucleiseg.images.decoding import decode_image, decode_labels
+from nucleiseg.images.reading import IMAGE_SUFFIXES
+from nucleiseg.instances.splitting import split_components
+
+__all__ = ["PairRecord", "find_label_folder", "find_pairs", "list_images"]
+
+_ENDING = re.compile(r"_(labels?|masks?)$")
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """One image file and one file of labels."""
+
+    id: str
+    image: str
+    labels: str
+
+    def stamp(self) -> str:
+        """Paths, sizes and times of the two files."""
+        return f"{file_stamp(self.image)}\n{file_stamp(self.labels)}"
+
+    def read(self) -> tuple[Array, NDArray[np.int32]]:
+        """The image, and the labels; those of a binary mask are its connected components."""
+        labels = decode_labels(read_file(self.labels), self.labels)
+        image, labels = check_pair(self.id, decode_image(read_file(self.image), self.image), labels)
+        return image, split_components(labels != 0) if _is_mask(labels) else labels
+
+
+def find_label_folder(folder: Path) -> Path | None:
+    """The folder of labels beside a folder ``images``, if both are there."""
+    if not (folder / "images").is_dir():
+        return None
+    return next((folder / name for name in ("labels", "masks") if (folder / name).is_dir()), None)
+
+
+def find_pairs(images: Path, labels: Path) -> list[PairRecord]:
+    """Images and labels of the same name; endings such as ``_labels`` and ``_mask`` do not count."""
+    image_files = _by_name(images, {path.stem: path for path in list_images(images)}, list_images(images))
+    label_paths = list_images(labels)
+    label_files = _by_name(labels, {_ENDING.sub("", path.stem): path for path in label_paths}, label_paths)
+    for one, other, what in ((image_files, label_files, "labels"), (label_files, image_files, "an image")):
+        missing = sorted(one.keys() - other.keys())
+        if missing:
+            raise DatasetError(
+                f"{images} and {labels}: each image needs labels of the same name (and the reverse), "
+                f"{len(missing)} lack {what}: {shorten(missing)}; add them, or move these files elsewhere"
+            )
+    return [PairRecord(name, str(path), str(label_files[name])) for name, path in image_files.items()]
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files of a folder, by name."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: is not a folder; check the path")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    if not files:
+        raise DatasetError(f"{folder}: holds no images; put files ending in {', '.join(IMAGE_SUFFIXES)} there")
+    return files
+
+
+def _by_name(folder: Path, named: dict[str, Path], paths: list[Path]) -> dict[str, Path]:
+    twice = [path.name for path in paths if path not in named.values()]
+    if twice:
+        raise DatasetError(
+            f"{folder}: several files have one name apart from their endings: {shorten(twice)}; keep one of each"
+        )
+    return named
+
+
+def _is_mask(labels: NDArray[np.int32]) -> bool:
+    highest = labels.max()
+    return highest in (1, 255) and bool(np.isin(labels, (0, highest)).all())

@@ -1,0 +1,109 @@
+"""Find out how a dataset lies on disk, and open it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from nucleiseg.datasets.arrays import read_npy, read_npz
+from nucleiseg.datasets.cache import Cache, cache_folder
+from nucleiseg.datasets.dataset import Dataset
+from nucleiseg.datasets.kaggle import find_kaggle_folder, find_kaggle_zip
+from nucleiseg.datasets.paired import find_label_folder, find_pairs
+from nucleiseg.datasets.records import Record
+from nucleiseg.datasets.run_length_csv import find_run_lengths
+from nucleiseg.errors import DatasetError
+
+__all__ = ["read"]
+
+_LAYOUTS = (
+    "known layouts are: Kaggle, folder or zip, <id>/images/<id>.png and <id>/masks/*.png, read('stage1_train.zip'); "
+    "paired folders, images/a.png and labels/a.png (or masks/), read('folder') or read('images', labels='labels'); "
+    "run lengths, a CSV with ImageId,EncodedPixels, read('images', labels='runs.csv'); "
+    "arrays, read('data.npz') or read('images.npy', labels='labels.npy')"
+)
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    labels: str | os.PathLike[str] | None = None,
+    cache: bool | str | os.PathLike[str] = True,
+) -> Dataset:
+    """Open a dataset; its layout is found out, its images are read when they are asked for.
+
+    Parameters
+    ----------
+    path : str or path
+        One of
+
+        - the Data Science Bowl's layout, ``<id>/images/<id>.png`` with one mask for each nucleus in ``<id>/masks``, as
+          a folder or as a zip, which is not unpacked. Label k is the k-th mask by name; where masks overlap the later
+          one wins;
+        - a folder with ``images`` and ``labels`` (or ``masks``), or a folder of images with ``labels`` another one,
+          paired by name; ``a_labels.tif`` and ``a_mask.png`` belong to ``a.png``. Files with only the values 0 and 1,
+          or 0 and 255, are masks: their connected components become the labels;
+        - a folder of images with ``labels`` a CSV of run lengths (``ImageId,EncodedPixels``); or the CSV by itself, if
+          the images lie beside it or in ``images`` beside it;
+        - ``data.npz`` with the arrays ``images`` and ``labels``, or ``images.npy`` with ``labels`` another ``.npy``.
+    labels : str or path, optional
+        Where the labels are, if not below ``path``.
+    cache : bool, str or path
+        Keep decoded samples on disk, where reading them again takes a fraction of the time (and several times the
+        space of compressed images): in the user's cache folder (or that of the environment variable
+        ``NUCLEISEG_CACHE``), or in the folder given here. Files that change are decoded anew. See `clear_cache`.
+
+    Returns
+    -------
+    dataset : Dataset
+        In the order of the ids.
+
+    Raises
+    ------
+    DatasetError
+        If the layout is unknown, or images and labels do not pair up. Files that are damaged raise `DatasetError` or
+        `ImageFileError` when they are read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "data.npz"
+    >>> np.savez(path, images=np.zeros((2, 8, 8), np.uint8), labels=np.zeros((2, 8, 8), int))
+    >>> read(path)
+    Dataset(2 samples: 0000, 0001)
+    """
+    source = Path(path).absolute()
+    label_source = None if labels is None else Path(labels).absolute()
+    for place in (source, label_source):
+        if place is not None and not place.exists():
+            raise DatasetError(f"{place}: no such file or folder; check the path")
+    suffixes = (source.suffix.lower(), None if label_source is None else label_source.suffix.lower())
+    if suffixes == (".npz", None):
+        return read_npz(source)
+    if suffixes == (".npy", ".npy") and label_source is not None:
+        return read_npy(source, label_source)
+    records = _find_records(source, label_source)
+    if not records:
+        given = str(source) if label_source is None else f"{source} with labels {label_source}"
+        raise DatasetError(f"{given}: unknown layout; {_LAYOUTS}")
+    if cache is False:
+        return Dataset(records)
+    return Dataset(records, cache=Cache(cache_folder() if cache is True else Path(cache)))
+
+
+def _find_records(source: Path, labels: Path | None) -> Sequence[Record] | None:
+    if labels is not None:
+        if source.is_dir() and labels.suffix.lower() == ".csv":
+            return find_run_lengths(source, labels)
+        return find_pairs(source, labels) if source.is_dir() and labels.is_dir() else None
+    if source.is_dir():
+        paired = find_label_folder(source)
+        return find_pairs(source / "images", paired) if paired is not None else find_kaggle_folder(source)
+    if source.suffix.lower() == ".zip":
+        return find_kaggle_zip(source)
+    if source.suffix.lower() == ".csv":
+        images = source.parent / "images"
+        return find_run_lengths(images if images.is_dir() else source.parent, source)
+    return None

@@ -1,0 +1,82 @@
+"""Kaggle's CSV of run lengths, ``ImageId,EncodedPixels`` with one row for each nucleus, and a folder of images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg.datasets.metadata import read_rows
+from nucleiseg.datasets.records import Array, file_stamp, read_file, shorten
+from nucleiseg.errors import DatasetError, InvalidInputError
+from nucleiseg.images.decoding import decode_image
+from nucleiseg.images.reading import IMAGE_SUFFIXES
+from nucleiseg.instances.run_lengths import decode_run_lengths
+
+__all__ = ["RunLengthRecord", "find_run_lengths"]
+
+_COLUMNS = ("ImageId", "EncodedPixels")
+
+
+@dataclass(frozen=True)
+class RunLengthRecord:
+    """One image file, and the run lengths of its nuclei."""
+
+    id: str
+    image: str
+    runs: tuple[str, ...]
+
+    def stamp(self) -> str:
+        """Path, size and time of the image, and the run lengths."""
+        return "\n".join((file_stamp(self.image), *self.runs))
+
+    def read(self) -> tuple[Array, NDArray[np.int32]]:
+        """The image, and the labels: label k is the k-th row of the image, and covers earlier ones."""
+        image = decode_image(read_file(self.image), self.image)
+        height, width = image.shape[:2]
+        labels = np.zeros((height, width), np.int32)
+        for label, runs in enumerate(self.runs, start=1):
+            try:
+                labels[decode_run_lengths(runs, (height, width))] = label
+            except InvalidInputError as error:
+                raise DatasetError(f"sample {self.id!r}: {error}") from error
+        return image, labels
+
+
+def find_run_lengths(images: Path, table: Path) -> list[RunLengthRecord]:
+    """The images that the CSV names; an image without nuclei has one row without run lengths."""
+    columns, rows = read_rows(table)
+    missing = [column for column in _COLUMNS if column not in columns]
+    if missing:
+        raise DatasetError(
+            f"{table}: needs the columns {' and '.join(_COLUMNS)}, got {', '.join(columns)}; rename or add them"
+        )
+    runs: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        runs[row["ImageId"]] += [row["EncodedPixels"]] if row["EncodedPixels"].strip() else []
+    files = _find_files(images)
+    without = sorted(runs.keys() - files.keys())
+    if without:
+        raise DatasetError(
+            f"{images}: each ImageId of {table} needs an image of that name, {len(without)} have none: "
+            f"{shorten(without)}; pass the folder of the images"
+        )
+    unnamed = sorted(files.keys() - runs.keys())
+    if unnamed:
+        raise DatasetError(
+            f"{table}: each image of {images} needs a row, {len(unnamed)} have none: {shorten(unnamed)}; "
+            "add rows (with empty EncodedPixels if there are no nuclei), or move the images elsewhere"
+        )
+    return [RunLengthRecord(name, str(files[name]), tuple(runs[name])) for name in sorted(runs)]
+
+
+def _find_files(folder: Path) -> dict[str, Path]:
+    """Images by name: those in the folder, or else those in ``<id>/images``, as Kaggle has them."""
+    for pattern in ("*", "*/images/*"):
+        found = {path.stem: path for path in sorted(folder.glob(pattern)) if path.suffix.lower() in IMAGE_SUFFIXES}
+        if found:
+            return found
+    return {}

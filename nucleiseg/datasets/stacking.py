@@ -1,0 +1,68 @@
+"""All samples of a dataset as two arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg._checks import check_count
+from nucleiseg.datasets.records import Array
+from nucleiseg.datasets.sample import Sample
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.images.channels import to_rgb
+
+__all__ = ["stack_samples"]
+
+
+def stack_samples(samples: Iterable[Sample], size: tuple[int, int] | None) -> tuple[Array, NDArray[np.int32]]:
+    """See `Dataset.to_arrays`."""
+    if size is not None:
+        size = (check_count(size[0], "height"), check_count(size[1], "width"))
+    images, labels = [], []
+    for sample in samples:
+        images.append(_resize_image(to_rgb(sample.image), size))
+        labels.append(_resize_labels(sample.labels, size))
+        if images[-1].dtype != images[0].dtype:
+            raise InvalidInputError(
+                f"images must be of one type, got {images[0].dtype} and {images[-1].dtype} ({sample.id!r}); "
+                "rescale them one by one with nucleiseg.images.rescale"
+            )
+        if images[-1].shape != images[0].shape:
+            raise InvalidInputError(
+                f"images must be of one size, got {images[0].shape[:2]} and {images[-1].shape[:2]} ({sample.id!r}); "
+                "pass size=(height, width) to resize them"
+            )
+    if not images:
+        raise InvalidInputError("to_arrays needs at least one sample, the dataset is empty; check how it was selected")
+    return np.stack(images), np.stack(labels)
+
+
+def _resize_image(image: Array, size: tuple[int, int] | None) -> Array:
+    if size is None or image.shape[:2] == size:
+        return image
+    from PIL import Image
+
+    if image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+    # Pillow resizes other types one channel at a time, as float; 16-bit values are exact in it.
+    planes = [
+        np.asarray(Image.fromarray(image[..., c].astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR))
+        for c in range(3)
+    ]
+    resized = np.stack(planes, axis=-1)
+    if image.dtype.kind in "bui":
+        resized = np.round(resized)
+    return resized.astype(image.dtype)
+
+
+def _resize_labels(labels: NDArray[np.int32], size: tuple[int, int] | None) -> NDArray[np.int32]:
+    if size is None or labels.shape == size:
+        return labels
+    # Centres of the new pixels in the old grid, as the images are resized.
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.intp) for new, old in zip(size, labels.shape, strict=True)
+    )
+    resized: NDArray[np.int32] = labels[rows[:, None], columns]
+    return resized

@@ -1,0 +1,5 @@
+"""Engines: what runs a network. Above them, nobody knows which one it is."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,4 @@
+from .engine import Engine
+from .keras_engine import KerasEngine
+
+__all__ = ["Engine", "KerasEngine"]

@@ -1,0 +1,19 @@
+"""The one interface that every engine has."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Engine(Protocol):
+    """Runs a network: image batch in, maps out."""
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of a batch must be multiples of this."""
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""

@@ -1,0 +1,38 @@
+"""Every exception that nucleiseg raises on purpose.
+
+One base class, so that a caller (the command line is one) can tell a mistake that has a remedy from a bug.
+A message is one line: the rule, what came instead, and the remedy.
+"""
+
+__all__ = [
+    "DatasetError",
+    "DownloadError",
+    "ImageFileError",
+    "InvalidInputError",
+    "ModelFileError",
+    "NucleisegError",
+]
+
+
+class NucleisegError(Exception):
+    """Base of all errors that nucleiseg raises on purpose."""
+
+
+class InvalidInputError(NucleisegError, ValueError):
+    """An argument breaks a documented rule: shape, dtype, range or an unknown name."""
+
+
+class ImageFileError(NucleisegError):
+    """An image file is missing, damaged, of an unknown kind, or too large."""
+
+
+class DatasetError(NucleisegError):
+    """A dataset on disk cannot be understood: layout, pairs, or a broken sample."""
+
+
+class ModelFileError(NucleisegError):
+    """A model file is missing, damaged, or was not saved by nucleiseg."""
+
+
+class DownloadError(NucleisegError):
+    """Weights that would have to be downloaded cannot be had here."""

@@ -1,0 +1,105 @@
+"""A head: target, loss and decoder that belong together, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nucleiseg._registry import Registry
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a network is trained to put out, and how that becomes nuclei.
+
+    Parameters
+    ----------
+    name : str
+        Name under which it is registered.
+    target : str
+        One of `nucleiseg.training.list_targets`: labels → maps to learn.
+    channels : int
+        Output maps of the network.
+    activation : str
+        Activation of the maps.
+    loss : str
+        One of `nucleiseg.training.losses.list_losses`.
+    decoder : str
+        One of `nucleiseg.instances.list_decoders`: maps → probability and labels. Decoders know no Keras.
+    thresholds : mapping of str to float
+        Defaults of what the decoder can be tuned by.
+
+    Examples
+    --------
+    >>> get_head("semantic").loss
+    'bce_dice'
+    """
+
+    name: str
+    target: str
+    channels: int
+    activation: str
+    loss: str
+    decoder: str
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+_heads: Registry[Head] = Registry("head", group="nucleiseg.heads")
+
+
+def register_head(head: Head) -> Head:
+    """Add a head under its name.
+
+    Raises
+    ------
+    InvalidInputError
+        If the name is taken or no identifier.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> register_head(replace(get_head("semantic"), name="focal_semantic", loss="focal")).name
+    'focal_semantic'
+    >>> _heads.unregister("focal_semantic")
+    """
+    return _heads.register(head.name)(head)
+
+
+def list_heads() -> list[str]:
+    """Names of all heads, sorted.
+
+    Examples
+    --------
+    >>> "semantic" in list_heads()
+    True
+    """
+    return _heads.names()
+
+
+def get_head(name: str) -> Head:
+    """The head of that name.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such head.
+
+    Examples
+    --------
+    >>> get_head("semantic").channels
+    1
+    """
+    return _heads.get(name)
+
+
+register_head(
+    Head(
+        name="semantic",
+        target="mask",
+        channels=1,
+        activation="sigmoid",
+        loss="bce_dice",
+        decoder="components",
+        thresholds={"probability": 0.5},
+    )
+)

@@ -1,0 +1,34 @@
+"""Images: files to arrays, scaling, masks, tiles and overlays. NumPy, SciPy and scikit-image only."""
+
+from nucleiseg.images.binarizers import binarize, list_binarizers, register_binarizer, unbinarize
+from nucleiseg.images.channels import to_rgb
+from nucleiseg.images.overlay import overlay
+from nucleiseg.images.reading import find_images, read_image
+from nucleiseg.images.scaling import (
+    apply_range,
+    list_scalings,
+    register_scaling,
+    rescale,
+    scaling_range,
+)
+from nucleiseg.images.tiling import Tile, Tiling, pad_to_multiple, tiles
+
+__all__ = [
+    "Tile",
+    "Tiling",
+    "apply_range",
+    "binarize",
+    "find_images",
+    "list_binarizers",
+    "list_scalings",
+    "overlay",
+    "pad_to_multiple",
+    "read_image",
+    "register_binarizer",
+    "register_scaling",
+    "rescale",
+    "scaling_range",
+    "tiles",
+    "to_rgb",
+    "unbinarize",
+]

@@ -1,0 +1,33 @@
+"""What all decoders share: the size check, and Pillow's pictures as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nucleiseg.errors import ImageFileError
+
+__all__ = ["check_pixels", "pillow_to_array"]
+
+_NATIVE_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I", "F")
+
+
+def check_pixels(height: int, width: int, name: str, max_pixels: int) -> None:
+    """Refuse an image that would not fit, before its pixels are decoded."""
+    if height * width > max_pixels:
+        raise ImageFileError(
+            f"{name}: {height} x {width} is more than {max_pixels} pixels; crop it, or pass a larger max_pixels"
+        )
+
+
+def pillow_to_array(picture: Image.Image, *, palette_to_colour: bool) -> NDArray[Any]:
+    """The pixels in the file's own type: (H, W), or (H, W, C)."""
+    if picture.mode == "P" and palette_to_colour:
+        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+    elif picture.mode != "P" and picture.mode not in _NATIVE_MODES:
+        picture = picture.convert("RGB")  # CMYK, YCbCr, LAB
+    array = np.asarray(picture)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

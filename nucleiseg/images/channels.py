@@ -1,0 +1,49 @@
+"""The channels of an image: grey, grey + alpha, RGB or RGBA."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._checks import Array, check_image
+
+__all__ = ["colour_channels", "has_alpha", "to_rgb"]
+
+
+def to_rgb(image: npt.ArrayLike) -> Array:
+    """An image as three channels; the dtype and the values stay.
+
+    Parameters
+    ----------
+    image : array-like, (H, W) or (H, W, C)
+        Grey, grey + alpha (C = 2), RGB, or RGBA (C = 4). Grey is repeated, alpha is dropped.
+
+    Returns
+    -------
+    numpy.ndarray, (H, W, 3)
+        A new array of the same dtype.
+
+    Raises
+    ------
+    InvalidInputError
+        If the argument is not an image.
+
+    Examples
+    --------
+    >>> to_rgb([[1, 2]]).tolist()
+    [[[1, 1, 1], [2, 2, 2]]]
+    """
+    colour = colour_channels(check_image(image))
+    if colour.ndim == 2:
+        colour = colour[..., np.newaxis]
+    return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour.copy()
+
+
+def has_alpha(image: Array) -> bool:
+    """Whether the last channel is alpha, as it is with 2 and 4 channels."""
+    return image.ndim == 3 and image.shape[2] in (2, 4)
+
+
+def colour_channels(image: Array) -> Array:
+    """A view of the image without its alpha channel."""
+    return image[..., :-1] if has_alpha(image) else image

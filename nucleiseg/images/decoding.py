@@ -1,0 +1,131 @@
+"""The bytes of image files (PNG, JPEG, BMP, TIFF) to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin
+
+from nucleiseg._checks import describe
+from nucleiseg.errors import ImageFileError
+from nucleiseg.images._pillow import check_pixels, pillow_to_array
+from nucleiseg.images._png16 import decode_png16, is_png16_colour
+
+__all__ = ["MAX_PIXELS", "decode_image", "decode_labels", "decode_mask"]
+
+Array = NDArray[Any]
+
+MAX_PIXELS = 2**28
+"""Height times width that is read unless told otherwise: 16384 x 16384, so that a broken header cannot fill memory."""
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# The plugin classes rather than Image.open: that one warns about large images, and warnings cannot be silenced for one
+# thread alone. They are also quicker on the tens of thousands of small masks of a dataset.
+_PILLOW_STARTS: dict[bytes, Callable[[BytesIO], Image.Image]] = {
+    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
+    b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
+    b"BM": BmpImagePlugin.BmpImageFile,
+}
+
+
+def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Array:
+    """Decode the bytes of an image file; the format is told by content, ``name`` is for messages.
+
+    Returns, limits and errors are those of `nucleiseg.images.reading.read_image`.
+
+    Examples
+    --------
+    >>> from io import BytesIO
+    >>> from PIL import Image
+    >>> file = BytesIO()
+    >>> Image.new("RGB", (4, 3)).save(file, "png")
+    >>> decode_image(file.getvalue(), "black.png").shape
+    (3, 4, 3)
+    """
+    return _decode(data, name, max_pixels, palette_to_colour=True)
+
+
+def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Array:
+    """Decode the bytes of a label or mask image.
+
+    A palette only says how labels are shown, so palette images give their indices. Colour images whose channels are
+    all equal (a mask saved as RGB) give that one channel; alpha is ignored.
+
+    Returns and errors are those of `nucleiseg.images.reading.read_labels`.
+
+    Examples
+    --------
+    >>> from io import BytesIO
+    >>> from PIL import Image
+    >>> file = BytesIO()
+    >>> Image.new("P", (4, 3), 2).save(file, "png")
+    >>> int(decode_labels(file.getvalue(), "labels.png").max())
+    2
+    """
+    labels = _decode(data, name, max_pixels, palette_to_colour=False)
+    if labels.ndim == 3:
+        colours = labels[..., : labels.shape[2] - (labels.shape[2] in (2, 4))]
+        if (colours != colours[..., :1]).any():
+            raise ImageFileError(
+                f"{name}: labels must be one channel of whole numbers, got colours, {describe(labels)}; "
+                "save label images as 16-bit grey PNG or TIFF"
+            )
+        labels = colours[..., 0]
+    if labels.dtype.kind not in "bui":
+        raise ImageFileError(
+            f"{name}: labels must be whole numbers, got {describe(labels)}; save label images as 16-bit PNG or TIFF"
+        )
+    return labels
+
+
+def decode_mask(data: bytes, name: str) -> tuple[tuple[int, int], tuple[int, int], Array]:
+    """Decode a mask of one object, and cut it to the object: most of such a mask is empty.
+
+    Returns the (height, width) of the mask, the (row, column) where the object's box starts, and the box as a bool
+    array (of size 0 for an empty mask). Pixels that are not 0 are inside.
+    """
+    if data.startswith(b"\x89PNG"):
+        try:
+            picture = PngImagePlugin.PngImageFile(BytesIO(data))
+            check_pixels(picture.height, picture.width, name, MAX_PIXELS)
+            if picture.mode in ("1", "L"):
+                left, top, right, bottom = picture.getbbox() or (0, 0, 0, 0)
+                box = np.asarray(picture.crop((left, top, right, bottom)), dtype=bool)
+                return (picture.height, picture.width), (top, left), box
+        except ImageFileError:
+            raise
+        except Exception as error:
+            raise _undecodable(name, error) from error
+    mask = decode_labels(data, name)
+    return (mask.shape[0], mask.shape[1]), (0, 0), mask != 0
+
+
+def _decode(data: bytes, name: str, max_pixels: int, *, palette_to_colour: bool) -> Array:
+    if not data:
+        raise ImageFileError(f"{name}: the file is empty; copy it again from its source")
+    try:
+        if data.startswith(_TIFF_STARTS):
+            from nucleiseg.images._tiff import decode_tiff  # tifffile takes long to import; PNG needs none of it
+
+            return decode_tiff(data, name, max_pixels, palette_to_colour=palette_to_colour)
+        for start, plugin in _PILLOW_STARTS.items():
+            if data.startswith(start):
+                picture = plugin(BytesIO(data))
+                check_pixels(picture.height, picture.width, name, max_pixels)
+                if is_png16_colour(data):
+                    return decode_png16(data)
+                return pillow_to_array(picture, palette_to_colour=palette_to_colour)
+    except ImageFileError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise _undecodable(name, error) from error
+    raise ImageFileError(f"{name}: is not a PNG, JPEG, BMP or TIFF image; convert it to one of these")
+
+
+def _undecodable(name: str, error: Exception) -> ImageFileError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageFileError(f"{name}: cannot be decoded ({reason}); open it in a viewer, or export it again")

@@ -1,0 +1,48 @@
+"""Everything that a prediction can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nucleiseg._checks import check_count, check_range
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.images.tiling import Tiling
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How an image is segmented. The command line has a flag for each field.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        Probability above which a pixel belongs to a nucleus, in [0, 1]. None takes the model's own.
+    min_area : int
+        Nuclei with fewer pixels are left out.
+    tiling : Tiling, optional
+        Cut large images into tiles, to need less memory. None takes every image whole.
+    tta : bool
+        Average over the eight flips and quarter turns of the image: a little more accurate, eight times as slow.
+
+    Raises
+    ------
+    InvalidInputError
+        If a value is out of its range.
+
+    Examples
+    --------
+    >>> PredictOptions(threshold=0.4, tiling=Tiling(tile=512))
+    PredictOptions(threshold=0.4, min_area=0, tiling=Tiling(tile=512, overlap=64), tta=False)
+    """
+
+    threshold: float | None = None
+    min_area: int = 0
+    tiling: Tiling | None = None
+    tta: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            check_range(self.threshold, "threshold", 0, 1)
+        check_count(self.min_area, "min_area", 0)
+        if self.tiling is not None and not isinstance(self.tiling, Tiling):
+            raise InvalidInputError(f"tiling must be a Tiling or None, got {self.tiling!r}; use Tiling(tile=256)")

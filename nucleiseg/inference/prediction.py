@@ -1,0 +1,106 @@
+"""What a model finds in one image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._files import write_text
+from nucleiseg.images import overlay
+from nucleiseg.instances import measure, write_labels, write_mask, write_picture
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The nuclei of one image; all arrays have its height and width.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, (H, W) or (H, W, C)
+        The raw pixels that were given.
+    probability : numpy.ndarray, (H, W)
+        float32 in [0, 1]: how sure the model is that a pixel belongs to a nucleus.
+    labels : numpy.ndarray, (H, W)
+        int32: 0 is background, 1 … n are the nuclei.
+
+    Examples
+    --------
+    >>> found = Prediction(np.zeros((1, 3)), np.zeros((1, 3), np.float32), np.array([[1, 0, 2]], np.int32))
+    >>> found.count, found.mask.tolist()
+    (2, [[True, False, True]])
+    """
+
+    image: npt.NDArray[Any] = field(repr=False)
+    probability: npt.NDArray[np.float32] = field(repr=False)
+    labels: npt.NDArray[np.int32] = field(repr=False)
+
+    @cached_property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Where there is any nucleus: bool (H, W)."""
+        return self.labels > 0
+
+    @cached_property
+    def count(self) -> int:
+        """How many nuclei there are."""
+        return int(self.labels.max(initial=0))
+
+    def table(self) -> pd.DataFrame:
+        """One row a nucleus, measured on the raw pixels; see `nucleiseg.instances.measure`."""
+        return measure(self.labels, self.image)
+
+    def overlay(self) -> npt.NDArray[np.uint8]:
+        """The image with the outlines of the nuclei: uint8 RGB (H, W, 3)."""
+        return overlay(self.image, self.labels)
+
+    def save_images(self, folder: str | os.PathLike[str], stem: str) -> dict[str, Path]:
+        """Write ``<stem>_labels.tif``, ``<stem>_mask.png`` and ``<stem>_overlay.png``.
+
+        Returns
+        -------
+        dict of str to Path
+            ``labels``, ``mask`` and ``overlay``.
+        """
+        paths = {
+            "labels": Path(folder) / f"{stem}_labels.tif",
+            "mask": Path(folder) / f"{stem}_mask.png",
+            "overlay": Path(folder) / f"{stem}_overlay.png",
+        }
+        write_labels(paths["labels"], self.labels)
+        write_mask(paths["mask"], self.mask)
+        write_picture(paths["overlay"], self.overlay())
+        return paths
+
+    def save(self, folder: str | os.PathLike[str], stem: str = "image") -> dict[str, Path]:
+        """Write labels, mask, overlay and ``<stem>_measurements.csv`` into a folder, which is made if needed.
+
+        Each file appears complete or not at all; a file of the same name is replaced.
+
+        Parameters
+        ----------
+        folder : path
+            Where to.
+        stem : str
+            How the file names begin.
+
+        Returns
+        -------
+        dict of str to Path
+            ``labels``, ``mask``, ``overlay`` and ``measurements``.
+        """
+        measurements = Path(folder) / f"{stem}_measurements.csv"
+        paths = self.save_images(folder, stem)
+        write_text(measurements, self.table().to_csv(index=False, lineterminator="\n"))
+        return {**paths, "measurements": measurements}
+
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        return f"Prediction({height} × {width} pixels, {self.count} nuclei)"

@@ -1,0 +1,66 @@
+"""From the maps of a network to nuclei, by name. Free of Keras, so that any engine can use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._registry import Registry
+from nucleiseg.instances.splitting import split_components
+
+
+class Decoded(NamedTuple):
+    """What a decoder finds: probability of being nucleus (H, W) float32 in [0, 1], labels (H, W) int32 1…n."""
+
+    probability: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+
+
+Decoder: TypeAlias = Callable[[npt.NDArray[np.float32], Mapping[str, float], int], Decoded]
+
+_decoders: Registry[Decoder] = Registry("decoder", group="nucleiseg.decoders")
+register_decoder = _decoders.register
+
+
+def list_decoders() -> list[str]:
+    """Names of all decoders, sorted.
+
+    Examples
+    --------
+    >>> list_decoders()
+    ['components']
+    """
+    return _decoders.names()
+
+
+def get_decoder(name: str) -> Decoder:
+    """The function of that name: (maps (H, W, C), thresholds, smallest area) → `Decoded`.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such decoder.
+
+    Examples
+    --------
+    >>> maps = np.array([[[0.9], [0.2], [0.7]]], np.float32)
+    >>> get_decoder("components")(maps, {"probability": 0.5}, 0).labels.tolist()
+    [[1, 0, 2]]
+    """
+    return _decoders.get(name)
+
+
+@register_decoder("components")
+def decode_components(maps: npt.NDArray[Any], thresholds: Mapping[str, float], min_area: int) -> Decoded:
+    """Connected components of the first map where it is above the threshold ``probability``.
+
+    Examples
+    --------
+    >>> decode_components(np.ones((2, 2, 1), np.float32), {"probability": 0.5}, 0).labels.max()
+    np.int32(1)
+    """
+    probability = np.asarray(maps[..., 0], np.float32)
+    return Decoded(probability, split_components(probability, thresholds["probability"], min_area))

@@ -1,0 +1,141 @@
+"""A model on disk: one ``.keras`` file, with our settings as readable JSON inside.
+
+The file is what Keras writes, a zip archive, plus one member ``nucleiseg.json``. Keras itself can open it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nucleiseg._files import atomic_path
+from nucleiseg.errors import InvalidInputError, ModelFileError
+
+if TYPE_CHECKING:
+    import keras
+
+_SETTINGS = "nucleiseg.json"
+_WEIGHTS = "model.weights.h5"
+_FORMAT = 1
+
+
+def write_model(
+    path: str | os.PathLike[str], model: keras.Model, settings: Mapping[str, Any], half: bool = False
+) -> Path:
+    """Write a model and its settings into one ``.keras`` file, atomically.
+
+    Neither optimiser nor loss is kept: the file is for prediction and for further training with a fresh optimiser.
+
+    Parameters
+    ----------
+    path : path
+        Must end in ``.keras``.
+    model : keras.Model
+        A functional model.
+    settings : mapping
+        JSON values.
+    half : bool
+        Keep the weights as 16-bit floats, half the size; they are read into 32-bit floats again.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InvalidInputError
+        If the path does not end in ``.keras``.
+    """
+    import keras
+
+    target = Path(path)
+    if target.suffix != ".keras":
+        raise InvalidInputError(f"a model's file name must end in .keras, got {target.name!r}; use {target.stem}.keras")
+    # A copy without the compiled state, so that Adam's moments (twice the weights) stay out of the file.
+    plain = keras.Model.from_config(model.get_config())
+    plain.set_weights(model.get_weights())
+    with tempfile.TemporaryDirectory() as folder, atomic_path(target) as temporary:
+        saved = Path(folder) / "model.keras"
+        plain.save(saved)
+        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in source.namelist():
+                content = source.read(name)
+                archive.writestr(name, _halved(content) if half and name == _WEIGHTS else content)
+            archive.writestr(_SETTINGS, json.dumps({"format": _FORMAT, **settings}, indent=2, ensure_ascii=False))
+    return target
+
+
+def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings inside a model file. Imports no Keras.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, or was not saved by nucleiseg.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise ModelFileError(f"the model file {source} does not exist; check the path, or train one with 'nucleiseg train'")
+    try:
+        with zipfile.ZipFile(source) as archive:
+            settings = json.loads(archive.read(_SETTINGS))
+    except KeyError:
+        raise ModelFileError(
+            f"{source} holds no nucleiseg settings; save it with Segmenter.save, not with keras.Model.save"
+        ) from None
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise ModelFileError(f"{source} is damaged or no .keras file ({error}); copy or download it again") from error
+    if not isinstance(settings, dict) or settings.get("format") != _FORMAT:
+        raise ModelFileError(f"{source} was saved by another version of nucleiseg; update nucleiseg to read it")
+    return settings
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:
+    """The model and the settings inside a model file. No code in the file is run (``safe_mode``).
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, or was not saved by nucleiseg.
+    """
+    settings = read_settings(path)
+    import keras
+
+    try:
+        model = keras.saving.load_model(os.fspath(path), compile=False, safe_mode=True)
+    # What Keras raises for a damaged file depends on which byte is damaged.
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelFileError(f"the model in {path} cannot be read ({reason}); copy or download it again") from error
+    return model, settings
+
+
+def _halved(content: bytes) -> bytes:
+    """A copy of an HDF5 file whose float32 datasets are float16."""
+    import h5py
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.h5"
+        path.write_bytes(content)
+        with h5py.File(path, "r") as source, h5py.File(Path(folder) / "half.h5", "w") as half:
+
+            def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+                if isinstance(item, h5py.Group):
+                    made = half.require_group(name)
+                else:
+                    values = item[()]
+                    made = half.create_dataset(name, data=values.astype(np.float16) if item.dtype == np.float32 else values)
+                for key, value in item.attrs.items():
+                    made.attrs[key] = value
+
+            for key, value in source.attrs.items():
+                half.attrs[key] = value
+            source.visititems(copy)
+        return (Path(folder) / "half.h5").read_bytes()

@@ -1,0 +1,20 @@
+from .encoders import get_encoder, list_encoders, register_encoder
+from .pyramids import STRIDES, pyramid
+from .unets import DEFAULT_WIDTHS, find_encoder, unet
+from .upsampling import get_upsampling, list_upsamplings, register_upsampling, resize_conv, upsample
+
+__all__ = [
+    "DEFAULT_WIDTHS",
+    "STRIDES",
+    "find_encoder",
+    "get_encoder",
+    "get_upsampling",
+    "list_encoders",
+    "list_upsamplings",
+    "pyramid",
+    "register_encoder",
+    "register_upsampling",
+    "resize_conv",
+    "unet",
+    "upsample",
+]

@@ -1,0 +1,89 @@
+"""The encoders that a U-Net can stand on, by name.
+
+An encoder is a plain function ``(weights) -> keras.Model``: from an RGB batch in [0, 1] of any size to its features. It
+owns its preprocessing, so that everything above it knows one input range only. The taps are found and checked
+(`nucleiseg.networks.pyramids`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nucleiseg._registry import Registry
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.networks.keras_applications import APPLICATIONS, build_application
+
+if TYPE_CHECKING:
+    import keras
+
+EncoderBuilder = Callable[..., "keras.Model"]
+
+_encoders: Registry[EncoderBuilder] = Registry("encoder", group="nucleiseg.encoders")
+register_encoder = _encoders.register
+
+
+def list_encoders() -> list[str]:
+    """Names of all encoders, installed plugins included, sorted. Imports neither Keras nor the plugins.
+
+    Examples
+    --------
+    >>> "mobilenet_v2" in list_encoders()
+    True
+    """
+    return _encoders.names()
+
+
+def get_encoder(name: str, weights: str | os.PathLike[str] | None = None) -> keras.Model:
+    """Build an encoder: five feature maps of an RGB image in [0, 1].
+
+    Parameters
+    ----------
+    name : str
+        One of `list_encoders`.
+    weights : "imagenet", path or None
+        Pretrained ImageNet weights (downloaded by Keras once and kept in its home folder), a weights file, or None for
+        random initialisation.
+
+    Returns
+    -------
+    keras.Model
+        Functional, input ``(None, None, None, 3)`` in [0, 1], outputs ``(N, H / s, W / s, C_s)`` at strides
+        s = 2, 4, 8, 16, 32. Height and width of the input must be multiples of 32.
+
+    Raises
+    ------
+    InvalidInputError
+        Unknown name, a weights file that is missing, or a model that lacks one of the strides.
+    DownloadError
+        The ImageNet weights are not on this machine and could not be downloaded.
+
+    Examples
+    --------
+    >>> encoder = get_encoder("mobilenet_v2")
+    >>> [output.shape[-1] for output in encoder.outputs]
+    [96, 144, 192, 576, 1280]
+    """
+    from nucleiseg.networks.pyramids import pyramid
+
+    builder = _encoders.get(name)
+    if weights is not None and weights != "imagenet" and not os.path.isfile(weights):
+        raise InvalidInputError(
+            f"weights must be 'imagenet', None or an existing file, got {os.fspath(weights)!r}; check the path"
+        )
+    model = builder(weights=None if weights is None else os.fspath(weights))
+    encoder = pyramid(model)
+    encoder.name = name
+    return encoder
+
+
+def _application(name: str) -> EncoderBuilder:
+    def build(weights: str | None = None) -> keras.Model:
+        return build_application(name, weights)
+
+    return build
+
+
+for _name in APPLICATIONS:
+    register_encoder(_name)(_application(_name))

@@ -1,0 +1,97 @@
+"""The U-Net: any encoder, an upsampling path with skip connections, and a convolution that makes the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from nucleiseg._checks import check_count
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.networks.pyramids import STRIDES, pyramid
+from nucleiseg.networks.upsampling import get_upsampling
+
+DEFAULT_WIDTHS = (256, 128, 64, 32, 16)
+
+
+def unet(
+    encoder: keras.Model,
+    channels: int = 1,
+    activation: str = "sigmoid",
+    upsampling: str = "pix2pix",
+    widths: Sequence[int] = DEFAULT_WIDTHS,
+    name: str = "unet",
+) -> keras.Model:
+    """Build a U-Net on an encoder: a plain functional `keras.Model`, not compiled.
+
+    From the coarsest feature map, five upsampling blocks lead back to full resolution; after each, the feature map of
+    that stride (at last the image itself) is concatenated, so that borders keep their place.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        From `get_encoder`, or any functional model with feature maps at strides 2, 4, 8, 16 and 32.
+    channels : int
+        Number of output maps.
+    activation : str
+        Activation of the output maps: ``"sigmoid"``, ``"softmax"``, ``"linear"``.
+    upsampling : str
+        One of `list_upsamplings`.
+    widths : sequence of 5 int
+        Channels after each upsampling block, from stride 16 to stride 1.
+    name : str
+        Name of the model.
+
+    Returns
+    -------
+    keras.Model
+        From float images ``(N, H, W, 3)`` in [0, 1] to float32 maps ``(N, H, W, channels)``. Height and width must be
+        multiples of 32 (`Segmenter.predict` pads and crops). The encoder is one nested model, named as it was, so
+        ``model.get_layer(encoder.name).trainable = False`` freezes it.
+
+    Raises
+    ------
+    InvalidInputError
+        If the encoder lacks a stride, or the widths are not five positive numbers.
+
+    References
+    ----------
+    .. [1] O. Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015.
+
+    Examples
+    --------
+    >>> from nucleiseg.networks import get_encoder
+    >>> model = unet(get_encoder("mobilenet_v2"), channels=2, widths=(32, 16, 16, 8, 8))
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 64, 96, 2)
+    """
+    widths = tuple(check_count(width, "widths") for width in widths)
+    if len(widths) != len(STRIDES):
+        raise InvalidInputError(
+            f"widths must be {len(STRIDES)} numbers, one for each of the strides 16, 8, 4, 2, 1, got {len(widths)}; "
+            f"for example {DEFAULT_WIDTHS}"
+        )
+    channels = check_count(channels, "channels")
+    block = get_upsampling(upsampling)
+    encoder = pyramid(encoder)
+
+    image = keras.Input((None, None, 3), name="image")
+    features = [image, *encoder(image)]
+    x = features.pop()
+    for stride, width, skip in zip((16, 8, 4, 2, 1), widths, reversed(features), strict=True):
+        x = block(width, 3, name=f"upsample_{stride}")(x)
+        x = keras.layers.Concatenate(name=f"skip_{stride}")([x, skip])
+    # float32 whatever the precision policy: losses and thresholds are computed on the maps.
+    maps = keras.layers.Conv2D(channels, 3, padding="same", activation=activation, dtype="float32", name="maps")(x)
+    return keras.Model(image, maps, name=name)
+
+
+def find_encoder(model: keras.Model) -> keras.Model:
+    """The encoder inside a U-Net: its only nested model with several outputs."""
+    nested = [layer for layer in model.layers if isinstance(layer, keras.Model) and len(layer.outputs) == len(STRIDES)]
+    if len(nested) != 1:
+        raise InvalidInputError(
+            f"the model {model.name!r} must hold one nested encoder with {len(STRIDES)} outputs, found {len(nested)}; "
+            "build it with nucleiseg.networks.unet"
+        )
+    return nested[0]

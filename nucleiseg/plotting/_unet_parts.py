@@ -1,0 +1,166 @@
+"""The parts of a U-Net, found by the structure of the model and not by the names of its layers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.plotting._graph import Call, Graph, Shape, trace
+
+BLOCK_NAME = re.compile(r".*?block_?\d+[a-z]?(?![a-z0-9])")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Layers that follow each other and end in one size."""
+
+    calls: tuple[Call, ...]
+    stride: int  # pixels of the input image for each pixel of the output, along an axis
+    skip: Call | None = None  # in a decoder: the layer that joins the encoder's output of this size
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the output."""
+        return self.calls[-1].shape
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of all layers."""
+        return sum(call.parameters for call in self.calls)
+
+    def blocks(self) -> list[tuple[Call, ...]]:
+        """The calls in groups: neighbours whose names start with the same block, or with none."""
+        groups: list[list[Call]] = []
+        previous: str | None = None
+        for call in self.calls:
+            name = block_name(call)
+            if not groups or name != previous:
+                groups.append([])
+            groups[-1].append(call)
+            previous = name
+        return [tuple(group) for group in groups]
+
+
+@dataclass(frozen=True)
+class UNet:
+    """A model in the parts that a diagram shows."""
+
+    input_shape: Shape
+    before: tuple[Call, ...]  # between the input and the encoder
+    encoder: Call
+    stages: tuple[Stage, ...]
+    decoder: tuple[Stage, ...]
+    head: tuple[Call, ...]
+
+
+def block_name(call: Call) -> str:
+    """The part of a layer's name that it shares with its block, such as ``block_3``; empty if there is none."""
+    found = BLOCK_NAME.match(call.name)
+    return found.group() if found else ""
+
+
+def find_encoder(model: Any) -> tuple[Any, Shape | None]:
+    """The model's encoder, the first nested model with several outputs or the model itself, and its input shape."""
+    graph = trace(model)
+    if len(graph.outputs) > 1:
+        return model, None
+    call = graph.calls[_encoder_position(graph)]
+    position, index = call.inputs[0]
+    return call.layer, graph.calls[position].shapes[index]
+
+
+def encoder_stages(encoder: Any, input_shape: Shape | None = None) -> tuple[Shape, tuple[Stage, ...]]:
+    """The shape of an encoder's input, and its layers divided at its outputs, finest first."""
+    graph = trace(encoder, input_shape)
+    height = graph.calls[0].shape[0]
+    stages = []
+    start = 0
+    for position, index in graph.outputs:
+        shape = graph.calls[position].shapes[index]
+        if position < start or (stages and shape[0] >= stages[-1].shape[0]):
+            raise _not_a_unet("the encoder's outputs must follow each other from fine to coarse")
+        calls = tuple(call for call in graph.calls[start : position + 1] if call.kind != "InputLayer")
+        stages.append(Stage(calls, stride=height // shape[0]))
+        start = position + 1
+    return graph.calls[0].shape, tuple(stages)
+
+
+def find_unet(model: Any) -> UNet:
+    """Divide a U-Net into its parts."""
+    graph = trace(model)
+    if len(graph.outputs) != 1:
+        raise _not_a_unet(f"a U-Net must have one output, got {len(graph.outputs)}")
+    position = _encoder_position(graph)
+    encoder = graph.calls[position]
+    source, index = encoder.inputs[0]
+    path = _decoder_path(graph, position)
+    layers = [place for place, (call, joins) in enumerate(path) if call.parameters and not joins]
+    first_of_head = layers[-1] if layers else len(path) - 1
+    return UNet(
+        input_shape=graph.calls[0].shape,
+        before=tuple(call for call in graph.calls[:position] if call.kind != "InputLayer"),
+        encoder=encoder,
+        stages=encoder_stages(encoder.layer, graph.calls[source].shapes[index])[1],
+        decoder=_decoder_stages(path[:first_of_head], height=graph.calls[0].shape[0]),
+        head=tuple(call for call, _ in path[first_of_head:]),
+    )
+
+
+def _encoder_position(graph: Graph) -> int:
+    for position, call in enumerate(graph.calls):
+        if call.nested and len(call.shapes) > 1 and len(call.inputs) == 1:
+            return position
+    raise _not_a_unet("the model must hold an encoder, a nested model with several outputs, got none")
+
+
+def _decoder_path(graph: Graph, encoder: int) -> list[tuple[Call, bool]]:
+    """The calls from the encoder to the output, and whether each joins a skip connection to the path."""
+    # A skip connection starts at the encoder, at the image or at something between the two.
+    origins = {encoder, *_ancestors(graph, encoder)}
+    path = []
+    position, _ = graph.outputs[0]
+    while position != encoder:
+        call = graph.calls[position]
+        onward = [source for source, _ in call.inputs if source not in origins]
+        joins = len(call.inputs) == 2 and len(onward) == 1
+        if not joins and [source for source, _ in call.inputs] not in (onward[:1], [encoder]):
+            raise _not_a_unet(f"one path must lead from encoder to output, got a branch at layer {call.name!r}")
+        path.append((call, joins))
+        position = onward[0] if onward else encoder
+    if not path:
+        raise _not_a_unet("a U-Net must have layers after its encoder, got none")
+    return path[::-1]
+
+
+def _ancestors(graph: Graph, position: int) -> set[int]:
+    found: set[int] = set()
+    waiting = [position]
+    while waiting:
+        for source, _ in graph.calls[waiting.pop()].inputs:
+            if source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found
+
+
+def _decoder_stages(path: list[tuple[Call, bool]], height: int) -> tuple[Stage, ...]:
+    """The calls in groups of one output size."""
+    groups: list[list[tuple[Call, bool]]] = []
+    for call, joins in path:
+        if not groups or call.shape[0] != groups[-1][-1][0].shape[0]:
+            groups.append([])
+        groups[-1].append((call, joins))
+    return tuple(
+        Stage(
+            calls=tuple(call for call, joins in group if not joins),
+            stride=height // group[0][0].shape[0],
+            skip=next((call for call, joins in group if joins), None),
+        )
+        for group in groups
+    )
+
+
+def _not_a_unet(reason: str) -> InvalidInputError:
+    return InvalidInputError(f'{reason}; use part="unet", detail="layers", which draws any functional model')

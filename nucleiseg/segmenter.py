@@ -1,0 +1,347 @@
+"""The one object that most users need: build, fit, look, predict, evaluate, save, load."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy.typing as npt
+
+from nucleiseg._checks import check_image
+from nucleiseg._progress import progress
+from nucleiseg.engines import KerasEngine
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.heads import get_head
+from nucleiseg.images import read_image
+from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps
+from nucleiseg.instances import count_pixels, get_decoder
+from nucleiseg.modelfile import read_model, write_model
+from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
+from nucleiseg.plotting import History, plot_architecture
+from nucleiseg.pretrained import pretrained_path
+from nucleiseg.training import Checkpoint, FitOptions, Task, fit_two_phases
+
+if TYPE_CHECKING:
+    import keras
+
+    from nucleiseg.datasets import Dataset
+
+ImageInput: TypeAlias = "npt.ArrayLike | str | os.PathLike[str]"
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a saved model needs besides its weights; written into the file as JSON."""
+
+    encoder: str
+    weights: str | None
+    head: str
+    loss: str
+    upsampling: str
+    widths: tuple[int, ...]
+    scaling: str
+    seed: int
+    thresholds: Mapping[str, float]
+    trained: bool = False
+
+
+class Segmenter:
+    """A U-Net that finds nuclei, and all that is done with it.
+
+    Parameters
+    ----------
+    encoder : str
+        One of `nucleiseg.list_encoders`.
+    weights : "imagenet", path or None
+        Where the encoder's weights come from; None starts from random ones.
+    head : str
+        One of `nucleiseg.heads.list_heads`: what is learned and how it becomes nuclei.
+    loss : str, optional
+        One of `nucleiseg.training.losses.list_losses` instead of the head's own.
+    upsampling : str
+        One of `nucleiseg.networks.list_upsamplings`.
+    widths : sequence of 5 int
+        Channels of the upsampling path, from stride 16 to stride 1.
+    scaling : str
+        One of `nucleiseg.images.list_scalings`; applied to every image, in training and prediction.
+    seed : int
+        Decides the initial weights, the order of the data, crops and augmentation.
+
+    Raises
+    ------
+    InvalidInputError
+        A name that is not registered, or a weights file that is missing.
+    DownloadError
+        ImageNet weights that are not on this machine and can't be downloaded.
+
+    Examples
+    --------
+    >>> segmenter = Segmenter.from_pretrained("nuclei")
+    >>> import skimage.data
+    >>> result = segmenter.predict(skimage.data.immunohistochemistry()[:128, :128])
+    >>> result.labels.shape
+    (128, 128)
+    """
+
+    def __init__(
+        self,
+        encoder: str = "mobilenet_v2",
+        weights: str | os.PathLike[str] | None = "imagenet",
+        head: str = "semantic",
+        *,
+        loss: str | None = None,
+        upsampling: str = "pix2pix",
+        widths: Sequence[int] = DEFAULT_WIDTHS,
+        scaling: str = "percentile",
+        seed: int = 0,
+    ) -> None:
+        wanted = get_head(head)
+        self._settings = _Settings(
+            encoder=encoder,
+            weights=None if weights is None else os.fspath(weights),
+            head=head,
+            loss=loss or wanted.loss,
+            upsampling=upsampling,
+            widths=tuple(widths),
+            scaling=scaling,
+            seed=seed,
+            thresholds=dict(wanted.thresholds),
+        )
+        with _seeded(seed):
+            self._model = unet(
+                get_encoder(encoder, weights),
+                channels=wanted.channels,
+                activation=wanted.activation,
+                upsampling=upsampling,
+                widths=widths,
+            )
+
+    @classmethod
+    def from_pretrained(cls, name: str = "nuclei") -> Segmenter:
+        """A model that is shipped with nucleiseg and works offline; see `nucleiseg.list_pretrained`.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such model.
+        """
+        return cls.load(pretrained_path(name))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Segmenter:
+        """Read a model that `save` wrote. No code in the file is run.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is missing, damaged, or was not saved by nucleiseg.
+        """
+        model, settings = read_model(path)
+        segmenter = cls.__new__(cls)
+        segmenter._model = model
+        stored = settings["segmenter"]
+        segmenter._settings = _Settings(**{**stored, "widths": tuple(stored["widths"])})
+        return segmenter
+
+    def save(self, path: str | os.PathLike[str], half: bool = False) -> Path:
+        """Write one ``.keras`` file with our settings as JSON inside it, atomically.
+
+        Parameters
+        ----------
+        path : path
+            Must end in ``.keras``.
+        half : bool
+            Keep the weights as 16-bit floats: half the size, probabilities that differ by less than 0.001.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        InvalidInputError
+            If the path does not end in ``.keras``.
+        """
+        return write_model(path, self._model, {"segmenter": asdict(self._settings)}, half)
+
+    @property
+    def model(self) -> keras.Model:
+        """The plain functional Keras model, for those who go on by themselves."""
+        return self._model
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """What the head's decoder cuts the maps at."""
+        return dict(self._settings.thresholds)
+
+    def fit(
+        self,
+        train: Dataset,
+        validation_data: Dataset | None = None,
+        epochs: int = 30,
+        options: FitOptions | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+    ) -> History:
+        """Train in two phases: the upsampling path on a frozen encoder, then everything at a lower rate.
+
+        The best weights, by the Dice coefficient of the validation data, are kept.
+
+        Parameters
+        ----------
+        train, validation_data : Dataset
+            From `nucleiseg.datasets`; without validation data, the training loss decides which weights are best.
+        epochs : int
+            At most so many passes over the training data.
+        options : FitOptions, optional
+            Batch size, crops, augmentation, rates, patience.
+        checkpoint : path, optional
+            A folder where the state is kept after every epoch.
+        resume : bool
+            Go on from the state in that folder, if there is one: same optimiser, same order of the data.
+
+        Returns
+        -------
+        History
+            One row an epoch; ``history.plot("curves.png")`` draws it.
+
+        Raises
+        ------
+        InvalidInputError
+            Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
+            a run with other settings.
+        """
+        keeper = Checkpoint(checkpoint) if checkpoint is not None else None
+        if keeper is not None and keeper.exists() and not resume:
+            raise InvalidInputError(
+                f"the checkpoint folder {keeper.folder} holds an earlier run; pass resume=True to go on with it, "
+                "or choose another folder"
+            )
+        settings = self._settings
+        rows = fit_two_phases(
+            self._model,
+            train,
+            validation_data,
+            Task(get_head(settings.head).target, settings.scaling, settings.loss),
+            epochs,
+            pretrained=settings.trained or settings.weights is not None,
+            options=options or FitOptions(),
+            seed=settings.seed,
+            checkpoint=keeper,
+        )
+        self._settings = replace(settings, trained=True)
+        return History(rows)
+
+    @overload
+    def predict(self, image: list[Any] | tuple[Any, ...], options: PredictOptions = ...) -> list[Prediction]: ...
+
+    @overload
+    def predict(self, image: ImageInput, options: PredictOptions = ...) -> Prediction: ...
+
+    def predict(
+        self, image: ImageInput | list[Any] | tuple[Any, ...], options: PredictOptions | None = None
+    ) -> Prediction | list[Prediction]:
+        """Find the nuclei of an image, or of several.
+
+        Parameters
+        ----------
+        image : array-like (H, W) or (H, W, C), path, or list of these
+            Any size and real dtype; grey, grey + alpha, RGB or RGBA. A list (or tuple) gives a list of results.
+        options : PredictOptions, optional
+            Threshold, smallest area, tiles, test-time augmentation.
+
+        Returns
+        -------
+        Prediction, or list of Prediction
+            With the height and width of the input.
+
+        Raises
+        ------
+        InvalidInputError
+            If the array is no image.
+        ImageFileError
+            If a file can't be read.
+        """
+        if isinstance(image, (list, tuple)):
+            return [self.predict(one, options) for one in progress(image, "predicting", len(image))]
+        options = options or PredictOptions()
+        pixels = check_image(read_image(image) if isinstance(image, (str, os.PathLike)) else image)
+        maps = predict_maps(pixels, self._engine, self._settings.scaling, options)
+        thresholds = dict(self._settings.thresholds)
+        if options.threshold is not None:
+            thresholds["probability"] = options.threshold
+        decode = get_decoder(get_head(self._settings.head).decoder)
+        return Prediction(pixels, *decode(maps, thresholds, options.min_area))
+
+    def evaluate(self, data: Dataset, options: PredictOptions | None = None, group: str = "modality") -> Evaluation:
+        """Predict whole images and compare the masks with the truth.
+
+        Parameters
+        ----------
+        data : Dataset
+            Labelled images.
+        options : PredictOptions, optional
+            As for `predict`.
+        group : str
+            Metadata by which scores are reported separately, where the data has it.
+
+        Returns
+        -------
+        Evaluation
+            A table that prints; ``.to_dict()`` for machines.
+
+        Raises
+        ------
+        InvalidInputError
+            If the dataset is empty.
+        """
+        scores = []
+        for sample in progress(data, "evaluating", len(data)):
+            found = self.predict(sample.image, options)
+            counts = count_pixels(sample.labels > 0, found.mask)
+            nuclei = len(set(sample.labels.ravel().tolist()) - {0})
+            scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), counts, nuclei, found.count))
+        return Evaluation(scores)
+
+    def plot_architecture(self, path: str | os.PathLike[str], part: Literal["unet", "encoder"] = "unet") -> Path:
+        """Draw the network as a picture, one box a stage.
+
+        Parameters
+        ----------
+        path : path
+            A PNG file.
+        part : "unet" or "encoder"
+            The whole network, or the base model alone.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        return plot_architecture(self._model, path, part=part)
+
+    @cached_property
+    def _engine(self) -> KerasEngine:
+        return KerasEngine(self._model)
+
+    def __repr__(self) -> str:
+        settings = self._settings
+        return f"Segmenter(encoder={settings.encoder!r}, head={settings.head!r}, parameters={self._model.count_params():,})"
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Keras draws the seeds of its initialisers from Python's generator, whose state is given back afterwards."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

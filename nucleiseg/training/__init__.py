@@ -1,0 +1,5 @@
+"""From datasets to tf.data, augmentation, targets, losses, metrics and the two-phase fit. Keras is imported on first use."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

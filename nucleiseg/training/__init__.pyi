@@ -1,0 +1,24 @@
+from . import losses, metrics
+from .augmentation import Augmentation, augment
+from .checkpoints import Checkpoint
+from .crops import random_crop
+from .fitting import FitOptions, Task, fit_two_phases
+from .pipeline import arrays_to_tf_dataset, as_tf_dataset
+from .targets import get_target, list_targets, register_target
+
+__all__ = [
+    "Augmentation",
+    "Checkpoint",
+    "FitOptions",
+    "Task",
+    "arrays_to_tf_dataset",
+    "as_tf_dataset",
+    "augment",
+    "fit_two_phases",
+    "get_target",
+    "list_targets",
+    "losses",
+    "metrics",
+    "random_crop",
+    "register_target",
+]

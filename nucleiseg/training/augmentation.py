@@ -1,0 +1,154 @@
+"""Random changes of an image and its labels that leave a nucleus a nucleus.
+
+Geometry moves image and labels together; intensity touches the image alone. Everything is drawn from the generator that
+is passed in, so a seed decides the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._checks import check_range, check_same_size
+from nucleiseg.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much images are changed while training. Zero, False or (1, 1) switches a change off.
+
+    Parameters
+    ----------
+    flip, turn : bool
+        Mirror; turn by multiples of 90° (180° where the crop is not square).
+    scale : (float, float)
+        Smallest and largest factor by which nuclei grow or shrink; drawn log-uniformly, used when a crop is taken.
+    brightness : float
+        Largest shift of all values, as a part of the range [0, 1].
+    contrast, gamma : float
+        Largest relative change of contrast about the mean, and of the exponent: 0.3 allows 1/1.3 to 1.3.
+    invert : float
+        Probability of turning dark into bright, so that a model knows nuclei on dark and on light ground.
+    blur : float
+        Largest standard deviation of a Gaussian blur, in pixels; half of the images are blurred.
+    noise : float
+        Largest standard deviation of Gaussian noise; half of the images get noise.
+
+    Examples
+    --------
+    >>> Augmentation(invert=0.0).gamma
+    0.3
+    """
+
+    flip: bool = True
+    turn: bool = True
+    scale: tuple[float, float] = (0.7, 1.4)
+    brightness: float = 0.1
+    contrast: float = 0.3
+    gamma: float = 0.3
+    invert: float = 0.1
+    blur: float = 1.5
+    noise: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "invert", "noise"):
+            check_range(getattr(self, name), name, 0, 1)
+        for name in ("contrast", "gamma", "blur"):
+            check_range(getattr(self, name), name, 0, 10)
+        low, high = self.scale
+        check_range(low, "the lower scale", 0.1, 10)
+        check_range(high, "the upper scale", 0.1, 10)
+        if low > high:
+            raise InvalidInputError(f"scale must be (smallest, largest), got {self.scale}; swap the two")
+        object.__setattr__(self, "scale", (float(low), float(high)))  # a list, as JSON gives it, would not be hashable
+
+
+def augment(
+    image: npt.NDArray[np.float32], labels: npt.NDArray[Any], settings: Augmentation, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+    """Change an image and its labels at random.
+
+    `Augmentation.scale` is not applied here but when the crop is taken (`nucleiseg.training.random_crop`), where pixels
+    around the crop are still at hand.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, (H, W, C)
+        float32 in [0, 1].
+    labels : numpy.ndarray, (H, W)
+        Any dtype; moved, never interpolated.
+    settings : Augmentation
+        How much.
+    rng : numpy.random.Generator
+        Where the random numbers come from.
+
+    Returns
+    -------
+    image : numpy.ndarray, (H, W, C)
+        float32 in [0, 1]; a new array.
+    labels : numpy.ndarray, (H, W)
+        The input's dtype.
+
+    Raises
+    ------
+    InvalidInputError
+        If image and labels differ in height or width.
+
+    Examples
+    --------
+    >>> image = np.zeros((4, 4, 3), np.float32)
+    >>> changed, labels = augment(image, np.eye(4, dtype=int), Augmentation(), np.random.default_rng(0))
+    >>> changed.shape, int(labels.sum())
+    ((4, 4, 3), 4)
+    """
+    check_same_size(image, labels, ("image", "labels"))
+    image, labels = _move(image, labels, settings, rng)
+    return _recolour(image, settings, rng), labels
+
+
+def _move(
+    image: npt.NDArray[np.float32], labels: npt.NDArray[Any], settings: Augmentation, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+    flip, turns = rng.random() < 0.5, int(rng.integers(4))
+    if settings.flip and flip:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    if settings.turn:
+        if image.shape[0] != image.shape[1]:
+            turns -= turns % 2
+        image, labels = np.rot90(image, turns), np.rot90(labels, turns)
+    return image, labels
+
+
+def _recolour(
+    image: npt.NDArray[np.float32], settings: Augmentation, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    # All numbers are drawn whether used or not: switching one change off leaves the others as they were.
+    shift = settings.brightness * rng.uniform(-1, 1)
+    contrast = (1 + settings.contrast) ** rng.uniform(-1, 1)
+    gamma = (1 + settings.gamma) ** rng.uniform(-1, 1)
+    invert = rng.random() < settings.invert
+    blur = settings.blur * max(0.0, rng.uniform(-1, 1))
+    noise = settings.noise * max(0.0, rng.uniform(-1, 1))
+    noise_seed = rng.integers(2**63)
+
+    result = np.array(image, np.float32)
+    if blur > 0.25:  # below, the kernel is a single pixel
+        from scipy.ndimage import gaussian_filter
+
+        result = gaussian_filter(result, (blur, blur, 0), truncate=3)
+    if gamma != 1:
+        np.power(result, np.float32(gamma), out=result)
+    if contrast != 1 or shift != 0:
+        mean = result.mean()
+        result -= mean
+        result *= np.float32(contrast)
+        result += np.float32(mean + shift)
+    if noise > 0:
+        result += np.float32(noise) * np.random.default_rng(noise_seed).standard_normal(result.shape, np.float32)
+    np.clip(result, 0, 1, out=result)
+    if invert:
+        np.subtract(1, result, out=result)
+    return result

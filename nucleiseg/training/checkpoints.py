@@ -1,0 +1,146 @@
+"""The state of a training run on disk, so that it goes on after an interruption as if there had been none.
+
+One ``.npz`` file holds everything: the variables of model and optimiser, the best weights so far, and what has happened
+as JSON. The file before it is kept, for the case that a crash or a full disk damages the newest.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._files import atomic_path
+from nucleiseg.errors import InvalidInputError
+
+Variables = tuple[npt.NDArray[Any], ...]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Everything that training needs to go on.
+
+    Parameters
+    ----------
+    rows : tuple of dict
+        What was measured, a row for each finished epoch.
+    phase, phase_epochs : int
+        Number of the current phase, and how many of its epochs are finished.
+    waited : int
+        Epochs of this phase since the best one.
+    best_score : float or None
+        The best monitored value so far; greater is better.
+    model, optimizer, best_model : tuple of numpy.ndarray
+        Values of all variables, in Keras's order.
+    """
+
+    rows: tuple[Mapping[str, Any], ...] = ()
+    phase: int = 0
+    phase_epochs: int = 0
+    waited: int = 0
+    best_score: float | None = None
+    model: Variables = field(default=(), repr=False)
+    optimizer: Variables = field(default=(), repr=False)
+    best_model: Variables = field(default=(), repr=False)
+
+
+class Checkpoint:
+    """A folder that holds the state of one training run.
+
+    Parameters
+    ----------
+    folder : path
+        Created when first saved to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> checkpoint = Checkpoint(tempfile.mkdtemp())
+    >>> checkpoint.save(RunState(phase_epochs=3), settings={"epochs": 9})
+    >>> checkpoint.load(settings={"epochs": 9}).phase_epochs
+    3
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._last = self.folder / "last.npz"
+        self._previous = self.folder / "previous.npz"
+
+    def exists(self) -> bool:
+        """Whether there is something to go on from."""
+        return self._last.exists() or self._previous.exists()
+
+    def save(self, state: RunState, settings: Mapping[str, Any]) -> None:
+        """Write the state; the one before it is kept beside it."""
+        facts = {
+            "settings": settings,
+            "rows": state.rows,
+            "phase": state.phase,
+            "phase_epochs": state.phase_epochs,
+            "waited": state.waited,
+            "best_score": state.best_score,
+        }
+        arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
+        for group in ("model", "optimizer", "best_model"):
+            arrays.update({f"{group}_{i:05}": value for i, value in enumerate(getattr(state, group))})
+        with atomic_path(self._last) as temporary:
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+            if self._last.exists():
+                self._last.replace(self._previous)
+
+    def load(self, settings: Mapping[str, Any]) -> RunState | None:
+        """The newest state that can be read, or None where nothing was saved.
+
+        Raises
+        ------
+        InvalidInputError
+            If the run was started with other settings, or no saved state can be read.
+        """
+        problems = []
+        for path in (self._last, self._previous):
+            if not path.exists():
+                continue
+            try:
+                state, saved_settings = _read(path)
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                problems.append(f"{path.name}: {error}")
+                _LOGGER.warning("the checkpoint %s is damaged and is passed over (%s)", path, error)
+                continue
+            _check_settings(saved_settings, settings, self.folder)
+            return state
+        if problems:
+            raise InvalidInputError(
+                f"no checkpoint in {self.folder} can be read ({'; '.join(problems)}); delete the folder to start anew"
+            )
+        return None
+
+
+def _read(path: Path) -> tuple[RunState, dict[str, Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        facts = json.loads(file["facts"].tobytes())
+        groups = {
+            group: tuple(file[name] for name in sorted(file.files) if name.startswith(f"{group}_"))
+            for group in ("model", "optimizer", "best_model")
+        }
+    settings = facts.pop("settings")
+    return RunState(**{**facts, "rows": tuple(facts["rows"])}, **groups), settings
+
+
+def _check_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    wanted = json.loads(json.dumps(wanted))  # as it looks after a round trip: tuples are lists
+    different = sorted(key for key in {*saved, *wanted} if saved.get(key) != wanted.get(key))
+    if different:
+        changes = ", ".join(f"{key} was {saved.get(key)!r}, is {wanted.get(key)!r}" for key in different)
+        raise InvalidInputError(
+            f"the run in {folder} was started with other settings ({changes}); use the same, or another folder"
+        )

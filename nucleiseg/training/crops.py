@@ -1,0 +1,90 @@
+"""Cutting crops of one size out of images of any size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg.images import apply_range, to_rgb
+from nucleiseg.images.scaling import Bound
+
+
+def random_crop(
+    image: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    size: tuple[int, int],
+    value_range: tuple[Bound, Bound],
+    rng: np.random.Generator,
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+    """Cut a crop at a random place, at a random scale; images that are too small are mirrored at their borders.
+
+    Only the window is read from a memory-mapped image. The values are scaled by the range of the whole image, as they
+    are in prediction.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, (H, W) or (H, W, C)
+        Raw pixels.
+    labels : numpy.ndarray, (H, W)
+        Integer labels of the same size.
+    size : (int, int)
+        Height and width of the crop.
+    value_range : (low, high)
+        From `nucleiseg.images.scaling_range`.
+    rng : numpy.random.Generator
+        Where the random numbers come from.
+    scale : (float, float)
+        Smallest and largest magnification, drawn log-uniformly.
+
+    Returns
+    -------
+    image : numpy.ndarray, (height, width, 3)
+        float32 in [0, 1].
+    labels : numpy.ndarray, (height, width)
+        The input's dtype; values are copied, never mixed.
+
+    Examples
+    --------
+    >>> image, labels = np.arange(64, dtype=np.uint8).reshape(8, 8), np.ones((8, 8), int)
+    >>> crop, inside = random_crop(image, labels, (16, 4), (0.0, 63.0), np.random.default_rng(0))
+    >>> crop.shape, inside.shape
+    ((16, 4, 3), (16, 4))
+    """
+    factor = float(np.exp(rng.uniform(*np.log(scale))))
+    window = [max(1, round(length / factor)) for length in size]
+    start = [int(rng.integers(max(0, have - want) + 1)) for have, want in zip(labels.shape, window, strict=True)]
+    inside = tuple(slice(begin, begin + want) for begin, want in zip(start, window, strict=True))
+    pixels = to_rgb(apply_range(image[inside], *value_range))
+    found = np.asarray(labels[inside])
+
+    missing = [(0, want - have) for want, have in zip(window, found.shape, strict=True)]
+    if any(after for _, after in missing):
+        pixels = np.pad(pixels, [*missing, (0, 0)], mode="symmetric")
+        found = np.pad(found, missing, mode="symmetric")
+    if tuple(window) == tuple(size):
+        return pixels, found
+    return _resize(pixels, size), _take_nearest(found, size)
+
+
+def _resize(image: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    # Pillow's resampling is the fastest at hand and smooths as it shrinks; it takes one float channel at a time.
+    from PIL import Image
+
+    height, width = size
+    channels = [
+        Image.fromarray(np.ascontiguousarray(image[..., i])).resize((width, height), Image.Resampling.BILINEAR)
+        for i in range(image.shape[2])
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+
+
+def _take_nearest(labels: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """Nearest neighbour with pixel centres at half, the convention of Pillow's resize, so that both stay aligned."""
+    rows, columns = (
+        ((np.arange(want) + 0.5) * have / want).astype(np.intp) for want, have in zip(size, labels.shape, strict=True)
+    )
+    taken: npt.NDArray[Any] = labels[rows[:, np.newaxis], columns]
+    return taken

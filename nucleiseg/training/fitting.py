@@ -1,0 +1,282 @@
+"""Transfer learning in two phases: the decoder on a frozen encoder, then everything at a lower rate."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from nucleiseg._checks import check_count, check_range
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.networks import find_encoder
+from nucleiseg.training.augmentation import Augmentation
+from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables
+from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a model is trained.
+
+    Parameters
+    ----------
+    batch_size : int
+        Crops in a batch.
+    crop : (int, int)
+        Height and width of the crops, multiples of 32.
+    augmentation : Augmentation or None
+        Random changes of the training images.
+    frozen_epochs : int, optional
+        Epochs with a frozen pretrained encoder; None means a fifth of all, at least one. An encoder with random weights
+        is never frozen.
+    learning_rate, fine_tune_rate : float
+        Peak learning rates while the encoder is frozen (or random), and after.
+    patience : int
+        A phase ends after this many epochs without improvement of the validation Dice (or loss).
+
+    Examples
+    --------
+    >>> FitOptions(batch_size=4).crop
+    (256, 256)
+    """
+
+    batch_size: int = 8
+    crop: tuple[int, int] = (256, 256)
+    augmentation: Augmentation | None = Augmentation()
+    frozen_epochs: int | None = None
+    learning_rate: float = 1e-3
+    fine_tune_rate: float = 3e-4
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        check_count(self.batch_size, "batch_size")
+        check_count(self.patience, "patience")
+        check_range(self.learning_rate, "learning_rate", 0, 10)
+        check_range(self.fine_tune_rate, "fine_tune_rate", 0, 10)
+        for length in self.crop:
+            if check_count(length, "crop") % 32:
+                raise InvalidInputError(
+                    f"crop must be multiples of 32, the coarsest stride of the network, got {self.crop}; "
+                    f"for example {tuple(32 * -(-length // 32) for length in self.crop)}"
+                )
+        if self.frozen_epochs is not None:
+            check_count(self.frozen_epochs, "frozen_epochs", 0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is trained for: target and scaling of the data, loss and metrics by name."""
+
+    target: str
+    scaling: str
+    loss: str
+
+
+@dataclass(frozen=True)
+class _Phase:
+    name: str
+    epochs: int
+    learning_rate: float
+
+
+def fit_two_phases(
+    model: keras.Model,
+    train: LabelledImages,
+    validation: LabelledImages | None,
+    task: Task,
+    epochs: int,
+    pretrained: bool,
+    options: FitOptions,
+    seed: int = 0,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[Mapping[str, Any], ...]:
+    """Train a U-Net in place and leave it with the best weights.
+
+    While a pretrained encoder is frozen, only the decoder learns. Fine-tuning then trains everything but the encoder's
+    batch normalisation, whose ImageNet statistics batches this small would spoil. An encoder with random weights is
+    trained as a whole from the start. The learning rate of each phase warms up and falls along a cosine.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `nucleiseg.networks.unet`. Compiled here; all its layers are trainable afterwards.
+    train, validation : Dataset
+        Sequences of labelled images.
+    task : Task
+        Target, scaling and loss.
+    epochs : int
+        Epochs of both phases together, at most.
+    pretrained : bool
+        Whether the encoder has pretrained weights.
+    options : FitOptions
+        Everything else.
+    seed : int
+        Decides order, crops and augmentation.
+    checkpoint : Checkpoint, optional
+        Where the state is kept after every epoch; a state found there is gone on from.
+
+    Returns
+    -------
+    tuple of dict
+        One row an epoch: epoch, phase, loss and metrics (``val_`` for validation), learning_rate, seconds.
+
+    Raises
+    ------
+    InvalidInputError
+        If epochs is below 1, a dataset is empty, or the checkpoint belongs to a run with other settings.
+    """
+    phases = _phases(check_count(epochs, "epochs"), pretrained, options)
+    settings = {"epochs": epochs, "seed": seed, "images": len(train), **asdict(task), **asdict(options)}
+    state = (checkpoint.load(settings) if checkpoint else None) or RunState()
+    validation_batches = None
+    if validation is not None:
+        validation_batches = as_tf_dataset(
+            validation, task.target, options.crop, None, options.batch_size, seed, task.scaling, shuffle=False
+        )
+    resumed = bool(state.rows)
+    for number in range(state.phase, len(phases)):
+        phase = phases[number]
+        if number > state.phase:
+            state = replace(state, phase=number, phase_epochs=0, waited=0)
+        _compile(model, phase, task, steps=phase.epochs * -(-len(train) // options.batch_size))
+        if resumed:
+            _assign(model.variables, state.model)
+            model.optimizer.build(model.trainable_variables)
+            _assign(model.optimizer.variables, state.optimizer)
+            resumed = False
+        elif state.best_model:
+            _assign(model.variables, state.best_model)
+        if state.waited < options.patience and state.phase_epochs < phase.epochs:
+            keeper = _Keeper(state, phase.name, options.patience, checkpoint, settings)
+            batches = as_tf_dataset(
+                train,
+                task.target,
+                options.crop,
+                options.augmentation,
+                options.batch_size,
+                seed,
+                task.scaling,
+                first_pass=len(state.rows),
+            )
+            model.fit(
+                batches,
+                validation_data=validation_batches,
+                initial_epoch=len(state.rows),
+                epochs=len(state.rows) + phase.epochs - state.phase_epochs,
+                callbacks=[keeper],
+                shuffle=False,  # as_tf_dataset does it
+                verbose=1 if sys.stdout.isatty() else 0,
+            )
+            state = keeper.state
+    _assign(model.variables, state.best_model)
+    model.trainable = True
+    return state.rows
+
+
+def _phases(epochs: int, pretrained: bool, options: FitOptions) -> list[_Phase]:
+    if not pretrained:
+        return [_Phase("full", epochs, options.learning_rate)]
+    frozen = max(1, epochs // 5) if options.frozen_epochs is None else options.frozen_epochs
+    frozen = min(frozen, epochs)
+    phases = [
+        _Phase("frozen", frozen, options.learning_rate),
+        _Phase("fine-tune", epochs - frozen, options.fine_tune_rate),
+    ]
+    return [phase for phase in phases if phase.epochs]
+
+
+def _compile(model: keras.Model, phase: _Phase, task: Task, steps: int) -> None:
+    from nucleiseg.training import losses, metrics
+
+    encoder = find_encoder(model)
+    model.trainable = True
+    encoder.trainable = phase.name != "frozen"
+    if phase.name == "fine-tune":
+        for layer in encoder.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+    warm_up = max(1, steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        phase.learning_rate / 10, max(1, steps - warm_up), alpha=0.02, warmup_target=phase.learning_rate, warmup_steps=warm_up
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(schedule),
+        loss=losses.get(task.loss),
+        metrics=[metrics.PixelAccuracy(), metrics.IoU(), metrics.Dice()],
+        # TensorFlow's XLA takes three times as long for these networks on CPU.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Writes rows, keeps the best weights, saves the state, and stops when nothing improves any more."""
+
+    def __init__(
+        self,
+        state: RunState,
+        phase: str,
+        patience: int,
+        checkpoint: Checkpoint | None,
+        settings: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.state = state
+        self._phase = phase
+        self._patience = patience
+        self._checkpoint = checkpoint
+        self._settings = settings
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        measured = {name: float(value) for name, value in (logs or {}).items()}
+        row = {
+            "epoch": epoch + 1,
+            "phase": self._phase,
+            **measured,
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "seconds": round(time.perf_counter() - self._started, 3),
+        }
+        _LOGGER.info("epoch %s", ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
+        state = self.state
+        score = _score(measured)
+        better = state.best_score is None or score > state.best_score
+        self.state = replace(
+            state,
+            rows=(*state.rows, row),
+            phase_epochs=state.phase_epochs + 1,
+            waited=0 if better else state.waited + 1,
+            best_score=score if better else state.best_score,
+            best_model=_values(self.model.variables) if better else state.best_model,
+        )
+        if self._checkpoint:
+            variables = {"model": _values(self.model.variables), "optimizer": _values(self.model.optimizer.variables)}
+            self._checkpoint.save(replace(self.state, **variables), self._settings)
+        if self.state.waited >= self._patience:
+            self.model.stop_training = True
+
+
+def _score(measured: Mapping[str, float]) -> float:
+    """What decides which epoch is best; greater is better."""
+    if "val_dice" in measured:
+        return measured["val_dice"]
+    return -measured.get("val_loss", measured["loss"])
+
+
+def _values(variables: Sequence[Any]) -> Variables:
+    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+
+
+def _assign(variables: Sequence[Any], values: Variables) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -1,0 +1,128 @@
+"""Pixel accuracy, IoU and Dice as Keras metrics that pool counts.
+
+A mean over batches of a ratio depends on how images fall into batches; counts summed over all batches, and one ratio of
+them at the end, do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from nucleiseg._checks import check_range
+
+
+class _PooledCounts(keras.metrics.Metric):
+    """True and false positives and negatives, summed over all batches."""
+
+    def __init__(self, threshold: float, name: str, **keras_options: Any) -> None:
+        super().__init__(name=name, **keras_options)
+        self.threshold = check_range(threshold, "threshold", 0, 1)
+        self.tp, self.fp, self.fn, self.tn = (
+            self.add_weight(name=count, initializer="zeros") for count in ("tp", "fp", "fn", "tn")
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add the counts of a batch; all its pixels weigh the same (``sample_weight`` is ignored)."""
+        ops = keras.ops
+        true, positive = ops.cast(y_true, "bool"), ops.greater(y_pred, self.threshold)
+        negative = ops.logical_not(positive)
+        for count, pixels in (
+            (self.tp, ops.logical_and(true, positive)),
+            (self.fp, ops.logical_and(ops.logical_not(true), positive)),
+            (self.fn, ops.logical_and(true, negative)),
+            (self.tn, ops.logical_and(ops.logical_not(true), negative)),
+        ):
+            count.assign_add(ops.sum(ops.cast(pixels, count.dtype)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Settings from which Keras can build the same metric again."""
+        return {**super().get_config(), "threshold": self.threshold}
+
+
+def _ratio(part: Any, whole: Any) -> Any:
+    """Part of the whole; 1 where there is nothing to get wrong."""
+    ops = keras.ops
+    return ops.where(whole > 0, part / ops.maximum(whole, 1.0), 1.0)
+
+
+@keras.saving.register_keras_serializable("nucleiseg")
+class PixelAccuracy(_PooledCounts):
+    """Part of all pixels that are right: (tp + tn) / all, in [0, 1]; 1 before the first batch.
+
+    Parameters
+    ----------
+    threshold : float
+        Predictions above it count as nucleus.
+    name : str
+        Name in logs.
+
+    Examples
+    --------
+    >>> metric = PixelAccuracy()
+    >>> metric.update_state([[0, 1, 1, 1]], [[0.2, 0.9, 0.8, 0.1]])
+    >>> float(metric.result())
+    0.75
+    """
+
+    def __init__(self, threshold: float = 0.5, name: str = "pixel_accuracy", **keras_options: Any) -> None:
+        super().__init__(threshold, name, **keras_options)
+
+    def result(self) -> Any:
+        """The accuracy so far."""
+        return _ratio(self.tp + self.tn, self.tp + self.tn + self.fp + self.fn)
+
+
+@keras.saving.register_keras_serializable("nucleiseg")
+class IoU(_PooledCounts):
+    """Intersection over union of true and predicted nuclei: tp / (tp + fp + fn), in [0, 1]; 1 where both are empty.
+
+    Parameters
+    ----------
+    threshold : float
+        Predictions above it count as nucleus.
+    name : str
+        Name in logs.
+
+    Examples
+    --------
+    >>> metric = IoU()
+    >>> metric.update_state([[0, 1, 1, 1]], [[0.9, 0.9, 0.8, 0.1]])
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(self, threshold: float = 0.5, name: str = "iou", **keras_options: Any) -> None:
+        super().__init__(threshold, name, **keras_options)
+
+    def result(self) -> Any:
+        """The IoU so far."""
+        return _ratio(self.tp, self.tp + self.fp + self.fn)
+
+
+@keras.saving.register_keras_serializable("nucleiseg")
+class Dice(_PooledCounts):
+    """Dice coefficient of true and predicted nuclei: 2 tp / (2 tp + fp + fn), in [0, 1]; 1 where both are empty.
+
+    Parameters
+    ----------
+    threshold : float
+        Predictions above it count as nucleus.
+    name : str
+        Name in logs.
+
+    Examples
+    --------
+    >>> metric = Dice()
+    >>> metric.update_state([[0, 1, 1, 1]], [[0.9, 0.9, 0.8, 0.1]])
+    >>> round(float(metric.result()), 3)
+    0.667
+    """
+
+    def __init__(self, threshold: float = 0.5, name: str = "dice", **keras_options: Any) -> None:
+        super().__init__(threshold, name, **keras_options)
+
+    def result(self) -> Any:
+        """The Dice coefficient so far."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)

@@ -1,0 +1,218 @@
+"""From a dataset to `tf.data`: batches of float32 images (H, W, 3) in [0, 1] and targets (H, W, C), prefetched.
+
+Every element is a pure function of (seed, pass, position), drawn in worker threads: the same seed gives the same
+batches, and training that goes on after an interruption sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._checks import check_count
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.images import scaling_range
+from nucleiseg.images.scaling import Bound
+from nucleiseg.training.augmentation import Augmentation, augment
+from nucleiseg.training.crops import random_crop
+from nucleiseg.training.targets import Target, get_target
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+class Labelled(Protocol):
+    """An image with its labels, such as `nucleiseg.datasets.Sample`."""
+
+    @property
+    def image(self) -> npt.NDArray[Any]:
+        """Raw pixels, (H, W) or (H, W, C)."""
+
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        """Integer labels, (H, W)."""
+
+
+class LabelledImages(Protocol):
+    """What can be trained on: a sequence of `Labelled`, such as `nucleiseg.datasets.Dataset`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Labelled: ...
+
+
+def as_tf_dataset(
+    data: LabelledImages,
+    target: str | Target = "mask",
+    crop: tuple[int, int] | None = None,
+    augmentation: Augmentation | None = None,
+    batch_size: int = 8,
+    seed: int = 0,
+    scaling: str = "percentile",
+    shuffle: bool = True,
+    first_pass: int = 0,
+) -> tf.data.Dataset:
+    """Batches of (image, target) from a dataset, ready for `keras.Model.fit`.
+
+    Parameters
+    ----------
+    data : Dataset
+        From `nucleiseg.datasets.read`, or any sequence of items with ``image`` and ``labels``.
+    target : str or function
+        One of `list_targets`, or a function from labels (H, W) to a float32 target (H, W, C).
+    crop : (int, int), optional
+        Height and width of the crops, one from each image in a pass. None takes whole images, which must then be of one
+        size, or the batch size 1.
+    augmentation : Augmentation, optional
+        Random changes; none by default.
+    batch_size : int
+        Images in a batch; the last one of a pass may be smaller.
+    seed : int
+        Decides order, crops and augmentation.
+    scaling : str
+        One of `nucleiseg.images.list_scalings`, by the range of the whole image.
+    shuffle : bool
+        True draws a new order, new crops and changes on every pass; False repeats the first pass (validation).
+    first_pass : int
+        Number of the first pass; training that resumes after epoch 5 starts with 5.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of known length, prefetched: float32 images ``(N, H, W, 3)`` in [0, 1], float32 targets ``(N, H, W, C)``.
+
+    Raises
+    ------
+    InvalidInputError
+        An empty dataset, a crop or batch size below 1, or an unknown target or scaling.
+
+    Examples
+    --------
+    >>> from nucleiseg import datasets
+    >>> images = np.zeros((3, 40, 50), np.uint8)
+    >>> data = datasets.from_arrays(images, images)
+    >>> batches = as_tf_dataset(data, crop=(32, 32), batch_size=2)
+    >>> [tuple(image.shape) for image, mask in batches]
+    [(2, 32, 32, 3), (1, 32, 32, 3)]
+    """
+    import tensorflow as tf
+
+    count = check_count(len(data), "the number of images")
+    batch_size = check_count(batch_size, "batch_size")
+    if crop is not None:
+        crop = (check_count(crop[0], "crop"), check_count(crop[1], "crop"))
+    draw = _drawer(data, get_target(target) if isinstance(target, str) else target, crop, augmentation, seed, scaling)
+    passes = itertools.count(first_pass)
+
+    def next_pass() -> np.int64:
+        return np.int64(next(passes) if shuffle else 0)
+
+    def pair(number: np.int64, position: np.int64) -> _Pair:
+        return draw(int(number), _order(seed, int(number), count)[position] if shuffle else int(position))
+
+    image_shape = (*(crop or (None, None)), 3)
+    target_shape = (*(crop or (None, None)), None)
+
+    def load(number: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, wanted = tf.numpy_function(pair, (number, position), (tf.float32, tf.float32), stateful=False)
+        return tf.ensure_shape(image, image_shape), tf.ensure_shape(wanted, target_shape)
+
+    def one_pass(_: tf.Tensor) -> tf.data.Dataset:
+        number = tf.numpy_function(next_pass, (), tf.int64, stateful=True)
+        numbers = tf.data.Dataset.from_tensors(number).repeat(count)
+        return tf.data.Dataset.zip((numbers, tf.data.Dataset.range(count)))
+
+    # flat_map runs once for every iterator, which makes one_pass the place that knows a new pass has begun.
+    positions = tf.data.Dataset.range(1).flat_map(one_pass)
+    pairs = positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = pairs.batch(batch_size).apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def arrays_to_tf_dataset(
+    images: npt.NDArray[Any], masks: npt.NDArray[Any], batch_size: int = 8, shuffle_seed: int | None = None
+) -> tf.data.Dataset:
+    """Zip full arrays of images and masks into one `tf.data` dataset, batched and prefetched.
+
+    The simplest way there is: both arrays in memory, all images of one size.
+
+    Parameters
+    ----------
+    images : numpy.ndarray, (N, H, W, 3)
+        Normalised images, e.g. from `Dataset.to_arrays` and `nucleiseg.images.rescale`.
+    masks : numpy.ndarray, (N, H, W, C)
+        As many masks with a channel axis, e.g. from `nucleiseg.images.binarize`.
+    batch_size : int
+        Images in a batch.
+    shuffle_seed : int, optional
+        Shuffle anew on every pass, decided by this seed; None keeps the order.
+
+    Returns
+    -------
+    tf.data.Dataset
+        float32 images and masks.
+
+    Raises
+    ------
+    InvalidInputError
+        If the arrays are not 4-D, or differ in number, height or width.
+
+    Examples
+    --------
+    >>> pairs = arrays_to_tf_dataset(np.zeros((3, 8, 8, 3)), np.zeros((3, 8, 8, 1)), batch_size=2)
+    >>> len(pairs)
+    2
+    """
+    import tensorflow as tf
+
+    batch_size = check_count(batch_size, "batch_size")
+    if images.ndim != 4 or masks.ndim != 4 or images.shape[:3] != masks.shape[:3]:
+        raise InvalidInputError(
+            "images must be (N, H, W, C) and masks (N, H, W, C) with the same N, H and W, "
+            f"got {images.shape} and {masks.shape}; add the masks' channel axis with nucleiseg.images.binarize"
+        )
+    features = tf.data.Dataset.from_tensor_slices(tf.constant(images, tf.float32))
+    labels = tf.data.Dataset.from_tensor_slices(tf.constant(masks, tf.float32))
+    pairs = tf.data.Dataset.zip((features, labels))
+    if shuffle_seed is not None:
+        pairs = pairs.shuffle(len(images), seed=shuffle_seed)
+    return pairs.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _drawer(
+    data: LabelledImages,
+    target: Target,
+    crop: tuple[int, int] | None,
+    augmentation: Augmentation | None,
+    seed: int,
+    scaling: str,
+) -> Callable[[int, int], _Pair]:
+    """A function (pass, index) → (image, target) that reads, crops, scales and augments one sample."""
+    ranges: dict[int, tuple[Bound, Bound]] = {}
+    scale = augmentation.scale if augmentation and crop else (1.0, 1.0)
+
+    def draw(number: int, index: int) -> _Pair:
+        sample = data[index]
+        if index not in ranges:  # two threads may both compute it; they get the same
+            ranges[index] = scaling_range(sample.image, scaling)
+        rng = np.random.default_rng((seed, number, index))
+        size = crop or sample.labels.shape
+        image, labels = random_crop(sample.image, sample.labels, size, ranges[index], rng, scale)
+        if augmentation is not None:
+            image, labels = augment(image, labels, augmentation, rng)
+        return np.ascontiguousarray(image), target(labels)
+
+    return draw
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, number: int, count: int) -> Sequence[int]:
+    order: list[int] = np.random.default_rng((seed, number)).permutation(count).tolist()
+    return order

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances import write_labels, write_mask, write_picture
+
+SIDES = st.tuples(st.integers(1, 12), st.integers(1, 12))
+
+
+def read_png(path):
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture)
+
+
+@settings(max_examples=25, deadline=None)
+@given(hnp.arrays(np.int64, SIDES, elements=st.sampled_from([0, 1, 255, 65_535, 65_536, 2**32 - 1])))
+def test_labels_come_back(tmp_path_factory, labels):
+    path = tmp_path_factory.mktemp("labels") / "a_labels.tif"
+    write_labels(path, labels)
+    back = tifffile.imread(path)
+    assert back.dtype == (np.uint16 if labels.max() <= 65_535 else np.uint32)
+    np.testing.assert_array_equal(back.reshape(labels.shape), labels)
+
+
+def test_labels_are_compressed(tmp_path):
+    write_labels(tmp_path / "deep" / "labels.TIFF", np.ones((500, 500), np.int32))
+    with tifffile.TiffFile(tmp_path / "deep" / "labels.TIFF") as file:
+        assert file.pages[0].compression.name == "ADOBE_DEFLATE"
+    assert (tmp_path / "deep" / "labels.TIFF").stat().st_size < 20_000
+    with Image.open(tmp_path / "deep" / "labels.TIFF") as picture:
+        assert picture.size == (500, 500)
+
+
+@settings(max_examples=25, deadline=None)
+@given(hnp.arrays(st.sampled_from(["?", "u1", "u2"]), SIDES))
+def test_masks_are_0_and_255(tmp_path_factory, mask):
+    path = tmp_path_factory.mktemp("mask") / "mask.png"
+    write_mask(path, mask)
+    back = read_png(path)
+    assert back.dtype == np.uint8
+    np.testing.assert_array_equal(back, np.where(mask, 255, 0))
+
+
+@settings(max_examples=25, deadline=None)
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_pictures_come_back(tmp_path_factory, picture):
+    path = tmp_path_factory.mktemp("picture") / "overlay.png"
+    write_picture(path, picture)
+    np.testing.assert_array_equal(read_png(path), picture)
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "value", "message"),
+    [
+        (write_labels, "a.tif", np.zeros((2, 2)), "labels must be integers"),
+        (write_labels, "a.tif", np.array([[-1]]), "must not be negative"),
+        (write_labels, "a.tif", np.array([[2**32]]), "at most 4294967295 .*relabel_sequential"),
+        (write_labels, "a.png", np.zeros((2, 2), int), r"path must end in .tif or .tiff, got .*'well_A01.tif'"),
+        (write_mask, "a.png", np.zeros((2, 2)), "mask must be integers"),
+        (write_mask, "a.png", np.zeros((2, 2, 1), int), r"mask must be \(H, W\)"),
+        (write_mask, "a.tif", np.zeros((2, 2), int), "path must end in .png"),
+        (write_picture, "a.png", np.zeros((2, 2), np.uint8), "picture must be uint8"),
+        (write_picture, "a.png", np.zeros((2, 2, 3)), "picture must be uint8 .*use nucleiseg.images.overlay"),
+        (write_picture, "a", np.zeros((2, 2, 3), np.uint8), "path must end in .png"),
+    ],
+)
+def test_bad_input_leaves_the_old_file_alone(tmp_path, write, name, value, message):
+    path = tmp_path / name
+    path.write_text("old")
+    with pytest.raises(InvalidInputError, match=message):
+        write(path, value)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "target", "value"),
+    [
+        (write_labels, "a.tif", "tifffile.imwrite", np.ones((2, 2), int)),
+        (write_mask, "a.png", "PIL.Image.Image.save", np.ones((2, 2), int)),
+    ],
+)
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, write, name, target, value):
+    def full(self_or_path, *args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(target, full)
+    path = tmp_path / name
+    path.write_text("old")
+    with pytest.raises(OSError, match="disk full"):
+        write(path, value)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances import split_components
+
+FEW = settings(max_examples=50, deadline=None)
+# Drawn from a seed: Hypothesis fills its own arrays with mostly one value, which leaves hardly any components.
+PROBABILITIES = st.builds(
+    lambda seed, shape: np.random.default_rng(seed).choice([0.0, 0.4, 0.5, 0.6, 1.0], shape).astype(np.float32),
+    st.integers(0, 2**32),
+    st.tuples(st.integers(1, 15), st.integers(1, 15)),
+)
+
+
+def flood(mask):
+    """Components found the slow and plain way, numbered by their first pixel."""
+    labels, count = np.zeros(mask.shape, int), 0
+    for start in zip(*np.nonzero(mask), strict=True):
+        if labels[start]:
+            continue
+        count += 1
+        todo = [start]
+        while todo:
+            row, col = todo.pop()
+            if 0 <= row < mask.shape[0] and 0 <= col < mask.shape[1] and mask[row, col] and not labels[row, col]:
+                labels[row, col] = count
+                todo += [(row + 1, col), (row - 1, col), (row, col + 1), (row, col - 1)]
+    return labels
+
+
+@FEW
+@given(PROBABILITIES, st.sampled_from([0.0, 0.45, 0.5, 1.0]))
+def test_labels_are_components_in_raster_order(probability, threshold):
+    labels = split_components(probability, threshold)
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, flood(probability > threshold))
+
+
+@FEW
+@given(PROBABILITIES, st.integers(0, 8))
+def test_small_components_go_and_ids_stay_contiguous(probability, min_area):
+    everything = split_components(probability)
+    labels = split_components(probability, min_area=min_area)
+    areas = np.bincount(everything.ravel())
+    kept = np.isin(everything, [i for i in range(1, areas.size) if areas[i] >= min_area])
+    np.testing.assert_array_equal(labels, flood(kept))
+
+
+def test_min_area_is_the_smallest_area_that_stays():
+    probability = [[1, 1, 0, 1, 0, 1, 1, 1]]
+    assert split_components(probability, min_area=2).tolist() == [[1, 1, 0, 0, 0, 2, 2, 2]]
+    assert split_components(probability, min_area=3).tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]]
+
+
+def test_corners_do_not_connect_and_holes_stay():
+    assert split_components(np.eye(3)).max() == 3
+    ring = np.ones((3, 3))
+    ring[1, 1] = 0
+    np.testing.assert_array_equal(split_components(ring), ring)
+
+
+def test_masks_of_other_dtypes():
+    assert split_components(np.array([[True, False, True]])).tolist() == [[1, 0, 2]]
+    assert split_components(np.array([[0, 1]], np.uint8)).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("probability", "message"),
+    [
+        (np.zeros((3, 3, 1)), r"pass one image and one channel"),
+        (np.zeros((0, 3)), "at least one pixel"),
+        (np.array([[0, 255]]), "got 0 to 255; pass scores through a sigmoid, divide an 8-bit mask by 255"),
+        (np.array([[-1.0, 0]]), "from 0 to 1"),
+        (np.array([[np.nan]]), "must be finite"),
+    ],
+)
+def test_what_is_no_probability(probability, message):
+    with pytest.raises(InvalidInputError, match=message):
+        split_components(probability)
+
+
+def test_settings_are_checked():
+    with pytest.raises(InvalidInputError, match="threshold must be a number from 0 to 1"):
+        split_components(np.zeros((2, 2)), threshold=1.5)
+    with pytest.raises(InvalidInputError, match="min_area must be a whole number of at least 0"):
+        split_components(np.zeros((2, 2)), min_area=-1)
