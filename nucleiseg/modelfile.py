@@ -81,7 +81,9 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     source = Path(path)
     if not source.is_file():
-        raise ModelFileError(f"the model file {source} does not exist; check the path, or train one with 'nucleiseg train'")
+        raise ModelFileError(
+            f"the model file {source} does not exist; check the path, or train one with 'nucleiseg train'"
+        )
     try:
         with zipfile.ZipFile(source) as archive:
             settings = json.loads(archive.read(_SETTINGS))
@@ -131,7 +133,9 @@ def _halved(content: bytes) -> bytes:
                     made = half.require_group(name)
                 else:
                     values = item[()]
-                    made = half.create_dataset(name, data=values.astype(np.float16) if item.dtype == np.float32 else values)
+                    made = half.create_dataset(
+                        name, data=values.astype(np.float16) if item.dtype == np.float32 else values
+                    )
                 for key, value in item.attrs.items():
                     made.attrs[key] = value
 

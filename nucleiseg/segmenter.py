@@ -240,10 +240,10 @@ class Segmenter:
         return History(rows)
 
     @overload
-    def predict(self, image: list[Any] | tuple[Any, ...], options: PredictOptions = ...) -> list[Prediction]: ...
+    def predict(self, image: list[Any] | tuple[Any, ...], options: PredictOptions | None = ...) -> list[Prediction]: ...
 
     @overload
-    def predict(self, image: ImageInput, options: PredictOptions = ...) -> Prediction: ...
+    def predict(self, image: ImageInput, options: PredictOptions | None = ...) -> Prediction: ...
 
     def predict(
         self, image: ImageInput | list[Any] | tuple[Any, ...], options: PredictOptions | None = None
@@ -333,7 +333,8 @@ class Segmenter:
 
     def __repr__(self) -> str:
         settings = self._settings
-        return f"Segmenter(encoder={settings.encoder!r}, head={settings.head!r}, parameters={self._model.count_params():,})"
+        parameters = f"{self._model.count_params():,}"
+        return f"Segmenter(encoder={settings.encoder!r}, head={settings.head!r}, parameters={parameters})"
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ class Cache:
         stamp = record.stamp()
         if stamp is None:
             return record.read()
-        path = self.folder / (_digest(f"{stamp.partition('|')[0]}|{record.id}") + _SUFFIX)
+        path = self.folder / (_digest(repr(record)) + _SUFFIX)
         key = np.frombuffer(_digest(f"{_READER_VERSION}|{stamp}").encode(), np.uint8)
         return self._load(path, key) or self._save(path, key, record)
 

@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +56,7 @@ class ZipRecord:
 
     id: str
     archive: str
-    archive_stamp: str
+    archive_stamp: str = field(repr=False)
     image: Member
     masks: tuple[Member, ...]
 
@@ -151,8 +151,8 @@ def _assemble(name: str, files: Iterator[tuple[str, bytes]]) -> tuple[Array, NDA
         shape, (row, column), inside = decode_mask(data, path)
         if shape != (height, width):
             raise DatasetError(
-                f"sample {name!r}: image and masks must have the same height and width, got {(height, width)} and {shape} "
-                f"in {path}; check that they belong together"
+                f"sample {name!r}: image and masks must have the same height and width, got {(height, width)} and "
+                f"{shape} in {path}; check that they belong together"
             )
         labels[row : row + inside.shape[0], column : column + inside.shape[1]][inside] = label
     return image, labels

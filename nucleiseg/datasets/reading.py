@@ -90,7 +90,7 @@ def read(
         raise DatasetError(f"{given}: unknown layout; {_LAYOUTS}")
     if cache is False:
         return Dataset(records)
-    return Dataset(records, cache=Cache(cache_folder() if cache is True else Path(cache)))
+    return Dataset(records, cache=Cache(cache_folder() if cache is True else Path(cache).absolute()))
 
 
 def _find_records(source: Path, labels: Path | None) -> Sequence[Record] | None:

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg._checks import describe
 from nucleiseg.errors import DatasetError
 
 __all__ = ["Array", "Record", "check_pair", "file_stamp", "read_file", "shorten"]
@@ -17,14 +16,17 @@ Array = NDArray[Any]
 
 
 class Record(Protocol):
-    """Where one sample lies; what readers make. Small, picklable, and safe to use from many threads."""
+    """Where one sample lies; what readers make. Small, picklable, and safe to use from many threads.
+
+    Its repr names the files, and stays the same when they change: the cache finds its entry by it.
+    """
 
     @property
     def id(self) -> str:
         """Name of the sample."""
 
     def stamp(self) -> str | None:
-        """Text that changes when the source does, the key of the cache; None if there is nothing to be saved."""
+        """Text that changes when the source does, by which the cache tells old pixels; None if there is nothing to save."""
 
     def read(self) -> tuple[Array, NDArray[np.int32]]:
         """The image and its labels."""
@@ -37,13 +39,10 @@ def check_pair(name: str, image: Array, labels: Array) -> tuple[Array, NDArray[n
             f"sample {name!r}: image and labels must have the same height and width, got {image.shape[:2]} and "
             f"{labels.shape[:2]}; check that they belong together"
         )
-    if labels.ndim != 2 or labels.dtype.kind not in "bui":
+    highest = np.iinfo(np.int32).max
+    if labels.min() < 0 or labels.max() > highest:
         raise DatasetError(
-            f"sample {name!r}: labels must be (H, W) whole numbers, got {describe(labels)}; convert them"
-        )
-    if labels.dtype.itemsize >= 4 and labels.size and (labels.max() > np.iinfo(np.int32).max or labels.min() < 0):
-        raise DatasetError(
-            f"sample {name!r}: labels must lie in 0 to {np.iinfo(np.int32).max}, got {labels.min()} to {labels.max()}; "
+            f"sample {name!r}: labels must lie in 0 to {highest}, got {labels.min()} to {labels.max()}; "
             "renumber them, e.g. with skimage.segmentation.relabel_sequential"
         )
     return image, labels.astype(np.int32, copy=False)

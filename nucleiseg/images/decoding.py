@@ -23,6 +23,7 @@ MAX_PIXELS = 2**28
 """Height times width that is read unless told otherwise: 16384 x 16384, so that a broken header cannot fill memory."""
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_CROPPED_BY_PILLOW = 2**24  # pixels; Pillow warns when it crops to far more
 # The plugin classes rather than Image.open: that one warns about large images, and warnings cannot be silenced for one
 # thread alone. They are also quicker on the tens of thousands of small masks of a dataset.
 _PILLOW_STARTS: dict[bytes, Callable[[BytesIO], Image.Image]] = {
@@ -62,9 +63,9 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ar
     >>> from io import BytesIO
     >>> from PIL import Image
     >>> file = BytesIO()
-    >>> Image.new("P", (4, 3), 2).save(file, "png")
+    >>> Image.new("P", (4, 3), 1).save(file, "png")
     >>> int(decode_labels(file.getvalue(), "labels.png").max())
-    2
+    1
     """
     labels = _decode(data, name, max_pixels, palette_to_colour=False)
     if labels.ndim == 3:
@@ -92,7 +93,7 @@ def decode_mask(data: bytes, name: str) -> tuple[tuple[int, int], tuple[int, int
         try:
             picture = PngImagePlugin.PngImageFile(BytesIO(data))
             check_pixels(picture.height, picture.width, name, MAX_PIXELS)
-            if picture.mode in ("1", "L"):
+            if picture.mode in ("1", "L") and picture.width * picture.height <= _CROPPED_BY_PILLOW:
                 left, top, right, bottom = picture.getbbox() or (0, 0, 0, 0)
                 box = np.asarray(picture.crop((left, top, right, bottom)), dtype=bool)
                 return (picture.height, picture.width), (top, left), box

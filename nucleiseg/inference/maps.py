@@ -69,4 +69,5 @@ def _turned_back(image: npt.NDArray[np.float32], engine: Engine) -> Iterator[npt
 
 def _padded(image: npt.NDArray[np.float32], engine: Engine) -> npt.NDArray[np.float32]:
     padded, inside = pad_to_multiple(image, engine.multiple)
-    return engine(np.ascontiguousarray(padded, np.float32)[np.newaxis])[0][inside]
+    maps: npt.NDArray[np.float32] = engine(np.ascontiguousarray(padded, np.float32)[np.newaxis])[0][inside]
+    return maps

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucleiseg._registry import Registry
@@ -68,7 +69,7 @@ def get_encoder(name: str, weights: str | os.PathLike[str] | None = None) -> ker
     from nucleiseg.networks.pyramids import pyramid
 
     builder = _encoders.get(name)
-    if weights is not None and weights != "imagenet" and not os.path.isfile(weights):
+    if weights is not None and weights != "imagenet" and not Path(weights).is_file():
         raise InvalidInputError(
             f"weights must be 'imagenet', None or an existing file, got {os.fspath(weights)!r}; check the path"
         )

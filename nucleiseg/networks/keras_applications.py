@@ -92,6 +92,6 @@ def _download_error(name: str, error: Exception) -> Exception:
     home = os.environ.get("KERAS_HOME")
     folder = (Path(home) if home else Path("~/.keras").expanduser()) / "models"
     return DownloadError(
-        f"the ImageNet weights of {name!r} could not be downloaded; fetch {match.group(1)} on a machine with a network and "
-        f"put it into {folder} (or point KERAS_HOME at a folder that has it under models/), or use weights=None"
+        f"the ImageNet weights of {name!r} could not be downloaded; fetch {match.group(1)} on a machine with a network "
+        f"and put it into {folder} (or point KERAS_HOME at a folder that has it under models/), or use weights=None"
     )

@@ -1,7 +1,7 @@
 """Find where a pretrained network can be tapped: its last feature map at each stride.
 
-A U-Net needs feature maps at strides 2, 4, 8, 16 and 32. Typing layer names in for every architecture breaks with every
-new release, so they are found by running the layer graph symbolically (shapes only, no numbers) and reading the strides.
+A U-Net needs feature maps at strides 2, 4, 8, 16 and 32. Layer names typed in for every architecture break with a new
+release, so the maps are found by running the layer graph symbolically (shapes only, no numbers) and reading strides.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def pyramid(model: keras.Model) -> keras.Model:
 def _check_input(model: keras.Model) -> None:
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
         raise InvalidInputError(
-            f"an encoder must be a functional keras.Model, got {type(model).__name__}; build it with keras.Model(inputs, outputs)"
+            f"an encoder must be a functional keras.Model, got {type(model).__name__}; "
+            "build it with keras.Model(inputs, outputs)"
         )
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     if shapes != [(None, None, None, 3)]:
@@ -97,7 +98,7 @@ def _output_shapes(model: keras.Model, tensors: list[keras.KerasTensor]) -> list
 
 
 def _stride(shape: tuple[int, ...]) -> int | None:
-    """How many input pixels one pixel of the map stands for; None where that is no whole number or not the same both ways."""
+    """How many input pixels one pixel of the map stands for; None if no whole number, the same both ways."""
     if len(shape) != 4 or shape[1] != shape[2] or shape[1] is None or _PROBE % shape[1]:
         return None
     return _PROBE // shape[1]

@@ -88,7 +88,7 @@ def upsample(
     (1, 32, 32, 8)
     """
     filters, size = check_count(filters, "filters"), check_count(size, "size")
-    norm_type = check_choice(norm_type, "norm_type", ("batchnorm", "instancenorm"))
+    check_choice(norm_type, "norm_type", ("batchnorm", "instancenorm"))
     layers = [
         keras.layers.Conv2DTranspose(
             filters, size, strides=2, padding="same", use_bias=False, kernel_initializer=_normal(0.0)

@@ -48,11 +48,10 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path, colours: int = 64) -> Path:
+def save_figure(figure: Figure, path: Path, colours: int = 128) -> Path:
     """Write a figure, atomically, in the format that the suffix names.
 
-    A PNG gets a palette of ``colours``, which makes the file a third as large;
-    photographs need more than the 64 of a diagram.
+    A PNG gets a palette of ``colours``, which makes the file a third as large; photographs need more than diagrams.
     """
     from PIL import Image
 
@@ -72,12 +71,7 @@ class Drawing:
     """
 
     def __init__(self, width: float, height: float) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
         self.figure = new_figure(width, height)
-        canvas = self.figure.canvas
-        # A canvas that can measure text; new_figure made it.
-        self._renderer = canvas.get_renderer() if isinstance(canvas, FigureCanvasAgg) else None
         self._axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
         self._axes.set_axis_off()
         self._axes.set_xlim(0, width)
@@ -86,12 +80,11 @@ class Drawing:
     def text_width(self, text: str, size: float, bold: bool = False) -> float:
         """Width of a line of text, in inches."""
         from matplotlib.font_manager import FontProperties
+        from matplotlib.textpath import TextToPath
 
-        if self._renderer is None:
-            return 0.0
         font = FontProperties(size=size, weight="bold" if bold else "normal")
-        width, _, _ = self._renderer.get_text_width_height_descent(text, font, ismath=False)
-        return float(width) / DPI
+        width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
+        return width / 72  # points in an inch
 
     def fit(self, text: str, size: float, width: float, bold: bool = False) -> str:
         """The text, with its middle left out as far as needed to be at most ``width`` inches wide."""
@@ -130,7 +123,15 @@ class Drawing:
         )
 
     def box(
-        self, x: float, y: float, width: float, height: float, *, fill: str = "white", edge: str = LINE, line: float = 1.0
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        *,
+        fill: str = "white",
+        edge: str = LINE,
+        line: float = 1.0,
     ) -> None:
         """A box with slightly rounded corners."""
         from matplotlib.patches import FancyBboxPatch
@@ -147,7 +148,9 @@ class Drawing:
             )
         )
 
-    def arrow(self, start: tuple[float, float], end: tuple[float, float], *, color: str = GREY, line: float = 1.3) -> None:
+    def arrow(
+        self, start: tuple[float, float], end: tuple[float, float], *, color: str = GREY, line: float = 1.3
+    ) -> None:
         """A straight arrow between two points."""
         from matplotlib.patches import FancyArrowPatch
 
@@ -157,7 +160,9 @@ class Drawing:
             )
         )
 
-    def line(self, start: tuple[float, float], end: tuple[float, float], *, color: str = GREY, width: float = 1.3) -> None:
+    def line(
+        self, start: tuple[float, float], end: tuple[float, float], *, color: str = GREY, width: float = 1.3
+    ) -> None:
         """A straight line between two points."""
         self._axes.plot([start[0], end[0]], [start[1], end[1]], color=color, linewidth=width, solid_capstyle="butt")
 
@@ -165,6 +170,6 @@ class Drawing:
         """A picture stretched to a box."""
         self._axes.imshow(pixels, extent=(x, x + width, y + height, y), aspect="auto", origin="upper")
 
-    def save(self, path: Path, colours: int = 64) -> Path:
+    def save(self, path: Path, colours: int = 128) -> Path:
         """Write the drawing; see `save_figure`."""
         return save_figure(self.figure, path, colours)

@@ -58,7 +58,14 @@ def _draw_panel(panel: Axes, history: History, name: str, title: str) -> None:
             shown.append((values[best], color))
     for value, color in shown:
         panel.plot(
-            history.best_epoch, value, "o", color=color, markersize=5.5, markeredgecolor="white", markeredgewidth=1, zorder=3
+            history.best_epoch,
+            value,
+            "o",
+            color=color,
+            markersize=5.5,
+            markeredgecolor="white",
+            markeredgewidth=1,
+            zorder=3,
         )
     panel.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=7)
     if shown:  # the value on validation data where there is one
@@ -95,9 +102,7 @@ def _draw_legend(figure: Figure, history: History) -> None:
     entries: list[Line2D | Patch] = [Line2D([], [], color=BLUE, linewidth=1.6, label="training")]
     if any(f"val_{name}" in recorded for name, _ in PANELS):
         entries.append(Line2D([], [], color=ORANGE, linewidth=1.6, label="validation"))
-    entries.append(
-        Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (3, 2)), label="best epoch")
-    )
+    entries.append(Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (3, 2)), label="best epoch"))
     if _fine_tuning(history):
         entries.append(Patch(facecolor=SHADE, edgecolor=LINE, linewidth=0.5, label="fine-tuning"))
     figure.legend(

@@ -21,6 +21,7 @@ PAD = 0.13
 CARD_HEAD = 0.56  # the two lines above the blocks
 CHIP_HEIGHT, CHIP_GAP, CHIP_STEP = 0.27, 0.16, 0.36
 CHIP_SIZE = 8.5  # points
+NEXT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 
 
 def draw_encoder(encoder: Any, input_shape: Shape | None, title: str, path: Path) -> Path:
@@ -66,14 +67,14 @@ def _wrap(ruler: Drawing, stage: Stage) -> list[list[tuple[str, float]]]:
 
 def _draw_card(drawing: Drawing, y: float, height: float, stage: Stage, lines: list[list[tuple[str, float]]]) -> None:
     drawing.text(MARGIN, y + 0.19, f"stride {stage.stride}", 10, bold=True)
-    drawing.text(MARGIN, y + 0.41, f"H/{stage.stride} × W/{stage.stride}", 9, color=GREY)
+    drawing.text(MARGIN, y + 0.41, shape_text((f"H/{stage.stride}", f"W/{stage.stride}")), 9, color=GREY)
     drawing.box(LEFT, y, CARD_WIDTH, height, fill=PALE_BLUE, edge=BLUE)
     size = f"{plural(len(stage.calls), 'layer')}, {amount(stage.parameters)}"
     right = LEFT + CARD_WIDTH - PAD
     room = CARD_WIDTH - 3 * PAD - drawing.text_width(size, 9)
     drawing.text(LEFT + PAD, y + 0.19, span(stage.calls), 9.5, bold=True, width=room)
     drawing.text(right, y + 0.19, size, 9, align="right")
-    drawing.text(LEFT + PAD, y + 0.41, kinds(stage.calls), 8.5, color=GREY, width=CARD_WIDTH - 2 * PAD)
+    drawing.text(LEFT + PAD, y + 0.41, _kinds(drawing, stage), 8.5, color=GREY)
     for row, line in enumerate(lines):
         x = LEFT + PAD
         middle = y + CARD_HEAD + CHIP_STEP * row + CHIP_HEIGHT / 2
@@ -82,7 +83,17 @@ def _draw_card(drawing: Drawing, y: float, height: float, stage: Stage, lines: l
             drawing.text(x + width / 2, middle, text, CHIP_SIZE, align="center", width=width - 0.1)
             x += width + CHIP_GAP
             if column < len(line) - 1 or row < len(lines) - 1:
-                drawing.text(x - CHIP_GAP / 2, middle, "›", 10, align="center", color=GREY)
+                drawing.text(x - CHIP_GAP / 2, middle, NEXT, 10, align="center", color=GREY)
+
+
+def _kinds(ruler: Drawing, stage: Stage) -> str:
+    """The kinds of layers in a stage, as many as fit the card."""
+    counted = [f"{count} {kind}" for kind, count in kinds(stage.calls)]
+    text = ", ".join(counted)
+    while len(counted) > 1 and ruler.text_width(text, 8.5) > CARD_WIDTH - 2 * PAD:
+        counted.pop()
+        text = ", ".join(counted) + ", …"
+    return text
 
 
 def _draw_tap(drawing: Drawing, y: float, stage: Stage, number: int) -> None:

@@ -114,17 +114,17 @@ def leaf_layers(layer: Any) -> list[Any]:
     return [leaf for part in inner for leaf in leaf_layers(part) if type(leaf).__name__ != "InputLayer"]
 
 
-def kinds(calls: Iterable[Call]) -> str:
-    """What some calls consist of, most frequent first, such as ``"2 Conv2D, 1 ReLU"``."""
-    names = Counter(type(leaf).__name__ for call in calls for leaf in leaf_layers(call.layer))
-    return ", ".join(f"{count} {name}" for name, count in names.most_common())
+def kinds(calls: Iterable[Call]) -> list[tuple[str, int]]:
+    """The kinds of layers that some calls consist of and how many of each, most frequent first."""
+    return Counter(type(leaf).__name__ for call in calls for leaf in leaf_layers(call.layer)).most_common()
 
 
 def _check_functional(model: Any) -> None:
     inputs = getattr(model, "inputs", None)
     if not inputs or not getattr(model, "outputs", None) or not hasattr(model, "layers"):
         raise InvalidInputError(
-            f"model must be a functional keras.Model, got {type(model).__name__}; build it as keras.Model(inputs, outputs)"
+            f"model must be a functional keras.Model, got {type(model).__name__}; "
+            "build it as keras.Model(inputs, outputs)"
         )
     shapes = [tuple(tensor.shape) for tensor in inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] is None:

@@ -19,6 +19,7 @@ LONG = 40  # lines; a longer list is set in two columns
 SIZE = 8.5  # points
 # Where each cell starts or, for numbers, ends.
 NUMBER, NAME, KIND, FROM, SHAPE, PARAMETERS = 0.32, 0.42, 2.42, 3.78, 4.55, COLUMN - 0.05
+LEGEND = '"from": numbers of the layers before, if not the line above; coloured: outputs of the encoder'
 INDENT = 0.12  # of the layers of a nested model
 
 
@@ -73,7 +74,7 @@ def draw_layers(model: Any, input_shape: Shape | None, title: str, path: Path) -
     width = 2 * MARGIN + columns * COLUMN + (columns - 1) * GUTTER
     drawing = Drawing(width, TOP + LINE_HEIGHT * length + FOOT)
     drawing.text(MARGIN, 0.35, title, 15, bold=True, width=width - 2 * MARGIN)
-    note = f"shapes for an input of {shape_text(lines[0].shape)}; “from”: numbers of the layers before, if not the line above; shaded: outputs of the encoder"
+    note = f"shapes for an input of {shape_text(lines[0].shape)}; {LEGEND}"
     drawing.text(MARGIN, 0.67, note, 9, color=GREY, width=width - 2 * MARGIN)
     for column in range(columns):
         x = MARGIN + column * (COLUMN + GUTTER)
@@ -112,4 +113,4 @@ def _draw_line(drawing: Drawing, x: float, y: float, line: Line, is_tap: bool) -
     if line.inputs not in ((), (line.number - 1,)):
         drawing.text(x + FROM, y, ", ".join(map(str, line.inputs)), SIZE, color=BLUE, width=SHAPE - FROM - 0.05)
     drawing.text(x + SHAPE, y, shape_text(line.shape), SIZE, width=PARAMETERS - SHAPE - 0.5)
-    drawing.text(x + PARAMETERS, y, short(line.parameters) if line.parameters else "–", SIZE, color=GREY, align="right")
+    drawing.text(x + PARAMETERS, y, short(line.parameters) if line.parameters else "-", SIZE, color=GREY, align="right")

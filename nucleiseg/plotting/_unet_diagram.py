@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def draw_unet(unet: UNet, model: Any, title: str, path: Path) -> Path:
     drawing.text(MARGIN, 0.68, f"shapes for an input of {shape_text(unet.input_shape)}", 9.5, color=GREY)
     for stride, y in layout.y.items():
         drawing.text(MARGIN, y - 0.1, f"stride {stride}", 10, bold=True)
-        drawing.text(MARGIN, y + 0.12, "H × W" if stride == 1 else f"H/{stride} × W/{stride}", 9, color=GREY)
+        drawing.text(
+            MARGIN, y + 0.12, shape_text(("H", "W") if stride == 1 else (f"H/{stride}", f"W/{stride}")), 9, color=GREY
+        )
 
     _draw_flow(drawing, layout, unet)
     if all(stage.stride > 1 for stage in unet.stages):
@@ -115,7 +118,7 @@ def _draw_flow(drawing: Drawing, layout: _Layout, unet: UNet) -> None:
     half, middle = BOX_HEIGHT / 2 + 0.02, BOX_WIDTH / 2
     down = sorted({1} | {stage.stride for stage in unet.stages})
     up = sorted({stage.stride for stage in unet.decoder}, reverse=True)
-    for upper, lower in zip(down, down[1:], strict=False):
+    for upper, lower in itertools.pairwise(down):
         start = (layout.left[upper] + middle, layout.y[upper] + half)
         if layout.round_bottom and lower == down[-1]:
             corner = (start[0], layout.y[lower])
@@ -131,7 +134,7 @@ def _draw_flow(drawing: Drawing, layout: _Layout, unet: UNet) -> None:
         drawing.arrow(corner, (corner[0], layout.y[up[0]] + half))
     elif up and unet.decoder[0].skip is None:
         drawing.arrow(start, (layout.right[up[0]], y))
-    for lower, upper in zip(up, up[1:], strict=False):
+    for lower, upper in itertools.pairwise(up):
         x = layout.right[upper] + middle
         drawing.arrow((x, layout.y[lower] - half), (x, layout.y[upper] + half))
     if up:
@@ -147,7 +150,10 @@ def _draw_caption(drawing: Drawing, y: float, unet: UNet, model: Any) -> None:
     whole = parameters_of(model)
     drawing.text(MARGIN, y, whole, 9.5, bold=True)
     x = MARGIN + drawing.text_width(whole, 9.5, bold=True) + 0.35
-    halves = ((PALE_BLUE, BLUE, f"encoder: {short(encoder)}{frozen}"), (PALE_ORANGE, ORANGE, f"decoder: {short(total - encoder)}"))
+    halves = (
+        (PALE_BLUE, BLUE, f"encoder: {short(encoder)}{frozen}"),
+        (PALE_ORANGE, ORANGE, f"decoder: {short(total - encoder)}"),
+    )
     for fill, edge, text in halves:
         drawing.box(x, y - 0.07, 0.2, 0.14, fill=fill, edge=edge)
         drawing.text(x + 0.28, y, text, 9.5, color=GREY)

@@ -9,7 +9,8 @@ from typing import Any
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.plotting._graph import Call, Graph, Shape, trace
 
-BLOCK_NAME = re.compile(r".*?block_?\d+[a-z]?(?![a-z0-9])")
+# As the architectures of Keras name them: block_3_expand, block2a_dwconv, conv4_block6_out, expanded_conv_2_add.
+BLOCK_NAME = re.compile(r".*?(block_?\d+[a-z]?|expanded_conv(_\d+)?)(?![a-z0-9])")
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,20 @@ class Stage:
         return sum(call.parameters for call in self.calls)
 
     def blocks(self) -> list[tuple[Call, ...]]:
-        """The calls in groups: neighbours whose names start with the same block, or with none."""
+        """The calls in groups: neighbours whose names start with the same block, or with none.
+
+        A call without a block's name is part of the block it lies within.
+        """
+        names = [block_name(call) for call in self.calls]
+        last = {name: index for index, name in enumerate(names)}
         groups: list[list[Call]] = []
-        previous: str | None = None
-        for call in self.calls:
-            name = block_name(call)
-            if not groups or name != previous:
+        current = None
+        for index, (call, name) in enumerate(zip(self.calls, names, strict=True)):
+            within = current and not name and index < last[current]
+            if not within and name != current:
                 groups.append([])
+                current = name
             groups[-1].append(call)
-            previous = name
         return [tuple(group) for group in groups]
 
 
@@ -75,7 +81,7 @@ def encoder_stages(encoder: Any, input_shape: Shape | None = None) -> tuple[Shap
     """The shape of an encoder's input, and its layers divided at its outputs, finest first."""
     graph = trace(encoder, input_shape)
     height = graph.calls[0].shape[0]
-    stages = []
+    stages: list[Stage] = []
     start = 0
     for position, index in graph.outputs:
         shape = graph.calls[position].shapes[index]

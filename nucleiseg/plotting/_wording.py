@@ -8,15 +8,15 @@ from typing import Any
 from nucleiseg.plotting._graph import Call, count_parameters
 
 
-def shape_text(shape: Sequence[int | None]) -> str:
+def shape_text(shape: Sequence[int | str]) -> str:
     """A shape with multiplication signs.
 
     Examples
     --------
-    >>> shape_text((64, 64, 144))
-    '64 × 64 × 144'
+    >>> shape_text((64, 32, 3)).split()[::2]
+    ['64', '32', '3']
     """
-    return " × ".join("?" if side is None else str(side) for side in shape)
+    return " \N{MULTIPLICATION SIGN} ".join(map(str, shape))
 
 
 def amount(parameters: int) -> str:

@@ -22,7 +22,7 @@ def plot_architecture(
 ) -> Path:
     """Draw the architecture of a U-Net, or of its encoder.
 
-    Shapes are those for an input of 256 × 256 pixels, unless the model fixes its input size.
+    Shapes are those for an input of 256 by 256 pixels, unless the model fixes its input size.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import os
 from collections.abc import Mapping
@@ -55,8 +56,8 @@ class History:
         rows = tuple(_checked_row(row, position) for position, row in enumerate(self.rows, start=1))
         if not rows:
             raise InvalidInputError("a history must have at least one row, got none; train for at least one epoch")
-        epochs = [row["epoch"] for row in rows]
-        if any(later <= earlier for earlier, later in zip(epochs, epochs[1:], strict=False)):  # type: ignore[operator]
+        epochs = [int(row["epoch"]) for row in rows]
+        if any(later <= earlier for earlier, later in itertools.pairwise(epochs)):
             raise InvalidInputError(f"epochs must increase from row to row, got {epochs}; number them 1, 2, 3, ...")
         object.__setattr__(self, "rows", rows)
 
@@ -128,7 +129,8 @@ class History:
         for line, cells in enumerate(table[1:], start=2):
             if len(cells) != len(table[0]):
                 raise InvalidInputError(
-                    f"{source}, row {line} must have {len(table[0])} cells, got {len(cells)}; write it with History.to_csv"
+                    f"{source}, row {line} must have {len(table[0])} cells, got {len(cells)}; "
+                    "write it with History.to_csv"
                 )
             rows.append({key: _parse(key, cell) for key, cell in zip(table[0], cells, strict=True) if cell != ""})
         try:
@@ -196,7 +198,9 @@ def _checked_key(key: str) -> str:
 def _checked_value(key: str, value: float | str, position: int) -> float | str:
     if key == "phase":
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            raise InvalidInputError(f"row {position}: phase must be printable text, got {value!r}; leave it out if unknown")
+            raise InvalidInputError(
+                f"row {position}: phase must be printable text, got {value!r}; leave it out if unknown"
+            )
         return value
     if isinstance(value, str) or np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "buif":
         raise InvalidInputError(f"row {position}: {key} must be a number, got {value!r}; leave it out if unknown")

@@ -1,4 +1,4 @@
-"""From datasets to tf.data, augmentation, targets, losses, metrics and the two-phase fit. Keras is imported on first use."""
+"""From datasets to tf.data: augmentation, targets, losses, metrics, and the fit in two phases."""
 
 import lazy_loader
 

@@ -30,6 +30,10 @@ class Augmentation:
         Largest shift of all values, as a part of the range [0, 1].
     contrast, gamma : float
         Largest relative change of contrast about the mean, and of the exponent: 0.3 allows 1/1.3 to 1.3.
+    colour : float
+        Largest relative change of each channel's brightness, so that a model knows other stains and cameras.
+    recolour : float
+        Probability of giving up the colours: the channels change places, or all become their mean.
     invert : float
         Probability of turning dark into bright, so that a model knows nuclei on dark and on light ground.
     blur : float
@@ -45,18 +49,20 @@ class Augmentation:
 
     flip: bool = True
     turn: bool = True
-    scale: tuple[float, float] = (0.7, 1.4)
+    scale: tuple[float, float] = (0.6, 1.6)
     brightness: float = 0.1
     contrast: float = 0.3
     gamma: float = 0.3
+    colour: float = 0.2
+    recolour: float = 0.2
     invert: float = 0.1
     blur: float = 1.5
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "invert", "noise"):
+        for name in ("brightness", "recolour", "invert", "noise"):
             check_range(getattr(self, name), name, 0, 1)
-        for name in ("contrast", "gamma", "blur"):
+        for name in ("contrast", "gamma", "colour", "blur"):
             check_range(getattr(self, name), name, 0, 10)
         low, high = self.scale
         check_range(low, "the lower scale", 0.1, 10)
@@ -129,6 +135,8 @@ def _recolour(
     shift = settings.brightness * rng.uniform(-1, 1)
     contrast = (1 + settings.contrast) ** rng.uniform(-1, 1)
     gamma = (1 + settings.gamma) ** rng.uniform(-1, 1)
+    tint = (1 + settings.colour) ** rng.uniform(-1, 1, image.shape[2])
+    recolour, channels, grey = rng.random() < settings.recolour, rng.permutation(image.shape[2]), rng.random() < 0.5
     invert = rng.random() < settings.invert
     blur = settings.blur * max(0.0, rng.uniform(-1, 1))
     noise = settings.noise * max(0.0, rng.uniform(-1, 1))
@@ -141,6 +149,12 @@ def _recolour(
         result = gaussian_filter(result, (blur, blur, 0), truncate=3)
     if gamma != 1:
         np.power(result, np.float32(gamma), out=result)
+    if recolour:
+        result = (
+            np.repeat(result.mean(axis=2, keepdims=True), image.shape[2], axis=2) if grey else result[..., channels]
+        )
+    if settings.colour:
+        result *= tint.astype(np.float32)
     if contrast != 1 or shift != 0:
         mean = result.mean()
         result -= mean

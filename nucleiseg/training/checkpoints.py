@@ -23,6 +23,8 @@ from nucleiseg.errors import InvalidInputError
 
 Variables = tuple[npt.NDArray[Any], ...]
 
+_GROUPS = ("model", "optimizer", "best_model")
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -91,7 +93,7 @@ class Checkpoint:
             "best_score": state.best_score,
         }
         arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
-        for group in ("model", "optimizer", "best_model"):
+        for group in _GROUPS:
             arrays.update({f"{group}_{i:05}": value for i, value in enumerate(getattr(state, group))})
         with atomic_path(self._last) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
@@ -127,13 +129,11 @@ class Checkpoint:
 
 def _read(path: Path) -> tuple[RunState, dict[str, Any]]:
     with np.load(path, allow_pickle=False) as file:
-        facts = json.loads(file["facts"].tobytes())
-        groups = {
-            group: tuple(file[name] for name in sorted(file.files) if name.startswith(f"{group}_"))
-            for group in ("model", "optimizer", "best_model")
-        }
+        facts: dict[str, Any] = json.loads(file["facts"].tobytes())
+        for group in _GROUPS:
+            facts[group] = tuple(file[name] for name in sorted(file.files) if name.startswith(f"{group}_"))
     settings = facts.pop("settings")
-    return RunState(**{**facts, "rows": tuple(facts["rows"])}, **groups), settings
+    return RunState(**{**facts, "rows": tuple(facts["rows"])}), settings
 
 
 def _check_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:

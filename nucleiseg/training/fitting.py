@@ -34,6 +34,8 @@ class FitOptions:
         Height and width of the crops, multiples of 32.
     augmentation : Augmentation or None
         Random changes of the training images.
+    balance : str, optional
+        Metadata, such as ``"modality"``, by whose values rare images are drawn more often; see `as_tf_dataset`.
     frozen_epochs : int, optional
         Epochs with a frozen pretrained encoder; None means a fifth of all, at least one. An encoder with random weights
         is never frozen.
@@ -51,6 +53,7 @@ class FitOptions:
     batch_size: int = 8
     crop: tuple[int, int] = (256, 256)
     augmentation: Augmentation | None = Augmentation()
+    balance: str | None = None
     frozen_epochs: int | None = None
     learning_rate: float = 1e-3
     fine_tune_rate: float = 3e-4
@@ -164,6 +167,7 @@ def fit_two_phases(
                 options.batch_size,
                 seed,
                 task.scaling,
+                options.balance,
                 first_pass=len(state.rows),
             )
             model.fit(
@@ -205,7 +209,11 @@ def _compile(model: keras.Model, phase: _Phase, task: Task, steps: int) -> None:
                 layer.trainable = False
     warm_up = max(1, steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
-        phase.learning_rate / 10, max(1, steps - warm_up), alpha=0.02, warmup_target=phase.learning_rate, warmup_steps=warm_up
+        phase.learning_rate / 10,
+        max(1, steps - warm_up),
+        alpha=0.02,
+        warmup_target=phase.learning_rate,
+        warmup_steps=warm_up,
     )
     model.compile(
         optimizer=keras.optimizers.Adam(schedule),
@@ -260,8 +268,12 @@ class _Keeper(keras.callbacks.Callback):
             best_model=_values(self.model.variables) if better else state.best_model,
         )
         if self._checkpoint:
-            variables = {"model": _values(self.model.variables), "optimizer": _values(self.model.optimizer.variables)}
-            self._checkpoint.save(replace(self.state, **variables), self._settings)
+            now = replace(
+                self.state,
+                model=_values(self.model.variables),
+                optimizer=_values(self.model.optimizer.variables),
+            )
+            self._checkpoint.save(now, self._settings)
         if self.state.waited >= self._patience:
             self.model.stop_training = True
 

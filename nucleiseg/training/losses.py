@@ -74,7 +74,9 @@ class WeightedSum(keras.losses.Loss):
         super().__init__(name=name, **keras_options)
         if not weights:
             raise InvalidInputError("a weighted sum needs at least one loss, got none; pass {'dice': 1.0}, for example")
-        self.weights = {part: check_range(weight, f"the weight of {part!r}", 0, 1e6) for part, weight in weights.items()}
+        self.weights = {
+            part: check_range(weight, f"the weight of {part!r}", 0, 1e6) for part, weight in weights.items()
+        }
         self._parts = [(get(part), weight) for part, weight in self.weights.items()]
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -23,7 +23,7 @@ class _PooledCounts(keras.metrics.Metric):
             self.add_weight(name=count, initializer="zeros") for count in ("tp", "fp", "fn", "tn")
         )
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ARG002
         """Add the counts of a batch; all its pixels weigh the same (``sample_weight`` is ignored)."""
         ops = keras.ops
         true, positive = ops.cast(y_true, "bool"), ops.greater(y_pred, self.threshold)

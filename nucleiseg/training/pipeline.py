@@ -7,6 +7,7 @@ batches, and training that goes on after an interruption sees what it would have
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -56,6 +57,7 @@ def as_tf_dataset(
     batch_size: int = 8,
     seed: int = 0,
     scaling: str = "percentile",
+    balance: str | None = None,
     shuffle: bool = True,
     first_pass: int = 0,
 ) -> tf.data.Dataset:
@@ -78,6 +80,10 @@ def as_tf_dataset(
         Decides order, crops and augmentation.
     scaling : str
         One of `nucleiseg.images.list_scalings`, by the range of the whole image.
+    balance : str, optional
+        Metadata, such as ``"modality"``, by whose values rare images are drawn more often: each group in proportion to
+        the square root of its size. A pass keeps its length, so common images are left out of some passes. None draws
+        every image once. Needs ``data.metadata``.
     shuffle : bool
         True draws a new order, new crops and changes on every pass; False repeats the first pass (validation).
     first_pass : int
@@ -91,7 +97,7 @@ def as_tf_dataset(
     Raises
     ------
     InvalidInputError
-        An empty dataset, a crop or batch size below 1, or an unknown target or scaling.
+        An empty dataset, a crop or batch size below 1, an unknown target or scaling, or balance without metadata.
 
     Examples
     --------
@@ -109,13 +115,15 @@ def as_tf_dataset(
     if crop is not None:
         crop = (check_count(crop[0], "crop"), check_count(crop[1], "crop"))
     draw = _drawer(data, get_target(target) if isinstance(target, str) else target, crop, augmentation, seed, scaling)
+    weights = _weights(data, balance)
     passes = itertools.count(first_pass)
 
     def next_pass() -> np.int64:
         return np.int64(next(passes) if shuffle else 0)
 
     def pair(number: np.int64, position: np.int64) -> _Pair:
-        return draw(int(number), _order(seed, int(number), count)[position] if shuffle else int(position))
+        index = _order(seed, int(number), weights)[int(position)] if shuffle else position
+        return draw(int(number), int(position), int(index))
 
     image_shape = (*(crop or (None, None)), 3)
     target_shape = (*(crop or (None, None)), None)
@@ -193,16 +201,16 @@ def _drawer(
     augmentation: Augmentation | None,
     seed: int,
     scaling: str,
-) -> Callable[[int, int], _Pair]:
-    """A function (pass, index) → (image, target) that reads, crops, scales and augments one sample."""
+) -> Callable[[int, int, int], _Pair]:
+    """A function (pass, position, index) → (image, target) that reads, crops, scales and augments one sample."""
     ranges: dict[int, tuple[Bound, Bound]] = {}
     scale = augmentation.scale if augmentation and crop else (1.0, 1.0)
 
-    def draw(number: int, index: int) -> _Pair:
+    def draw(number: int, position: int, index: int) -> _Pair:
         sample = data[index]
         if index not in ranges:  # two threads may both compute it; they get the same
             ranges[index] = scaling_range(sample.image, scaling)
-        rng = np.random.default_rng((seed, number, index))
+        rng = np.random.default_rng((seed, number, position))
         size = crop or sample.labels.shape
         image, labels = random_crop(sample.image, sample.labels, size, ranges[index], rng, scale)
         if augmentation is not None:
@@ -212,7 +220,29 @@ def _drawer(
     return draw
 
 
+def _weights(data: LabelledImages, balance: str | None) -> tuple[float, ...]:
+    """How often each image is to be drawn, up to a factor."""
+    if balance is None:
+        return (1.0,) * len(data)
+    groups = [row.get(balance) for row in getattr(data, "metadata", ())]
+    if len(groups) != len(data) or None in groups:
+        raise InvalidInputError(
+            f"balance needs {balance!r} in the metadata of every image, and some lack it; "
+            "add it with Dataset.with_metadata, or leave balance out"
+        )
+    sizes = Counter(groups)
+    return tuple(float(sizes[group] ** -0.5) for group in groups)
+
+
 @lru_cache(maxsize=8)
-def _order(seed: int, number: int, count: int) -> Sequence[int]:
-    order: list[int] = np.random.default_rng((seed, number)).permutation(count).tolist()
+def _order(seed: int, number: int, weights: tuple[float, ...]) -> Sequence[int]:
+    """The images of one pass. Systematic sampling: each comes as often as its weight says, rounded up or down."""
+    rng = np.random.default_rng((seed, number))
+    count = len(weights)
+    shuffled = rng.permutation(count)
+    upto = np.cumsum(np.asarray(weights)[shuffled])
+    # Half a step away from the edges where all weights are equal, so that rounding can't draw an image twice.
+    points = (np.arange(count) + (rng.random() if len(set(weights)) > 1 else 0.5)) * upto[-1] / count
+    drawn = shuffled[np.minimum(np.searchsorted(upto, points, side="right"), count - 1)]
+    order: list[int] = rng.permutation(drawn).tolist()
     return order

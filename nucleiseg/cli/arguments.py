@@ -1,0 +1,63 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nucleiseg.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from nucleiseg.datasets import Dataset
+    from nucleiseg.inference.options import PredictOptions
+
+DATA_HELP = (
+    "labelled images: the Kaggle layout as folder or zip, a folder with images/ and labels/ (or masks/), "
+    "Kaggle's run-length CSV beside its images, or an .npz file"
+)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """``--model``: a shipped model or a file."""
+    parser.add_argument("--model", default="nuclei", metavar="NAME|PATH", help="shipped model or .keras file [nuclei]")
+
+
+def check_model(model: str) -> Path:
+    """The file of ``--model``; raises before TensorFlow is imported."""
+    from nucleiseg.modelfile import read_settings
+    from nucleiseg.pretrained import pretrained_path
+
+    path = Path(model) if model.endswith(".keras") else pretrained_path(model)
+    read_settings(path)
+    return path
+
+
+def add_predict_options(parser: argparse.ArgumentParser) -> None:
+    """A flag for each field of `PredictOptions`."""
+    group = parser.add_argument_group("prediction")
+    group.add_argument("--threshold", type=float, help="probability above which a pixel is nucleus [the model's own]")
+    group.add_argument("--min-area", type=int, default=0, metavar="PIXELS", help="leave smaller nuclei out [0]")
+    group.add_argument("--tile", type=int, metavar="PIXELS", help="cut large images into tiles of this size [whole images]")
+    group.add_argument("--overlap", type=int, metavar="PIXELS", help="overlap of the tiles [a quarter of --tile]")
+    group.add_argument("--tta", action="store_true", help="average over flips and turns: better, eight times as slow")
+
+
+def predict_options(arguments: argparse.Namespace) -> PredictOptions:
+    """`PredictOptions` from the flags."""
+    from nucleiseg.images.tiling import Tiling
+    from nucleiseg.inference.options import PredictOptions
+
+    tiling = None
+    if arguments.tile is not None:
+        tiling = Tiling(arguments.tile, arguments.tile // 4 if arguments.overlap is None else arguments.overlap)
+    elif arguments.overlap is not None:
+        raise InvalidInputError("--overlap needs --tile, the size of the tiles; for example --tile 512")
+    return PredictOptions(arguments.threshold, arguments.min_area, tiling, arguments.tta)
+
+
+def read_data(data: str, with_labels: str | None) -> Dataset:
+    """The labelled images at a path, all decoded (once) into the cache."""
+    from nucleiseg import datasets
+
+    return datasets.read(data, labels=with_labels).prepare()

@@ -1,0 +1,54 @@
+"""``nucleiseg evaluate``: how good is a model on labelled images?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from nucleiseg.cli.arguments import (
+    DATA_HELP,
+    add_model,
+    add_predict_options,
+    check_model,
+    predict_options,
+    read_data,
+)
+from nucleiseg.cli.terminal import import_tensorflow_quietly, say
+from nucleiseg.errors import InvalidInputError
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = commands.add_parser("evaluate", help="compare a model's masks with the truth")
+    parser.add_argument("data", help=DATA_HELP)
+    parser.add_argument("--labels", metavar="FOLDER", help="label images, where DATA is a folder of images")
+    add_model(parser)
+    parser.add_argument("--splits", metavar="CSV", help="a table with the columns image_id and split")
+    parser.add_argument("--split", metavar="NAME", help="evaluate only this split, e.g. test")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_predict_options(parser)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict every image and print the scores, per modality where the data knows it."""
+    options = predict_options(arguments)
+    model = check_model(arguments.model)
+    if arguments.split is not None and arguments.splits is None:
+        raise InvalidInputError("--split needs --splits, the table that says which image belongs to which split")
+    data = read_data(arguments.data, arguments.labels)
+    if arguments.splits is not None:
+        data = data.with_metadata(arguments.splits)
+    if arguments.split is not None:
+        names = sorted({str(row["split"]) for row in data.metadata})
+        if arguments.split not in names:
+            raise InvalidInputError(f"there is no split {arguments.split!r}; choose one of {', '.join(names)}")
+        data = data.select([name for name, row in zip(data.ids, data.metadata, strict=True) if row["split"] == arguments.split])
+
+    import_tensorflow_quietly()
+    from nucleiseg.segmenter import Segmenter
+
+    scores = Segmenter.load(model).evaluate(data, options)
+    say(json.dumps(scores.to_dict(), indent=2) if arguments.json else str(scores))
+    return 0

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nucleiseg import datasets
+from nucleiseg.datasets import Dataset, Sample
+from nucleiseg.errors import DatasetError, InvalidInputError
+
+EXAMPLES = settings(max_examples=40, deadline=None)
+
+
+def make(ids):
+    ids = list(ids)
+    images = np.arange(len(ids), dtype=np.uint8)[:, None, None] * np.ones((4, 5), np.uint8)
+    return datasets.from_arrays(images, np.zeros((len(ids), 4, 5), int), ids=ids)
+
+
+def with_kinds(tmp_path, ids, kinds):
+    rows = [f"{name},{kind}" for name, kind in zip(ids, kinds, strict=True)]
+    (tmp_path / "kinds.csv").write_text("\n".join(["id,kind", *rows]))
+    return make(ids).with_metadata(tmp_path / "kinds.csv")
+
+
+def test_is_a_sequence_of_samples_and_datasets():
+    data = make("abcd")
+    assert (len(data), data.ids, [s.id for s in data]) == (4, ("a", "b", "c", "d"), list("abcd"))
+    assert isinstance(data[-1], Sample)
+    assert data[-1].id == "d"
+    assert isinstance(data[1:3], Dataset)
+    assert data[1:3].ids == ("b", "c")
+    assert data.metadata == ({}, {}, {}, {})
+    with pytest.raises(IndexError):
+        data[4]
+    assert repr(data[:1]) == "Dataset(1 sample: a)"
+    assert pickle.loads(pickle.dumps(data)).load(workers=2)[3].image.max() == 3
+
+
+def test_workers_are_counted():
+    with pytest.raises(InvalidInputError, match="workers"):
+        make("ab").load(workers=0)
+
+
+def test_select_keeps_the_order_asked_for():
+    assert make("abcd").select(["c", "a"]).ids == ("c", "a")
+    assert make("abcd").select("b").ids == ("b",)
+    with pytest.raises(InvalidInputError, match="x, y are not"):
+        make("abcd").select(["a", "x", "y"])
+
+
+@EXAMPLES
+@given(st.integers(10, 60), st.integers(0, 2**32), st.randoms(use_true_random=False))
+def test_split_is_disjoint_complete_seeded_and_blind_to_order(count, seed, shuffler):
+    ids = [f"n{index}" for index in range(count)]
+    parts = make(ids).split(0.8, 0.1, 0.1, seed=seed)
+    assert sorted(name for part in parts for name in part.ids) == sorted(ids)
+    assert all(abs(len(part) - fraction * count) <= 1 for part, fraction in zip(parts, (0.8, 0.1, 0.1), strict=True))
+    shuffled = random.Random(shuffler.random()).sample(ids, count)
+    again = make(shuffled).split(0.8, 0.1, 0.1, seed=seed)
+    assert [set(part.ids) for part in parts] == [set(part.ids) for part in again]
+
+
+def test_another_seed_splits_otherwise():
+    data = make(f"n{index}" for index in range(40))
+    assert {data.split(0.5, 0.5, seed=seed)[0].ids for seed in range(5)} != {data.split(0.5, 0.5, seed=0)[0].ids}
+
+
+def test_fractions_may_leave_some_out():
+    parts = make(f"n{index}" for index in range(10)).split(0.2, 0.3)
+    assert [len(part) for part in parts] == [2, 3]
+    assert not set(parts[0].ids) & set(parts[1].ids)
+
+
+@EXAMPLES
+@given(kinds=st.lists(st.sampled_from("xyz"), min_size=20, max_size=60), seed=st.integers(0, 99))
+def test_strata_are_spread_evenly(kinds, seed, tmp_path_factory):
+    ids = [f"n{index}" for index in range(len(kinds))]
+    data = with_kinds(tmp_path_factory.mktemp("kinds"), ids, kinds)
+    parts = data.split(0.6, 0.4, seed=seed, stratify="kind")
+    assert sum(map(len, parts)) == len(kinds)
+    assert abs(len(parts[0]) - 0.6 * len(kinds)) <= 1
+    for kind in "xyz":
+        got = sum(known["kind"] == kind for known in parts[0].metadata)
+        assert abs(got - 0.6 * kinds.count(kind)) <= 2
+
+
+def test_impossible_splits_are_refused(tmp_path):
+    data = make("abcd")
+    for fractions in ((0.8, 0.3), (0.5, 0), (-0.5,), ()):
+        with pytest.raises(InvalidInputError, match="add up to at most 1"):
+            data.split(*fractions)
+    with pytest.raises(InvalidInputError, match="each part must get a sample"):
+        data.split(0.9, 0.1)
+    with pytest.raises(InvalidInputError, match="seed"):
+        data.split(0.5, 0.5, seed=-1)
+    with pytest.raises(InvalidInputError, match=r"'kind' is missing for a, b, c, d; add it with dataset.with_metadata"):
+        data.split(0.5, 0.5, stratify="kind")
+
+
+def test_split_by_a_table(tmp_path):
+    table = tmp_path / "splits.csv"
+    table.write_text("image_id,split,modality,height,scale,plate\nd,test,x,4,0.5,01\nb,val,y,5,1,02\na,train,x,6,2,03\nc,train,,7,3,04\n")
+    train, val, test = make("abcd").split_by(table)
+    assert (train.ids, val.ids, test.ids) == (("a", "c"), ("b",), ("d",))
+    assert dict(test.metadata[0]) == {"split": "test", "modality": "x", "height": 4, "scale": 0.5, "plate": "01"}
+    assert train[1].metadata["modality"] == ""
+    with pytest.raises(TypeError):
+        train.metadata[0]["height"] = 1
+    table.write_text("\ufeffid,split\na,val\nb,train\n", encoding="utf-8")
+    assert [part.ids for part in make("ab").split_by(table)] == [("b",), ("a",)]
+
+
+def test_metadata_add_up(tmp_path):
+    (tmp_path / "more.csv").write_text("id,stain\na,DAPI\nb,HE")
+    data = with_kinds(tmp_path, "ab", "xy").with_metadata(tmp_path / "more.csv")
+    assert [dict(known) for known in data.metadata] == [{"kind": "x", "stain": "DAPI"}, {"kind": "y", "stain": "HE"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must have a header"),
+        ("id,split\n", "at least one row"),
+        ("name,split\na,train\nb,val", "needs a column 'image_id' or 'id', got name, split"),
+        ("id,kind\na,train\nb,val", "needs a column 'split'"),
+        ("id,split\na,train\nb,dev", "got 'dev' for 'b'"),
+        ("id,split\na,train\na,val\nb,val", "'a' has several"),
+        ("id,split\na,train", "1 have none: b; add rows"),
+        ("id,split\na,train\nb,val\nz,val", "1 have none: z; remove these rows"),
+        ("id,split\na,train\nb,val\xff", "cannot be read as CSV"),
+    ],
+)
+def test_tables_that_do_not_fit(tmp_path, text, message):
+    (tmp_path / "splits.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DatasetError, match=message):
+        make("ab").split_by(tmp_path / "splits.csv")
+
+
+def test_missing_table(tmp_path):
+    with pytest.raises(DatasetError, match="cannot be read as CSV"):
+        make("ab").split_by(tmp_path / "missing.csv")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_arrays_keep_values_and_type(dtype):
+    image = np.arange(2 * 4 * 6 * 4).reshape(2, 4, 6, 4).astype(dtype)
+    truth = np.arange(2 * 4 * 6).reshape(2, 4, 6)
+    images, labels = datasets.from_arrays(image, truth).to_arrays()
+    assert (images.dtype, labels.dtype) == (dtype, np.int32)
+    np.testing.assert_array_equal(images, image[..., :3])
+    np.testing.assert_array_equal(labels, truth)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16, np.int32, np.float32])
+def test_arrays_are_resized_to_one_size(dtype):
+    # Two halves: the left one dark, the right one bright and labelled.
+    high = 1 if dtype is bool else 200
+    image, other = np.zeros((8, 12), dtype), np.zeros((20, 30, 3), dtype)
+    image[:, 6:], other[:, 15:] = high, high
+    data = datasets.from_arrays([image, other], [(image > 0) * 7, (other[..., 0] > 0) * 9])
+    with pytest.raises(InvalidInputError, match=r"\(8, 12\) and \(20, 30\) .*pass size=\(height, width\)"):
+        data.to_arrays()
+    images, labels = data.to_arrays(size=(6, 10))
+    assert (images.shape, images.dtype, labels.shape) == ((2, 6, 10, 3), dtype, (2, 6, 10))
+    assert (images[:, :, :4] == 0).all()
+    assert (images[:, :, 6:] == high).all()
+    assert set(np.unique(labels[0])) == {0, 7}
+    assert (labels[:, :, :5] == 0).all()
+    assert (labels[1, :, 5:] == 9).all()
+
+
+def test_resizing_is_antialiased():
+    checks = np.indices((64, 64)).sum(0) % 2 * 255
+    images, _ = datasets.from_arrays([checks.astype(np.uint8)], [np.zeros((64, 64), int)]).to_arrays(size=(8, 8))
+    assert np.abs(images[0, 1:-1, 1:-1].astype(int) - 127).max() <= 4
+
+
+def test_arrays_that_cannot_be_stacked():
+    images = [np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint16)]
+    data = datasets.from_arrays(images, np.zeros((2, 4, 4), int))
+    with pytest.raises(InvalidInputError, match="got uint8 and uint16"):
+        data.to_arrays()
+    with pytest.raises(InvalidInputError, match="dataset is empty"):
+        data[:0].to_arrays()
+    with pytest.raises(InvalidInputError, match="height"):
+        data.to_arrays(size=(0, 4))
