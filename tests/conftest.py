@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 _DSB2018 = Path(__file__).parents[2] / "shared" / "data" / "dsb2018"
 
@@ -23,3 +28,34 @@ def dsb2018():
     if not (_DSB2018 / "stage1_train.zip").is_file():
         pytest.skip("needs ../shared/data/dsb2018/stage1_train.zip, which is not part of the repository")
     return _DSB2018
+
+
+@pytest.fixture(scope="session")
+def disc_dataset(tmp_path_factory):
+    """A folder with images/ and labels/: six grey images (64, 64) of three bright discs each."""
+    folder = tmp_path_factory.mktemp("discs")
+    rows, columns = np.mgrid[:64, :64]
+    noise = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    for number in range(6):
+        labels = np.zeros((64, 64), np.uint16)
+        for label, (row, column) in enumerate([(14, 14 + number), (16, 46), (46, 30)], start=1):
+            labels[(rows - row) ** 2 + (columns - column) ** 2 < 64] = label
+        image = np.where(labels > 0, 180, 20) + noise.integers(0, 20, labels.shape)
+        Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"disc{number}.png")
+        Image.fromarray(labels).save(folder / "labels" / f"disc{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_python(tmp_path_factory):
+    """Run code in a fresh interpreter, in an empty folder; gives the finished process with its output as text."""
+
+    def run(code, *arguments, timeout=300, **environment):
+        folder = tmp_path_factory.mktemp("process")
+        variables = {**os.environ, "NUCLEISEG_CACHE": str(folder / "cache"), **environment}
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=timeout)
+
+    return run

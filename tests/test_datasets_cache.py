@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from pathlib import Path
 
@@ -137,6 +138,19 @@ def test_a_folder_that_cannot_be_written_warns_once(source, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dataset.load()
+
+
+def test_threads_that_fail_at_once_warn_once(source, monkeypatch):
+    both = threading.Barrier(2)
+
+    def full(path):
+        both.wait(10)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache_module, "atomic_path", full)
+    with pytest.warns(UserWarning, match="No space left") as caught:
+        datasets.read(source).prepare(workers=2)
+    assert len(caught) == 1
 
 
 def test_prepare_needs_a_cache_unless_all_is_in_memory(source):

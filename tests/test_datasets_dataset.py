@@ -104,7 +104,9 @@ def test_impossible_splits_are_refused(tmp_path):
 
 def test_split_by_a_table(tmp_path):
     table = tmp_path / "splits.csv"
-    table.write_text("image_id,split,modality,height,scale,plate\nd,test,x,4,0.5,01\nb,val,y,5,1,02\na,train,x,6,2,03\nc,train,,7,3,04\n")
+    table.write_text(
+        "image_id,split,modality,height,scale,plate\nd,test,x,4,0.5,01\nb,val,y,5,1,02\na,train,x,6,2,03\nc,train,,7,3,04\n"
+    )
     train, val, test = make("abcd").split_by(table)
     assert (train.ids, val.ids, test.ids) == (("a", "c"), ("b",), ("d",))
     assert dict(test.metadata[0]) == {"split": "test", "modality": "x", "height": 4, "scale": 0.5, "plate": "01"}
@@ -172,6 +174,19 @@ def test_arrays_are_resized_to_one_size(dtype):
     assert set(np.unique(labels[0])) == {0, 7}
     assert (labels[:, :, :5] == 0).all()
     assert (labels[1, :, 5:] == 9).all()
+
+
+def test_labels_take_the_nearest_pixel():
+    labels = np.arange(81).reshape(9, 9)
+    _, smaller = datasets.from_arrays([np.zeros((9, 9), np.uint8)], [labels]).to_arrays(size=(3, 3))
+    np.testing.assert_array_equal(smaller[0], labels[1::3, 1::3])
+
+
+def test_resized_whole_numbers_are_rounded():
+    image = np.random.default_rng(0).integers(0, 60000, (20, 30), np.uint16)
+    labels = np.zeros((20, 30), int)
+    whole, exact = (datasets.from_arrays([a], [labels]).to_arrays(size=(7, 11))[0] for a in (image, image.astype("f4")))
+    assert np.abs(whole - exact).max() <= 0.5
 
 
 def test_resizing_is_antialiased():

@@ -38,7 +38,9 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("prediction")
     group.add_argument("--threshold", type=float, help="probability above which a pixel is nucleus [the model's own]")
     group.add_argument("--min-area", type=int, default=0, metavar="PIXELS", help="leave smaller nuclei out [0]")
-    group.add_argument("--tile", type=int, metavar="PIXELS", help="cut large images into tiles of this size [whole images]")
+    group.add_argument(
+        "--tile", type=int, metavar="PIXELS", help="cut large images into tiles of this size [whole images]"
+    )
     group.add_argument("--overlap", type=int, metavar="PIXELS", help="overlap of the tiles [a quarter of --tile]")
     group.add_argument("--tta", action="store_true", help="average over flips and turns: better, eight times as slow")
 
@@ -56,8 +58,14 @@ def predict_options(arguments: argparse.Namespace) -> PredictOptions:
     return PredictOptions(arguments.threshold, arguments.min_area, tiling, arguments.tta)
 
 
+def check_folder(folder: Path) -> None:
+    """``--output`` where it is a folder, which need not exist yet."""
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInputError(f"the output must be a folder, but {folder} is a file; choose another name")
+
+
 def read_data(data: str, with_labels: str | None) -> Dataset:
-    """The labelled images at a path, all decoded (once) into the cache."""
+    """The labelled images at a path; none is decoded yet."""
     from nucleiseg import datasets
 
-    return datasets.read(data, labels=with_labels).prepare()
+    return datasets.read(data, labels=with_labels)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nucleiseg.cli.arguments import check_model
+from nucleiseg.cli.arguments import check_folder, check_model
 from nucleiseg.cli.terminal import import_tensorflow_quietly, say
 
 
@@ -17,12 +17,15 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="segment a real image that is shipped with scikit-image",
         description="Segment scikit-image's immunohistochemistry picture (colon tissue) with the model in the box.",
     )
-    parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, default=Path("nucleiseg_demo"), help="[nucleiseg_demo]")
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", type=Path, default=Path("nucleiseg_demo"), help="[nucleiseg_demo]"
+    )
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Segment the picture and say what was found and where it is."""
+    check_folder(arguments.output)
     model = check_model("nuclei")
     import_tensorflow_quietly()
     import skimage.data

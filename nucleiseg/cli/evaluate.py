@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nucleiseg.cli.arguments import (
     DATA_HELP,
@@ -16,6 +16,9 @@ from nucleiseg.cli.arguments import (
 )
 from nucleiseg.cli.terminal import import_tensorflow_quietly, say
 from nucleiseg.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from nucleiseg.datasets import Dataset
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -41,14 +44,20 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.splits is not None:
         data = data.with_metadata(arguments.splits)
     if arguments.split is not None:
-        names = sorted({str(row["split"]) for row in data.metadata})
-        if arguments.split not in names:
-            raise InvalidInputError(f"there is no split {arguments.split!r}; choose one of {', '.join(names)}")
-        data = data.select([name for name, row in zip(data.ids, data.metadata, strict=True) if row["split"] == arguments.split])
+        data = _select(data, arguments.split, arguments.splits)
 
     import_tensorflow_quietly()
     from nucleiseg.segmenter import Segmenter
 
-    scores = Segmenter.load(model).evaluate(data, options)
+    scores = Segmenter.load(model).evaluate(data.prepare(), options)
     say(json.dumps(scores.to_dict(), indent=2) if arguments.json else str(scores))
     return 0
+
+
+def _select(data: Dataset, split: str, splits: str) -> Dataset:
+    """The images of one split."""
+    from nucleiseg._checks import check_choice
+
+    names = {name: str(row.get("split", "")) for name, row in zip(data.ids, data.metadata, strict=True)}
+    check_choice(split, f"split in {splits}", {*names.values()} - {""})
+    return data.select([name for name, its_split in names.items() if its_split == split])

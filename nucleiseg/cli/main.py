@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from nucleiseg._version import __version__
 from nucleiseg.cli import demo, encoders, evaluate, predict, train
-from nucleiseg.cli.terminal import complain
-from nucleiseg.errors import InvalidInputError, NucleisegError
+from nucleiseg.cli.terminal import complain, report
+from nucleiseg.errors import InvalidInputError
 
 _COMMANDS = (predict, train, evaluate, demo, encoders)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, and where the usage is explained."""
+
+    def error(self, message: str) -> NoReturn:
+        complain(f"{message}; see '{self.prog} --help'")
+        raise SystemExit(2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,24 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
-    except KeyboardInterrupt:
-        complain("interrupted")
+    except KeyboardInterrupt as interrupt:
+        complain(str(interrupt) or "interrupted")
         return 130
-    except NucleisegError as error:
-        if options.debug:
-            traceback.print_exc(file=sys.stderr)
-        complain(str(error))
+    except Exception as error:  # one line for users, everything for those who ask
+        report(error, options.debug)
         return 2 if isinstance(error, InvalidInputError) else 1
-    except Exception as error:  # a bug, or a machine that fails: one line for users, everything for those who ask
-        if options.debug:
-            raise
-        complain(f"{type(error).__name__}: {error} (run again with --debug to see where)")
-        return 1
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nucleiseg", description="Segment cell nuclei in microscopy images.")
+    parser = _Parser(prog="nucleiseg", description="Segment cell nuclei in microscopy images.")
     parser.add_argument("--version", action="version", version=f"nucleiseg {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in _COMMANDS:

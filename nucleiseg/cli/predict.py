@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nucleiseg.cli.arguments import add_model, add_predict_options, check_model, predict_options
-from nucleiseg.cli.terminal import complain, import_tensorflow_quietly, say
-from nucleiseg.errors import InvalidInputError, NucleisegError
+from nucleiseg._progress import progress
+from nucleiseg.cli.arguments import add_model, add_predict_options, check_folder, check_model, predict_options
+from nucleiseg.cli.terminal import complain, import_tensorflow_quietly, report, say
+from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,18 +40,27 @@ def run(arguments: argparse.Namespace) -> int:
     """Segment every image; a bad one is reported and the others go on."""
     options = predict_options(arguments)
     model = check_model(arguments.model)
-    paths, failed = _find(arguments.input, arguments.output)
-    if arguments.output.exists() and not arguments.output.is_dir():
-        raise InvalidInputError(f"the output must be a folder, but {arguments.output} is a file; choose another name")
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    output: Path = arguments.output
+    check_folder(output)
+    paths, failed = _find(arguments.input, output)
+    output.mkdir(parents=True, exist_ok=True)
 
     import_tensorflow_quietly()
     from nucleiseg.segmenter import Segmenter
 
-    tables, failed_images = _predict_all(Segmenter.load(model), paths, arguments.output, options)
-    nuclei = _write_measurements(tables, arguments.output)
-    say(f"{len(tables)} images, {nuclei} nuclei → {arguments.output}")
-    return 1 if failed or failed_images else 0
+    segmenter = Segmenter.load(model)
+    tables: list[pd.DataFrame] = []
+    try:
+        for path, stem in progress(list(zip(paths, unique_stems(paths), strict=True)), "predicting"):
+            try:
+                tables.append(_predict(segmenter, path, options, output, stem))
+            except Exception as error:  # whatever one image brings up (memory, for example), the others go on
+                failed += 1
+                report(error, arguments.debug, about=str(path))
+    finally:  # an interruption loses nothing either
+        nuclei = _write_measurements(tables, output)
+    say(f"{len(tables)} of {len(paths)} images segmented, {nuclei} nuclei; results in {output}")
+    return 1 if failed else 0
 
 
 def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], int]:
@@ -58,44 +68,36 @@ def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], int]:
     from nucleiseg.images import find_images
 
     found: dict[Path, Path] = {}
-    failed = 0
+    problems = []
     for item in inputs:
         try:
             paths = find_images([item])
         except InvalidInputError as error:
-            failed += 1
-            complain(str(error))
+            problems.append(str(error))
             continue
         for path in paths:
             if not (path.name.endswith(_OUTPUTS) and path.resolve().parent == output.resolve()):
                 found.setdefault(path.resolve(), path)
     if not found:
-        raise InvalidInputError("there is no image to segment; check the inputs")
-    return list(found.values()), failed
+        remedy = f"all images were written into {output} by an earlier run; pass those that were its input"
+        raise InvalidInputError("; ".join(problems) or remedy)
+    for problem in problems:
+        complain(problem)
+    return list(found.values()), len(problems)
 
 
-def _predict_all(
-    segmenter: Segmenter, paths: Sequence[Path], output: Path, options: PredictOptions
-) -> tuple[list[pd.DataFrame], int]:
-    from nucleiseg._progress import progress
-
-    tables = []
-    failed = 0
-    for path, stem in progress(list(zip(paths, unique_stems(paths), strict=True)), "predicting"):
-        try:
-            result = segmenter.predict(path, options)
-            result.save_images(output, stem)
-        except (NucleisegError, OSError) as error:
-            failed += 1
-            complain(f"{path}: {error}")
-            continue
-        table = result.table()
-        table.insert(0, "image", str(path))
-        tables.append(table)
-    return tables, failed
+def _predict(segmenter: Segmenter, path: Path, options: PredictOptions, output: Path, stem: str) -> pd.DataFrame:
+    """Segment one image and write its files; returns its rows of the table."""
+    result = segmenter.predict(path, options)
+    table = result.table()
+    # File names on Linux need not be text; those that are not must not spoil the table.
+    table.insert(0, "image", str(path).encode(errors="backslashreplace").decode())
+    result.save_images(output, stem)
+    return table
 
 
 def _write_measurements(tables: Sequence[pd.DataFrame], output: Path) -> int:
+    """Write the rows of all images into one file; returns how many there are."""
     import pandas as pd
 
     from nucleiseg._files import write_text

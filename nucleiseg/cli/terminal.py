@@ -5,17 +5,36 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import traceback
+
+from nucleiseg.errors import NucleisegError
 
 
 def say(text: str) -> None:
-    """One line of result, on standard output."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Lines of result, on standard output."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        # A file name that the terminal cannot show must not end a command whose work is done.
+        sys.stdout.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as `head` has; Python would try again at exit, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:
     """One line about what went wrong, on standard error."""
     sys.stderr.write(f"nucleiseg: {' '.join(text.split())}\n")
+
+
+def report(error: Exception, debug: bool, about: str = "") -> None:
+    """One line about an error; with ``debug`` the traceback before it."""
+    if debug:
+        traceback.print_exception(error)
+    text = str(error)
+    if not isinstance(error, NucleisegError):  # a bug, or a machine that fails; TensorFlow adds pages to its messages
+        first_line = next(iter(text.strip().splitlines()), "")
+        text = f"{type(error).__name__}: {first_line}" + ("" if debug else " (run again with --debug to see where)")
+    complain(text if text.startswith(about) else f"{about}: {text}")
 
 
 def import_tensorflow_quietly() -> None:

@@ -13,6 +13,7 @@ from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset
+    from nucleiseg.training import FitOptions
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -29,7 +30,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--splits", metavar="CSV", help="columns image_id and split (train, val, test) [random 90:10]")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     network = parser.add_argument_group("network")
-    network.add_argument("--encoder", default="mobilenet_v2", metavar="NAME", help="see 'nucleiseg encoders' [mobilenet_v2]")
+    network.add_argument(
+        "--encoder", default="mobilenet_v2", metavar="NAME", help="see 'nucleiseg encoders' [mobilenet_v2]"
+    )
     network.add_argument("--weights", default="imagenet", metavar="WHICH", help="imagenet, none, or a file [imagenet]")
     network.add_argument("--head", default="semantic", metavar="NAME", help="what is learned [semantic]")
     network.add_argument("--loss", metavar="NAME", help="instead of the head's own loss")
@@ -39,7 +42,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     training.add_argument("--frozen-epochs", type=int, metavar="N", help="of these with a frozen encoder [a fifth]")
     training.add_argument("--batch-size", type=int, default=8, metavar="N", help="crops in a batch [8]")
     training.add_argument("--crop", type=int, default=256, metavar="PIXELS", help="height and width of the crops [256]")
-    training.add_argument("--balance", metavar="NAME", help="draw rare values of this metadata more often, e.g. modality")
+    training.add_argument(
+        "--balance", metavar="NAME", help="draw rare values of this metadata more often, e.g. modality"
+    )
     training.add_argument("--patience", type=int, default=10, metavar="N", help="stop after N epochs without gain [10]")
     training.add_argument("--seed", type=int, default=0, metavar="N", help="decides everything random [0]")
     return parser
@@ -48,31 +53,27 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Train, save, draw, and print the scores on the test split if there is one."""
     output: Path = arguments.output
-    if output.suffix != ".keras":
-        raise InvalidInputError(f"the model's file name must end in .keras, got {output.name!r}; use {output.stem}.keras")
-    _check_names(arguments)
     checkpoint = output.with_name(f"{output.stem}_checkpoint")
-    if checkpoint.exists() and not arguments.resume:
-        raise InvalidInputError(
-            f"{checkpoint} holds an earlier run that was interrupted; go on with --resume, or delete the folder"
-        )
+    _check_output(output, checkpoint, arguments.resume)
+    _check_names(arguments)
+    options = _fit_options(arguments)
     data = read_data(arguments.data, arguments.labels)
-    train, val, test = _split(data, arguments.splits, arguments.seed)
+    train, val, test = _split(data, arguments)
 
     import_tensorflow_quietly()
     from nucleiseg.segmenter import Segmenter
-    from nucleiseg.training import FitOptions
+    from nucleiseg.training import losses
 
-    options = FitOptions(
-        batch_size=arguments.batch_size,
-        crop=(arguments.crop, arguments.crop),
-        balance=arguments.balance,
-        frozen_epochs=arguments.frozen_epochs,
-        patience=arguments.patience,
-    )
+    if arguments.loss is not None:
+        losses.get(arguments.loss)  # an unknown name would be found only when training starts
     weights = None if arguments.weights.lower() == "none" else arguments.weights
     segmenter = Segmenter(arguments.encoder, weights, arguments.head, loss=arguments.loss, seed=arguments.seed)
-    history = segmenter.fit(train, val, arguments.epochs, options, checkpoint, resume=arguments.resume)
+    data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
+    try:
+        history = segmenter.fit(train, val, arguments.epochs, options, checkpoint, resume=arguments.resume)
+    except KeyboardInterrupt:
+        hint = "; go on with --resume" if checkpoint.exists() else ""
+        raise KeyboardInterrupt(f"interrupted{hint}") from None
 
     written = [
         segmenter.save(output, half=arguments.half),
@@ -88,8 +89,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_output(output: Path, checkpoint: Path, resume: bool) -> None:
+    if output.suffix != ".keras":
+        raise InvalidInputError(
+            f"the model's file name must end in .keras, got {output.name!r}; use {output.stem}.keras"
+        )
+    if output.is_dir():
+        raise InvalidInputError(f"the model must be a file, but {output} is a folder; choose another name")
+    if checkpoint.exists() and not resume:
+        raise InvalidInputError(
+            f"{checkpoint} holds an earlier run that was interrupted; go on with --resume, or delete the folder"
+        )
+
+
 def _check_names(arguments: argparse.Namespace) -> None:
-    """Names that are wrong are found here, before minutes of reading data."""
     from nucleiseg._checks import check_choice
     from nucleiseg.heads import list_heads
     from nucleiseg.networks import list_encoders
@@ -97,12 +110,41 @@ def _check_names(arguments: argparse.Namespace) -> None:
     check_choice(arguments.encoder, "encoder", list_encoders())
     check_choice(arguments.head, "head", list_heads())
     if arguments.weights.lower() not in ("none", "imagenet") and not Path(arguments.weights).is_file():
-        raise InvalidInputError(f"--weights must be imagenet, none or a file, got {arguments.weights!r}")
+        raise InvalidInputError(
+            f"--weights must be imagenet, none or a file, got {arguments.weights!r}; check the path"
+        )
 
 
-def _split(data: Dataset, splits: str | None, seed: int) -> tuple[Dataset, Dataset, Dataset | None]:
-    if splits is None:
-        train, val = data.split(0.9, 0.1, seed=seed)
+def _fit_options(arguments: argparse.Namespace) -> FitOptions:
+    from nucleiseg._checks import check_count
+    from nucleiseg.training.options import FitOptions
+
+    check_count(arguments.epochs, "--epochs")
+    check_count(arguments.seed, "--seed", 0)
+    return FitOptions(
+        batch_size=arguments.batch_size,
+        crop=(arguments.crop, arguments.crop),
+        balance=arguments.balance,
+        frozen_epochs=arguments.frozen_epochs,
+        patience=arguments.patience,
+    )
+
+
+def _split(data: Dataset, arguments: argparse.Namespace) -> tuple[Dataset, Dataset | None, Dataset | None]:
+    """Images to learn from, to choose the best epoch by, and to report on."""
+    from nucleiseg._checks import check_choice
+
+    if arguments.splits is None:
+        if arguments.balance is not None:
+            raise InvalidInputError(f"--balance needs --splits, a table that has a column {arguments.balance!r} too")
+        train, val = data.split(0.9, 0.1, seed=arguments.seed)
         return train, val, None
-    train, val, *rest = data.split_by(splits)
-    return train, val, rest[0] if rest else None
+    # Tables need not have all three splits: without "val", the second part is the test images.
+    parts = {part.metadata[0]["split"]: part for part in data.split_by(arguments.splits)}
+    if "train" not in parts:
+        raise InvalidInputError(
+            f"{arguments.splits} must have images in the split 'train', got {', '.join(map(str, parts))}"
+        )
+    if arguments.balance is not None:
+        check_choice(arguments.balance, f"column of {arguments.splits}", parts["train"].metadata[0])
+    return parts["train"], parts.get("val"), parts.get("test")

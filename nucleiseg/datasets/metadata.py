@@ -21,12 +21,12 @@ def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, s
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restkey="", restval="")
-            rows = list(reader)
+            rows, columns = list(reader), list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: cannot be read as CSV ({error}); check the path, or save it as UTF-8") from error
-    if not reader.fieldnames or not rows:
+    if not columns or not rows:
         raise DatasetError(f"{path}: must have a header and at least one row; check that it is the right file")
-    return list(reader.fieldnames), rows
+    return columns, rows
 
 
 def read_metadata(path: str | os.PathLike[str], ids: Sequence[str]) -> dict[str, Mapping[str, object]]:

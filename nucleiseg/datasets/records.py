@@ -26,7 +26,7 @@ class Record(Protocol):
         """Name of the sample."""
 
     def stamp(self) -> str | None:
-        """Text that changes when the source does, by which the cache tells old pixels; None if there is nothing to save."""
+        """Text that changes when the source does, so that the cache notices; None if there is nothing to save."""
 
     def read(self) -> tuple[Array, NDArray[np.int32]]:
         """The image and its labels."""

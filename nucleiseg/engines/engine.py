@@ -9,7 +9,18 @@ import numpy.typing as npt
 
 
 class Engine(Protocol):
-    """Runs a network: image batch in, maps out."""
+    """Runs a network: image batch in, maps out.
+
+    Examples
+    --------
+    >>> class Brightness:
+    ...     multiple = 1
+    ...     def __call__(self, images):
+    ...         return images.mean(axis=-1, keepdims=True)
+    >>> engine: Engine = Brightness()
+    >>> engine(np.ones((1, 4, 5, 3), np.float32)).shape
+    (1, 4, 5, 1)
+    """
 
     @property
     def multiple(self) -> int:

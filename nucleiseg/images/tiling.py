@@ -62,6 +62,14 @@ class Tile:
         Rows and columns of the image that this tile decides. Those of all tiles cover every pixel once.
     inner : tuple of slice
         The same rows and columns as ``keep``, counted from the corner of ``read``.
+
+    Examples
+    --------
+    >>> image, doubled = np.arange(10).reshape(1, 10), np.zeros((1, 10), int)
+    >>> for tile in tiles(image.shape, Tiling(tile=6, overlap=2)):
+    ...     doubled[tile.keep] = (2 * image[tile.read])[tile.inner]
+    >>> doubled.tolist()
+    [[0, 2, 4, 6, 8, 10, 12, 14, 16, 18]]
     """
 
     read: tuple[slice, slice]

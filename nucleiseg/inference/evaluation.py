@@ -29,6 +29,11 @@ class ImageScore:
         True and false pixels of the mask.
     nuclei, found : int
         True and predicted nuclei.
+
+    Examples
+    --------
+    >>> ImageScore("a", "", PixelCounts(tp=8, fp=2, fn=2, tn=88), nuclei=1, found=1).counts.dice
+    0.8
     """
 
     id: str
@@ -54,8 +59,8 @@ class Evaluation:
     --------
     >>> score = ImageScore("a", "", PixelCounts(tp=8, fp=2, fn=2, tn=88), nuclei=1, found=1)
     >>> print(Evaluation([score]))
-         images  mean_dice  dice   iou  pixel_accuracy  nuclei  found
-    all       1       0.80  0.80 0.667            0.96       1      1
+         images  mean_dice  dice     iou  pixel_accuracy  nuclei  found
+    all       1        0.8   0.8  0.6667            0.96       1      1
     """
 
     images: Sequence[ImageScore]

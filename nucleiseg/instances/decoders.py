@@ -13,7 +13,14 @@ from nucleiseg.instances.splitting import split_components
 
 
 class Decoded(NamedTuple):
-    """What a decoder finds: probability of being nucleus (H, W) float32 in [0, 1], labels (H, W) int32 1…n."""
+    """What a decoder finds: probability of being nucleus (H, W) float32 in [0, 1], labels (H, W) int32 1…n.
+
+    Examples
+    --------
+    >>> probability, labels = Decoded(np.array([[0.9, 0.1]], np.float32), np.array([[1, 0]], np.int32))
+    >>> labels.tolist()
+    [[1, 0]]
+    """
 
     probability: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]

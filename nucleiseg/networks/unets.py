@@ -87,7 +87,19 @@ def unet(
 
 
 def find_encoder(model: keras.Model) -> keras.Model:
-    """The encoder inside a U-Net: its only nested model with several outputs."""
+    """The encoder inside a U-Net: its only nested model with several outputs.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none, or more than one.
+
+    Examples
+    --------
+    >>> from nucleiseg.networks import get_encoder
+    >>> find_encoder(unet(get_encoder("mobilenet_v2"), widths=(8, 8, 8, 8, 8))).name
+    'mobilenet_v2'
+    """
     nested = [layer for layer in model.layers if isinstance(layer, keras.Model) and len(layer.outputs) == len(STRIDES)]
     if len(nested) != 1:
         raise InvalidInputError(

@@ -128,18 +128,17 @@ def _draw_flow(drawing: Drawing, layout: _Layout, unet: UNet) -> None:
             drawing.arrow(start, (start[0], layout.y[lower] - half))
     y = layout.y[down[-1]]
     start = (layout.left[down[-1]] + BOX_WIDTH, y)
-    if layout.round_bottom and up:
+    if layout.round_bottom:
         corner = (layout.right[up[0]] + middle, y)
         drawing.line(start, corner)
         drawing.arrow(corner, (corner[0], layout.y[up[0]] + half))
-    elif up and unet.decoder[0].skip is None:
+    elif unet.decoder[0].skip is None:
         drawing.arrow(start, (layout.right[up[0]], y))
     for lower, upper in itertools.pairwise(up):
         x = layout.right[upper] + middle
         drawing.arrow((x, layout.y[lower] - half), (x, layout.y[upper] + half))
-    if up:
-        x = layout.right[1] + middle
-        drawing.arrow((x, layout.y[up[-1]] - half), (x, TOP - ROW / 2 + half))
+    x = layout.right[1] + middle
+    drawing.arrow((x, layout.y[up[-1]] - half), (x, TOP - ROW / 2 + half))
 
 
 def _draw_caption(drawing: Drawing, y: float, unet: UNet, model: Any) -> None:

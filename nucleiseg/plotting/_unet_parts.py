@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -85,9 +86,10 @@ def encoder_stages(encoder: Any, input_shape: Shape | None = None) -> tuple[Shap
     start = 0
     for position, index in graph.outputs:
         shape = graph.calls[position].shapes[index]
-        if position < start or (stages and shape[0] >= stages[-1].shape[0]):
-            raise _not_a_unet("the encoder's outputs must follow each other from fine to coarse")
         calls = tuple(call for call in graph.calls[start : position + 1] if call.kind != "InputLayer")
+        if not calls or (stages and shape[0] >= stages[-1].shape[0]):
+            shapes = [graph.calls[place].shapes[which] for place, which in graph.outputs]
+            raise _not_a_unet(f"an encoder's outputs must follow each other from fine to coarse, got shapes {shapes}")
         stages.append(Stage(calls, stride=height // shape[0]))
         start = position + 1
     return graph.calls[0].shape, tuple(stages)
@@ -102,14 +104,20 @@ def find_unet(model: Any) -> UNet:
     encoder = graph.calls[position]
     source, index = encoder.inputs[0]
     path = _decoder_path(graph, position)
-    layers = [place for place, (call, joins) in enumerate(path) if call.parameters and not joins]
-    first_of_head = layers[-1] if layers else len(path) - 1
+    # The last layer with parameters makes the output; without one, the last layer does.
+    with_parameters = [place for place, (call, joins) in enumerate(path) if call.parameters and not joins]
+    first_of_head = with_parameters[-1] if with_parameters else len(path) - 1
+    stages = encoder_stages(encoder.layer, graph.calls[source].shapes[index])[1]
+    decoder = _decoder_stages(path[:first_of_head], height=graph.calls[0].shape[0])
+    strides = [stage.stride for stage in decoder]
+    if not strides or any(later >= earlier for earlier, later in itertools.pairwise(strides)):
+        raise _not_a_unet(f"the layers after the encoder must lead from coarse to fine, got strides {strides}")
     return UNet(
         input_shape=graph.calls[0].shape,
         before=tuple(call for call in graph.calls[:position] if call.kind != "InputLayer"),
         encoder=encoder,
-        stages=encoder_stages(encoder.layer, graph.calls[source].shapes[index])[1],
-        decoder=_decoder_stages(path[:first_of_head], height=graph.calls[0].shape[0]),
+        stages=stages,
+        decoder=decoder,
         head=tuple(call for call, _ in path[first_of_head:]),
     )
 
@@ -135,8 +143,6 @@ def _decoder_path(graph: Graph, encoder: int) -> list[tuple[Call, bool]]:
             raise _not_a_unet(f"one path must lead from encoder to output, got a branch at layer {call.name!r}")
         path.append((call, joins))
         position = onward[0] if onward else encoder
-    if not path:
-        raise _not_a_unet("a U-Net must have layers after its encoder, got none")
     return path[::-1]
 
 

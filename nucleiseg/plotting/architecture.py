@@ -52,6 +52,19 @@ def plot_architecture(
     ----------
     O. Ronneberger, P. Fischer, T. Brox, "U-Net: convolutional networks for biomedical image segmentation",
     MICCAI 2015. https://arxiv.org/abs/1505.04597
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import keras
+    >>> from keras import layers
+    >>> image = keras.Input((None, None, 3))
+    >>> fine = layers.Conv2D(4, 3, strides=2, padding="same")(image)
+    >>> coarse = layers.Conv2D(8, 3, strides=2, padding="same")(fine)
+    >>> encoder = keras.Model(image, [fine, coarse])
+    >>> picture = plot_architecture(encoder, tempfile.mkdtemp() + "/encoder.png", part="encoder")
+    >>> picture.name
+    'encoder.png'
     """
     target = check_picture_path(path)
     check_choice(part, "part", ("unet", "encoder"))

@@ -100,6 +100,14 @@ class History:
         -------
         pathlib.Path
             Where the file is.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> history = History(({"epoch": 1, "loss": 0.7},))
+        >>> path = history.to_csv(tempfile.mkdtemp() + "/history.csv")
+        >>> History.from_csv(path) == history
+        True
         """
         target = Path(path)
         with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

@@ -44,6 +44,11 @@ class Row:
     ------
     InvalidInputError
         If an array has another shape or dtype, or the sizes differ.
+
+    Examples
+    --------
+    >>> Row("well A01", image=np.zeros((4, 4)), truth=np.eye(4, dtype=int), predicted=np.eye(4) > 0).title
+    'well A01'
     """
 
     title: str
@@ -89,6 +94,14 @@ def plot_predictions(
     ------
     InvalidInputError
         If there is no sample, a column is unknown or the suffix names no known picture format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> truth = np.eye(32, dtype=bool)
+    >>> sample = Row("diagonal", truth * 200.0, truth, np.roll(truth, 1, axis=0))
+    >>> plot_predictions([sample], tempfile.mkdtemp() + "/sheet.png", ("image", "agreement")).name
+    'sheet.png'
     """
     target = check_picture_path(path)
     if len(samples) == 0 or len(columns) == 0:

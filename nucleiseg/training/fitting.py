@@ -12,71 +12,24 @@ from typing import Any
 import keras
 import numpy as np
 
-from nucleiseg._checks import check_count, check_range
-from nucleiseg.errors import InvalidInputError
+from nucleiseg._checks import check_count
 from nucleiseg.networks import find_encoder
-from nucleiseg.training.augmentation import Augmentation
 from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables
+from nucleiseg.training.options import FitOptions
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FitOptions:
-    """How a model is trained.
-
-    Parameters
-    ----------
-    batch_size : int
-        Crops in a batch.
-    crop : (int, int)
-        Height and width of the crops, multiples of 32.
-    augmentation : Augmentation or None
-        Random changes of the training images.
-    balance : str, optional
-        Metadata, such as ``"modality"``, by whose values rare images are drawn more often; see `as_tf_dataset`.
-    frozen_epochs : int, optional
-        Epochs with a frozen pretrained encoder; None means a fifth of all, at least one. An encoder with random weights
-        is never frozen.
-    learning_rate, fine_tune_rate : float
-        Peak learning rates while the encoder is frozen (or random), and after.
-    patience : int
-        A phase ends after this many epochs without improvement of the validation Dice (or loss).
+class Task:
+    """What a model is trained for: target and scaling of the data, and the loss, by name.
 
     Examples
     --------
-    >>> FitOptions(batch_size=4).crop
-    (256, 256)
+    >>> Task(target="mask", scaling="percentile", loss="bce_dice").loss
+    'bce_dice'
     """
-
-    batch_size: int = 8
-    crop: tuple[int, int] = (256, 256)
-    augmentation: Augmentation | None = Augmentation()
-    balance: str | None = None
-    frozen_epochs: int | None = None
-    learning_rate: float = 1e-3
-    fine_tune_rate: float = 3e-4
-    patience: int = 10
-
-    def __post_init__(self) -> None:
-        check_count(self.batch_size, "batch_size")
-        check_count(self.patience, "patience")
-        check_range(self.learning_rate, "learning_rate", 0, 10)
-        check_range(self.fine_tune_rate, "fine_tune_rate", 0, 10)
-        for length in self.crop:
-            if check_count(length, "crop") % 32:
-                raise InvalidInputError(
-                    f"crop must be multiples of 32, the coarsest stride of the network, got {self.crop}; "
-                    f"for example {tuple(32 * -(-length // 32) for length in self.crop)}"
-                )
-        if self.frozen_epochs is not None:
-            check_count(self.frozen_epochs, "frozen_epochs", 0)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a model is trained for: target and scaling of the data, loss and metrics by name."""
 
     target: str
     scaling: str
@@ -135,6 +88,18 @@ def fit_two_phases(
     ------
     InvalidInputError
         If epochs is below 1, a dataset is empty, or the checkpoint belongs to a run with other settings.
+
+    Examples
+    --------
+    >>> from nucleiseg import datasets, networks
+    >>> data = datasets.from_arrays(np.zeros((2, 32, 32), np.uint8), np.zeros((2, 32, 32), int))
+    >>> image = keras.Input((None, None, 3))
+    >>> features = [keras.layers.Conv2D(1, 3, stride, padding="same")(image) for stride in networks.STRIDES]
+    >>> model = networks.unet(keras.Model(image, features), widths=(2, 2, 2, 2, 2))
+    >>> task = Task("mask", "percentile", "bce_dice")
+    >>> rows = fit_two_phases(model, data, None, task, 1, False, FitOptions(batch_size=2, crop=(32, 32)))
+    >>> [row["phase"] for row in rows]
+    ['full']
     """
     phases = _phases(check_count(epochs, "epochs"), pretrained, options)
     settings = {"epochs": epochs, "seed": seed, "images": len(train), **asdict(task), **asdict(options)}

@@ -1,0 +1,40 @@
+"""`Segmenter.predict` against the bare compiled network on the same tensor.
+
+    python benchmarks/prediction.py
+
+`predict` also scales, pads, crops and finds the nuclei; the bare network gets the scaled tensor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import skimage.data
+import tensorflow as tf
+from rounds import compare
+
+from nucleiseg import Segmenter
+from nucleiseg.images import rescale
+
+
+def main() -> None:
+    """Print a table for each image size."""
+    segmenter = Segmenter.from_pretrained("nuclei")
+    model = segmenter.model
+    bare = tf.function(
+        lambda images: model(images, training=False), input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)]
+    )
+    tissue = skimage.data.immunohistochemistry()
+    for repeats in (1, 2, 4):
+        image = np.tile(tissue, (repeats, repeats, 1))[: 256 * repeats, : 256 * repeats]
+        tensor = rescale(image)[np.newaxis]
+        calls = 16 // repeats**2
+        print(f"{image.shape[0]} x {image.shape[1]} pixels, {calls} calls")
+        ways = {
+            "bare network": lambda tensor=tensor, calls=calls: [np.asarray(bare(tensor)) for _ in range(calls)],
+            "Segmenter.predict": lambda image=image, calls=calls: [segmenter.predict(image) for _ in range(calls)],
+        }
+        print(compare(ways), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()

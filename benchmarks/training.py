@@ -1,0 +1,76 @@
+"""The input pipeline against the training step, and `Segmenter.fit` against bare `model.fit` on the same tensors.
+
+    python benchmarks/training.py stage1_train.zip
+
+Fine-tuning with the default options: crops of 256 x 256, batches of 8, all augmentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rounds import compare
+
+from nucleiseg import Segmenter, datasets
+from nucleiseg.training import Augmentation, FitOptions, as_tf_dataset, losses, metrics
+
+BATCHES = 12
+
+
+def compiled(segmenter: Segmenter) -> keras.Model:
+    """Its model, compiled as `Segmenter.fit` does for training all weights."""
+    segmenter.model.compile(
+        keras.optimizers.Adam(1e-4),
+        loss=losses.get("bce_dice"),
+        metrics=[metrics.PixelAccuracy(), metrics.IoU(), metrics.Dice()],
+        jit_compile=False,
+    )
+    return segmenter.model
+
+
+def pipeline_ways(data: datasets.Dataset) -> dict[str, Callable[[], object]]:
+    """Train on one batch again and again; draw batches from a fresh iterator, so that nothing is drawn ahead."""
+    batches = as_tf_dataset(data, crop=(256, 256), augmentation=Augmentation(), batch_size=8).take(BATCHES)
+    model = compiled(Segmenter(weights=None))
+    images, masks = next(iter(batches))
+
+    def step() -> None:
+        for _ in range(BATCHES):
+            model.train_on_batch(images, masks)
+
+    return {"training step": step, "input pipeline": lambda: list(batches)}
+
+
+def fit_ways(data: datasets.Dataset, epochs: int) -> dict[str, Callable[[], object]]:
+    """Both build, compile and fit for the same number of epochs on the same 96 crops."""
+    pairs = list(as_tf_dataset(data[: 8 * BATCHES], crop=(256, 256), batch_size=8, shuffle=False))
+    images, masks = (np.concatenate([pair[part].numpy() for pair in pairs]) for part in (0, 1))
+    same = datasets.from_arrays((images * 255).round().astype(np.uint8), masks[..., 0].astype(np.int32))
+    tensors = tf.constant(images), tf.constant(masks)
+    options = FitOptions(augmentation=None, patience=epochs + 1)
+    return {
+        "model.fit": lambda: compiled(Segmenter(weights=None)).fit(*tensors, batch_size=8, epochs=epochs, verbose=0),
+        "Segmenter.fit": lambda: Segmenter(weights=None, scaling="dtype").fit(same, epochs=epochs, options=options),
+    }
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    data = datasets.read(arguments.data).prepare()
+    print(f"{BATCHES} batches of 8 crops")
+    print(compare(pipeline_ways(data), arguments.rounds), end="\n\n")
+    print(f"{arguments.epochs} epochs of 12 batches of 8 crops")
+    print(compare(fit_ways(data, arguments.epochs), arguments.rounds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""How a model is trained. Imports no Keras, so that the command line can check its arguments at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nucleiseg._checks import check_count, check_range
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.training.augmentation import Augmentation
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a model is trained.
+
+    Parameters
+    ----------
+    batch_size : int
+        Crops in a batch.
+    crop : (int, int)
+        Height and width of the crops, multiples of 32.
+    augmentation : Augmentation or None
+        Random changes of the training images.
+    balance : str, optional
+        Metadata, such as ``"modality"``, by whose values rare images are drawn more often; see `as_tf_dataset`.
+    frozen_epochs : int, optional
+        Epochs with a frozen pretrained encoder; None means a fifth of all, at least one. An encoder with random weights
+        is never frozen.
+    learning_rate, fine_tune_rate : float
+        Peak learning rates while the encoder is frozen (or random), and after.
+    patience : int
+        A phase ends after this many epochs without improvement of the validation Dice (or loss).
+
+    Examples
+    --------
+    >>> FitOptions(batch_size=4).crop
+    (256, 256)
+    """
+
+    batch_size: int = 8
+    crop: tuple[int, int] = (256, 256)
+    augmentation: Augmentation | None = Augmentation()
+    balance: str | None = None
+    frozen_epochs: int | None = None
+    learning_rate: float = 1e-3
+    fine_tune_rate: float = 3e-4
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        check_count(self.batch_size, "batch_size")
+        check_count(self.patience, "patience")
+        check_range(self.learning_rate, "learning_rate", 0, 10)
+        check_range(self.fine_tune_rate, "fine_tune_rate", 0, 10)
+        for length in self.crop:
+            if check_count(length, "crop") % 32:
+                raise InvalidInputError(
+                    f"crop must be multiples of 32, the coarsest stride of the network, got {self.crop}; "
+                    f"for example {tuple(32 * -(-length // 32) for length in self.crop)}"
+                )
+        if self.frozen_epochs is not None:
+            check_count(self.frozen_epochs, "frozen_epochs", 0)

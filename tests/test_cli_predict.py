@@ -1,0 +1,439 @@
+"""``nucleiseg predict``, mostly with a threshold in place of the network: what is written, and what may go wrong."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import os
+import sys
+import typing
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from nucleiseg import PredictOptions, Tiling
+from nucleiseg._checks import check_image
+from nucleiseg.cli import arguments as cli_arguments
+from nucleiseg.cli.main import main
+from nucleiseg.cli.predict import unique_stems
+from nucleiseg.images import read_image
+from nucleiseg.inference import Prediction
+from nucleiseg.instances import split_components
+from nucleiseg.segmenter import Segmenter
+
+COLUMNS = [
+    "image",
+    "label",
+    "area",
+    "centroid_row",
+    "centroid_col",
+    "bbox_min_row",
+    "bbox_min_col",
+    "bbox_max_row",
+    "bbox_max_col",
+    "mean_intensity_0",
+]
+
+
+class Threshold:
+    """In place of a model: what is brighter than half of 8 bits is nucleus."""
+
+    def __init__(self):
+        self.options = []
+
+    def predict(self, path, options):
+        self.options.append(options)
+        image = check_image(read_image(path))
+        grey = image if image.ndim == 2 else image[..., :3].mean(axis=-1)
+        bright = (grey > 127).astype(np.float32)
+        return Prediction(image, bright, split_components(bright, min_area=options.min_area))
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Stands in for every model that is loaded."""
+    threshold = Threshold()
+    monkeypatch.setattr(Segmenter, "load", lambda path: threshold)
+    return threshold
+
+
+def squares(*corners, shape=(16, 20), value=200, dtype=np.uint8):
+    """A dark image with bright squares of 3 × 3 pixels."""
+    image = np.full(shape, 10, dtype)
+    for row, column in corners:
+        image[row : row + 3, column : column + 3] = value
+    return image
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, image, photometric="rgb" if image.ndim == 3 else "minisblack")
+    else:
+        Image.fromarray(image).save(path)
+    return path
+
+
+def predict(*arguments):
+    return main(["predict", *map(str, arguments)])
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def table(folder):
+    return pd.read_csv(folder / "measurements.csv")
+
+
+def segmented(folder):
+    """Names of the images in the table, in order, each once."""
+    return [Path(name).name for name in table(folder)["image"].unique()]
+
+
+def test_it_writes_labels_mask_overlay_and_one_table(model, tmp_path, capfd):
+    first = save(tmp_path / "first.png", squares((1, 2), (8, 10)))
+    second = save(tmp_path / "second.tif", squares((5, 5)))
+    assert predict(first, second, "-o", tmp_path / "out") == 0
+
+    assert names(tmp_path / "out") == [
+        "first_labels.tif",
+        "first_mask.png",
+        "first_overlay.png",
+        "measurements.csv",
+        "second_labels.tif",
+        "second_mask.png",
+        "second_overlay.png",
+    ]
+    labels = tifffile.imread(tmp_path / "out" / "first_labels.tif")
+    assert labels.dtype == np.uint16
+    assert labels.shape == (16, 20)
+    assert labels[2, 3] == 1
+    assert labels[9, 11] == 2
+    assert np.count_nonzero(labels) == 18
+    mask = read_image(tmp_path / "out" / "first_mask.png")
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, np.where(labels > 0, 255, 0))
+    overlay = read_image(tmp_path / "out" / "first_overlay.png")
+    assert (overlay.dtype, overlay.shape) == (np.uint8, (16, 20, 3))
+    out, err = capfd.readouterr()
+    assert out == f"2 of 2 images segmented, 3 nuclei; results in {tmp_path / 'out'}\n"
+    assert err == ""
+
+
+def test_the_table_measures_the_raw_pixels(model, tmp_path):
+    image = squares((1, 2), (8, 10), value=40_000, dtype=np.uint16)
+    image[8, 10] = 49_000
+    path = save(tmp_path / "deep.tif", image)
+    assert predict(path, "-o", tmp_path / "out") == 0
+    found = table(tmp_path / "out")
+    assert list(found.columns) == COLUMNS
+    assert found.to_numpy().tolist() == [
+        [str(path), 1, 9, 2.0, 3.0, 1, 2, 4, 5, 40_000.0],
+        [str(path), 2, 9, 9.0, 11.0, 8, 10, 11, 13, 41_000.0],
+    ]
+
+
+def test_every_channel_is_measured(model, tmp_path):
+    colours = np.stack([squares((4, 4), value=value) for value in (255, 200, 150)], axis=-1)
+    alpha = np.full((16, 20, 1), 99, np.uint8)
+    grey = save(tmp_path / "a_grey.png", squares((2, 2)))
+    rgba = save(tmp_path / "b_colour.png", np.concatenate([colours, alpha], axis=-1))
+    assert predict(grey, rgba, "-o", tmp_path / "out") == 0
+    found = table(tmp_path / "out")
+    assert list(found.columns) == [*COLUMNS, "mean_intensity_1", "mean_intensity_2", "mean_intensity_3"]
+    assert found.loc[1].tolist()[-4:] == [255, 200, 150, 99]
+    assert found.loc[0, "mean_intensity_0"] == 200
+    assert found.loc[0, "mean_intensity_1":].isna().all()
+
+
+def test_more_than_65535_nuclei_need_32_bits(model, tmp_path):
+    image = np.zeros((520, 520), np.uint8)
+    image[::2, ::2] = 255
+    path = save(tmp_path / "many.png", image)
+    assert predict(path, "-o", tmp_path / "out") == 0
+    labels = tifffile.imread(tmp_path / "out" / "many_labels.tif")
+    assert labels.dtype == np.uint32
+    assert labels.max() == 67_600 == len(table(tmp_path / "out"))
+
+
+def test_no_nuclei_leave_a_table_with_its_header(model, tmp_path, capfd):
+    path = save(tmp_path / "dark.png", squares())
+    assert predict(path, "-o", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "measurements.csv").read_text() == ",".join(COLUMNS) + "\n"
+    assert tifffile.imread(tmp_path / "out" / "dark_labels.tif").max() == 0
+    assert "1 of 1 images segmented, 0 nuclei" in capfd.readouterr().out
+
+
+def test_dark_images_among_others_add_no_rows(model, tmp_path):
+    paths = [save(tmp_path / "a.png", squares()), save(tmp_path / "b.png", squares((1, 1)))]
+    assert predict(*paths, "-o", tmp_path / "out") == 0
+    assert table(tmp_path / "out")["image"].tolist() == [str(paths[1])]
+
+
+def test_folders_files_and_patterns_each_count_once(model, tmp_path):
+    for name in ("plate/a.png", "plate/b.tif", "plate/deep/c.png", "single.png"):
+        save(tmp_path / name, squares((1, 1)))
+    (tmp_path / "plate" / "notes.txt").write_text("no image")
+    plate = tmp_path / "plate"
+    assert predict(plate, f"{plate}/**/*.png", plate / "a.png", tmp_path / "single.png", "-o", tmp_path / "out") == 0
+    assert segmented(tmp_path / "out") == [
+        "a.png",
+        "b.tif",
+        "c.png",
+        "single.png",
+    ]
+
+
+def test_bad_files_are_reported_and_the_others_go_on(model, tmp_path, capfd):
+    good = save(tmp_path / "a_good.png", squares((1, 1)))
+    whole = good.read_bytes()
+    bad = {
+        "b_empty.png": b"",
+        "c_text.png": b"no image",
+        "d_cut.png": whole[: len(whole) // 2],
+        "e_stack.tif": None,
+    }
+    for name, content in bad.items():
+        if content is None:
+            tifffile.imwrite(tmp_path / name, np.zeros((7, 16, 20), np.uint8))
+        else:
+            (tmp_path / name).write_bytes(content)
+    save(tmp_path / "f_good.png", squares((2, 2)))
+
+    assert predict(tmp_path, "-o", tmp_path / "out") == 1
+    out, err = capfd.readouterr()
+    lines = err.splitlines()
+    assert len(lines) == len(bad)
+    for line, name in zip(lines, bad, strict=True):
+        assert line.startswith(f"nucleiseg: {tmp_path / name}: ")
+        assert line.count(name) == 1
+    assert "2 of 6 images segmented, 2 nuclei" in out
+    assert segmented(tmp_path / "out") == ["a_good.png", "f_good.png"]
+    assert len(names(tmp_path / "out")) == 2 * 3 + 1
+
+
+def test_a_missing_input_is_reported_and_the_others_go_on(model, tmp_path, capfd):
+    good = save(tmp_path / "good.png", squares((1, 1)))
+    assert predict(tmp_path / "none.png", good, tmp_path / "*.tif", "-o", tmp_path / "out") == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "none.png" in lines[0]
+    assert "*.tif" in lines[1]
+    assert len(table(tmp_path / "out")) == 1
+
+
+def test_an_unexpected_error_does_not_stop_the_others(model, tmp_path, monkeypatch, capfd):
+    paths = [save(tmp_path / f"{name}.png", squares((1, 1))) for name in "abc"]
+    plain = model.predict
+
+    def predict_two(path, options):
+        if path.stem == "b":
+            raise RuntimeError("out of memory\nwith pages of details")
+        return plain(path, options)
+
+    monkeypatch.setattr(model, "predict", predict_two)
+    assert predict(*paths, "-o", tmp_path / "out") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == f"nucleiseg: {paths[1]}: RuntimeError: out of memory (run again with --debug to see where)"
+    assert len(table(tmp_path / "out")) == 2
+
+
+def test_debug_shows_where_a_bad_file_fails(model, tmp_path, capfd):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    save(tmp_path / "good.png", squares((1, 1)))
+    assert predict(tmp_path, "-o", tmp_path / "out", "--debug") == 1
+    err = capfd.readouterr().err
+    assert "Traceback (most recent call last)" in err
+    assert "reading.py" in err
+    assert err.splitlines()[-1].startswith(f"nucleiseg: {tmp_path / 'bad.png'}: ")
+    assert len(table(tmp_path / "out")) == 1
+
+
+def test_an_interruption_keeps_what_is_done(model, tmp_path, monkeypatch, capfd):
+    paths = [save(tmp_path / f"{name}.png", squares((1, 1))) for name in "abc"]
+    plain = model.predict
+
+    def predict_until_c(path, options):
+        if path.stem == "c":
+            raise KeyboardInterrupt
+        return plain(path, options)
+
+    monkeypatch.setattr(model, "predict", predict_until_c)
+    assert predict(*paths, "-o", tmp_path / "out") == 130
+    assert capfd.readouterr() == ("", "nucleiseg: interrupted\n")
+    assert table(tmp_path / "out")["image"].tolist() == [str(path) for path in paths[:2]]
+
+
+def test_equal_stems_do_not_overwrite_each_other(model, tmp_path):
+    paths = [
+        save(tmp_path / "a" / "x.png", squares((1, 1))),
+        save(tmp_path / "b" / "x.png", squares((1, 1), (5, 5))),
+        save(tmp_path / "b" / "x.tif", squares()),
+        save(tmp_path / "b" / "x-2.png", squares((1, 1), (5, 5), (9, 9))),
+    ]
+    assert predict(*paths, "-o", tmp_path / "out") == 0
+    counts = {name: tifffile.imread(tmp_path / "out" / f"{name}_labels.tif").max() for name in unique_stems(paths)}
+    assert counts == {"x": 1, "x-2": 2, "x-3": 0, "x-2-2": 3}
+
+
+def test_a_second_run_does_not_take_what_the_first_wrote(model, tmp_path):
+    for name in ("a.png", "b.tif"):
+        save(tmp_path / name, squares((1, 1)))
+    assert predict(tmp_path, "-o", tmp_path) == 0
+    first = names(tmp_path)
+    assert predict(tmp_path, tmp_path / "*_mask.png", tmp_path / "a_overlay.png", "-o", tmp_path) == 0
+    assert names(tmp_path) == first
+    assert len(table(tmp_path)) == 2
+
+
+def test_only_earlier_outputs_are_no_input(model, tmp_path, capfd):
+    save(tmp_path / "a_mask.png", squares((1, 1)))
+    assert predict(tmp_path, "-o", tmp_path) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "written into" in line
+    assert names(tmp_path) == ["a_mask.png"]
+
+
+def test_such_names_in_another_folder_are_input(model, tmp_path):
+    path = save(tmp_path / "in" / "tissue_mask.png", squares((1, 1)))
+    assert predict(path, "-o", tmp_path / "out") == 0
+    assert "tissue_mask_labels.tif" in names(tmp_path / "out")
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_the_others_go_on(model, tmp_path, monkeypatch, capfd):
+    paths = [save(tmp_path / f"{name}.png", squares((1, 1))) for name in "ab"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_labels.tif").write_text("old")
+    plain = tifffile.imwrite
+    calls = []
+
+    def write_half(path, *arguments, **settings):
+        plain(path, *arguments, **settings)
+        calls.append(path)
+        if len(calls) == 1:
+            raise OSError("disk full")
+
+    monkeypatch.setattr(tifffile, "imwrite", write_half)
+    assert predict(*paths, "-o", tmp_path / "out") == 1
+    assert "disk full" in capfd.readouterr().err
+    assert (tmp_path / "out" / "a_labels.tif").read_text() == "old"
+    assert [name for name in names(tmp_path / "out") if name.startswith(".")] == []
+    assert table(tmp_path / "out")["image"].tolist() == [str(paths[1])]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a file name")
+def test_a_file_name_that_is_no_text_spoils_nothing(model, tmp_path, capfd):
+    odd = tmp_path / os.fsdecode(b"caf\xe9.png")
+    odd.write_bytes(save(tmp_path / "plain.png", squares((1, 1))).read_bytes())
+    bad = tmp_path / os.fsdecode(b"b\xe4d.png")
+    bad.write_bytes(b"no image")
+    assert predict(tmp_path, "-o", tmp_path / "out") == 1
+    assert len(table(tmp_path / "out")) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_names_with_commas_and_quotes_read_back(model, tmp_path):
+    path = save(tmp_path / 'day 1, "left".png', squares((1, 1)))
+    assert predict(path, "-o", tmp_path / "out") == 0
+    rows = list(csv.DictReader(StringIO((tmp_path / "out" / "measurements.csv").read_text())))
+    assert [row["image"] for row in rows] == [str(path)]
+
+
+# ---- Every option of the library has a flag. ----
+
+
+def flags():
+    """Each field of `PredictOptions`, those of `Tiling` in its place: name, how it is got at, and a value."""
+    values = {int: 48, float: 0.25, bool: True}
+    for field in dataclasses.fields(PredictOptions):
+        hint = typing.get_type_hints(PredictOptions)[field.name]
+        (kind,) = {*(typing.get_args(hint) or [hint])} - {type(None)}
+        if kind is Tiling:
+            for part in dataclasses.fields(Tiling):
+                yield part.name, lambda options, name=part.name: getattr(options.tiling, name), values[int]
+        else:
+            yield field.name, lambda options, name=field.name: getattr(options, name), values[kind]
+
+
+FLAGS = {name: (get, value) for name, get, value in flags()}
+
+
+def given(name, value):
+    flag = f"--{name.replace('_', '-')}"
+    tile = ["--tile", "100"] if name == "overlap" else []
+    return [*tile, flag] if value is True else [*tile, flag, str(value)]
+
+
+def test_there_are_flags_to_test():
+    assert {"threshold", "min_area", "tile", "overlap", "tta"} <= set(FLAGS)
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_every_option_has_a_flag(name):
+    get, value = FLAGS[name]
+    parser = argparse.ArgumentParser()
+    cli_arguments.add_predict_options(parser)
+    assert get(cli_arguments.predict_options(parser.parse_args(given(name, value)))) == value
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_every_option_arrives(model, tmp_path, name):
+    get, value = FLAGS[name]
+    path = save(tmp_path / "a.png", squares((1, 1)))
+    assert predict(path, "-o", tmp_path / "out", *given(name, value)) == 0
+    assert [get(options) for options in model.options] == [value]
+
+
+def test_without_flags_the_options_are_the_defaults(model, tmp_path):
+    path = save(tmp_path / "a.png", squares((1, 1)))
+    assert predict(path, "-o", tmp_path / "out") == 0
+    assert model.options == [PredictOptions()]
+
+
+def test_the_overlap_is_a_quarter_of_the_tile(model, tmp_path):
+    path = save(tmp_path / "a.png", squares((1, 1)))
+    assert predict(path, "-o", tmp_path / "out", "--tile", "100") == 0
+    assert model.options == [PredictOptions(tiling=Tiling(tile=100, overlap=25))]
+
+
+# ---- With the model in the box. ----
+
+
+def test_piped_it_is_quiet_and_right(run_python, disc_dataset, tmp_path):
+    code = "import sys; from nucleiseg.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    images = [disc_dataset / "images" / f"disc{number}.png" for number in range(2)]
+    process = run_python(code, "predict", *images, "-o", tmp_path / "out")
+    assert (process.returncode, process.stderr) == (0, "")
+    nuclei = len(table(tmp_path / "out"))
+    assert process.stdout == f"2 of 2 images segmented, {nuclei} nuclei; results in {tmp_path / 'out'}\n"
+
+    plain = Segmenter.from_pretrained("nuclei").predict(images[0])
+    labels = tifffile.imread(tmp_path / "out" / "disc0_labels.tif")
+    assert labels.shape == plain.labels.shape
+    assert np.count_nonzero((labels > 0) != plain.mask) <= 4  # two processes may round differently
+
+
+def test_a_model_file_is_used(tmp_path, monkeypatch, disc_dataset):
+    from nucleiseg.pretrained import pretrained_path
+
+    own = tmp_path / "own.keras"
+    own.write_bytes(pretrained_path("nuclei").read_bytes())
+    loaded = []
+
+    def load(path):
+        loaded.append(path)
+        return Threshold()
+
+    monkeypatch.setattr(Segmenter, "load", load)
+    image = disc_dataset / "images" / "disc0.png"
+    assert predict(image, "-o", tmp_path / "out", "--model", own) == 0
+    assert predict(image, "-o", tmp_path / "out", "--model", "nuclei") == 0
+    assert predict(image, "-o", tmp_path / "out") == 0
+    assert loaded == [own, pretrained_path("nuclei"), pretrained_path("nuclei")]

@@ -1,0 +1,314 @@
+"""``nucleiseg train``: what it leaves, going on after an interruption, and mistakes that cost no time."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+
+import pytest
+from PIL import Image
+
+from nucleiseg.cli.main import main
+from nucleiseg.datasets import Dataset
+from nucleiseg.modelfile import read_settings
+from nucleiseg.networks import register_encoder
+from nucleiseg.networks.encoders import _encoders
+from nucleiseg.plotting import History
+from nucleiseg.segmenter import Segmenter
+from nucleiseg.training.checkpoints import Checkpoint
+
+TINY = ["--encoder", "tiny", "--weights", "none", "--epochs", "2", "--crop", "64", "--batch-size", "2"]
+WRITTEN = ["model.keras", "model_curves.png", "model_encoder.png", "model_history.csv", "model_unet.png"]
+
+
+def tiny(weights=None):
+    import keras
+
+    x = image = keras.Input((None, None, 3))
+    for filters in (4, 4, 8, 8, 8):
+        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
+    return keras.Model(image, x)
+
+
+# Runs the command line with the tiny encoder; with INTERRUPT set, Ctrl-C comes after so many epochs.
+PROGRAM = f"""
+import os, signal, sys
+from nucleiseg.cli.main import main
+from nucleiseg.networks import register_encoder
+{inspect.getsource(tiny)}
+register_encoder("tiny")(tiny)
+epochs = int(os.environ.get("INTERRUPT", 0))
+if epochs:
+    from nucleiseg.training.checkpoints import Checkpoint
+    plain = Checkpoint.save
+    def save(self, state, settings):
+        plain(self, state, settings)
+        if len(state.rows) == epochs:
+            os.kill(os.getpid(), signal.SIGINT)
+    Checkpoint.save = save
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_encoder():
+    """An encoder that trains in seconds."""
+    register_encoder("tiny")(tiny)
+    yield
+    _encoders.unregister("tiny")
+
+
+def train(*arguments):
+    return main(["train", *map(str, arguments)])
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_splits(path, *splits):
+    rows = [f"disc{number},{split},{'ab'[number % 2]}" for number, split in enumerate(splits)]
+    path.write_text("\n".join(["image_id,split,modality", *rows]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(run_python, disc_dataset, tmp_path_factory):
+    """A whole run in a process of its own, piped: the process and the folder that it wrote."""
+    folder = tmp_path_factory.mktemp("trained")
+    table = write_splits(folder / "splits.csv", "train", "train", "train", "val", "test", "test")
+    process = run_python(PROGRAM, "train", disc_dataset, "-o", folder / "model.keras", "--splits", table, *TINY)
+    table.unlink()
+    return process, folder
+
+
+def test_piped_it_is_quiet(trained):
+    process, _ = trained
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_it_leaves_model_history_curves_and_diagrams(trained):
+    _, folder = trained
+    assert names(folder) == WRITTEN
+    for name in WRITTEN:
+        if name.endswith(".png"):
+            with Image.open(folder / name) as picture:
+                assert min(picture.size) > 200
+
+
+def test_it_prints_the_scores_of_the_test_images_and_what_it_wrote(trained):
+    process, folder = trained
+    header, scores, *paths = process.stdout.splitlines()[:1] + process.stdout.splitlines()[-6:]
+    assert "mean_dice" in header
+    assert scores.split()[:2] == ["all", "2"]
+    assert sorted(paths) == [str(folder / name) for name in WRITTEN]
+
+
+def test_the_history_has_a_row_for_each_epoch(trained):
+    _, folder = trained
+    history = History.from_csv(folder / "model_history.csv")
+    assert [row["epoch"] for row in history.rows] == [1, 2]
+    assert {"loss", "val_loss", "val_dice", "learning_rate", "seconds"} <= set(history.rows[0])
+    assert {row["phase"] for row in history.rows} == {"full"}
+
+
+def test_the_model_can_be_used(trained, disc_dataset, tmp_path):
+    _, folder = trained
+    settings = read_settings(folder / "model.keras")["segmenter"]
+    assert (settings["encoder"], settings["weights"], settings["head"]) == ("tiny", None, "semantic")
+    result = Segmenter.load(folder / "model.keras").predict(disc_dataset / "images" / "disc0.png")
+    assert result.labels.shape == (64, 64)
+
+
+def test_interrupted_it_goes_on_with_resume(trained, run_python, disc_dataset, tmp_path):
+    table = write_splits(tmp_path / "splits.csv", "train", "train", "train", "val", "test", "test")
+    command = ["train", disc_dataset, "-o", tmp_path / "model.keras", "--splits", table, *TINY]
+
+    stopped = run_python(PROGRAM, *command, INTERRUPT="1")
+    assert stopped.returncode == 130
+    assert stopped.stderr == "nucleiseg: interrupted; go on with --resume\n"
+    assert names(tmp_path) == ["model_checkpoint", "splits.csv"]
+
+    assert train(*command[1:]) == 2  # the leftover is no accident: it is not overwritten
+    assert names(tmp_path) == ["model_checkpoint", "splits.csv"]
+
+    assert train(*command[1:], "--resume") == 0
+    assert names(tmp_path) == [*WRITTEN, "splits.csv"]
+    resumed = History.from_csv(tmp_path / "model_history.csv").rows
+    at_once = History.from_csv(trained[1] / "model_history.csv").rows
+    for one, other in zip(resumed, at_once, strict=True):
+        assert one["phase"] == other["phase"]
+        for column in one.keys() - {"phase", "seconds"}:
+            assert one[column] == pytest.approx(other[column], rel=1e-3), column
+
+
+@pytest.fixture
+def interrupted(disc_dataset, tmp_path, monkeypatch, capfd):
+    """A run that was stopped after its first epoch."""
+    plain = Checkpoint.save
+
+    def save(self, state, settings):
+        plain(self, state, settings)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save)
+        assert train(disc_dataset, "-o", tmp_path / "model.keras", *TINY) == 130
+    capfd.readouterr()
+    return tmp_path / "model.keras"
+
+
+def test_other_settings_do_not_go_on(interrupted, disc_dataset, capfd):
+    assert train(disc_dataset, "-o", interrupted, *TINY, "--epochs", "3", "--resume") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "epochs was 2, is 3" in line
+    assert names(interrupted.parent) == ["model_checkpoint"]
+
+
+def test_resume_without_a_checkpoint_begins(disc_dataset, tmp_path, capfd):
+    data = shutil.copytree(disc_dataset, tmp_path / "data")
+    assert train(data, "-o", tmp_path / "new" / "model.keras", *TINY, "--epochs", "1", "--resume") == 0
+    assert names(tmp_path / "new") == WRITTEN
+    out, err = capfd.readouterr()
+    assert sorted(out.splitlines()) == [str(tmp_path / "new" / name) for name in WRITTEN]  # no test images, no scores
+    assert err == ""
+
+
+class Recorder:
+    """In place of a `Segmenter`: remembers what it is made of and trained on, and trains nothing."""
+
+    made: tuple
+    fitted: dict
+
+    def __init__(self, *arguments, **settings):
+        Recorder.made = (arguments, settings)
+
+    def fit(self, train, val, epochs, options, checkpoint, resume):
+        Recorder.fitted = {"train": train, "val": val, "epochs": epochs, "options": options, "resume": resume}
+        return History(({"epoch": 1, "loss": 0.5},))
+
+    def save(self, path, half):
+        Recorder.fitted["half"] = half
+        path.write_bytes(b"model")
+        return path
+
+    def plot_architecture(self, path, part="unet"):
+        path.write_bytes(b"picture")
+        return path
+
+    def evaluate(self, data):
+        Recorder.fitted["test"] = data
+        return "scores"
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    monkeypatch.setattr("nucleiseg.segmenter.Segmenter", Recorder)
+    return Recorder
+
+
+def test_flags_arrive(recorder, disc_dataset, tmp_path):
+    flags = ["--encoder", "vgg16", "--weights", "none", "--loss", "dice", "--half", "--seed", "3"]
+    numbers = ["--epochs", "7", "--frozen-epochs", "2", "--batch-size", "5", "--crop", "96", "--patience", "4"]
+    table = write_splits(tmp_path / "splits.csv", *["train"] * 6)
+    balance = ["--splits", table, "--balance", "modality"]
+    assert train(disc_dataset, "-o", tmp_path / "m.keras", *flags, *numbers, *balance) == 0
+    assert recorder.made == (("vgg16", None, "semantic"), {"loss": "dice", "seed": 3})
+    options = recorder.fitted["options"]
+    assert (options.batch_size, options.crop, options.patience, options.frozen_epochs) == (5, (96, 96), 4, 2)
+    assert options.balance == "modality"
+    assert (recorder.fitted["epochs"], recorder.fitted["half"], recorder.fitted["resume"]) == (7, True, False)
+
+
+def test_without_flags_imagenet_weights_are_taken(recorder, disc_dataset, tmp_path):
+    assert train(disc_dataset, "-o", tmp_path / "m.keras") == 0
+    assert recorder.made == (("mobilenet_v2", "imagenet", "semantic"), {"loss": None, "seed": 0})
+
+
+def test_weights_may_be_a_file(recorder, disc_dataset, tmp_path):
+    weights = tmp_path / "weights.h5"
+    weights.touch()
+    assert train(disc_dataset, "-o", tmp_path / "m.keras", "--weights", weights) == 0
+    assert recorder.made[0][1] == str(weights)
+
+
+def test_without_a_table_a_tenth_chooses_the_best_epoch(recorder, disc_dataset, tmp_path):
+    assert train(disc_dataset, "-o", tmp_path / "m.keras") == 0
+    train_ids, val_ids = recorder.fitted["train"].ids, recorder.fitted["val"].ids
+    assert (len(train_ids), len(val_ids)) == (5, 1)
+    assert not {*train_ids} & {*val_ids}
+    assert "test" not in recorder.fitted
+
+
+def test_the_table_decides_the_splits(recorder, disc_dataset, tmp_path, capfd):
+    table = write_splits(tmp_path / "splits.csv", "test", "train", "val", "train", "val", "train")
+    assert train(disc_dataset, "-o", tmp_path / "m.keras", "--splits", table) == 0
+    assert {name: recorder.fitted[name].ids for name in ("train", "val", "test")} == {
+        "train": ("disc1", "disc3", "disc5"),
+        "val": ("disc2", "disc4"),
+        "test": ("disc0",),
+    }
+    assert capfd.readouterr().out.startswith("scores\n")
+
+
+def test_test_images_never_choose_the_best_epoch(recorder, disc_dataset, tmp_path):
+    table = write_splits(tmp_path / "splits.csv", "train", "train", "train", "test", "test", "test")
+    assert train(disc_dataset, "-o", tmp_path / "m.keras", "--splits", table) == 0
+    assert recorder.fitted["val"] is None
+    assert recorder.fitted["test"].ids == ("disc3", "disc4", "disc5")
+
+
+def test_a_table_of_training_images_alone_will_do(recorder, disc_dataset, tmp_path):
+    table = write_splits(tmp_path / "splits.csv", *["train"] * 6)
+    assert train(disc_dataset, "-o", tmp_path / "m.keras", "--splits", table) == 0
+    assert (len(recorder.fitted["train"]), recorder.fitted["val"]) == (6, None)
+
+
+def test_labels_may_lie_elsewhere(recorder, disc_dataset, tmp_path):
+    assert train(disc_dataset / "images", "--labels", disc_dataset / "labels", "-o", tmp_path / "m.keras") == 0
+    assert len(recorder.fitted["train"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(["--loss", "dise", "--weights", "none"], "did you mean 'dice'?"), (["--weights", "WEIGHTS"], "nucleiseg: ")],
+)
+def test_what_only_keras_knows_is_found_before_images_are_decoded(
+    disc_dataset, tmp_path, monkeypatch, capfd, flags, message
+):
+    weights = tmp_path / "weights.h5"
+    weights.write_bytes(b"no weights")
+
+    def prepare(self):
+        pytest.fail("all images were decoded before the mistake was found")
+
+    monkeypatch.setattr(Dataset, "prepare", prepare)
+    flags = [str(weights) if flag == "WEIGHTS" else flag for flag in flags]
+    status = train(disc_dataset, "-o", tmp_path / "m.keras", "--encoder", "mobilenet_v3_small", *flags)
+    assert status in (1, 2)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert message in line
+    assert names(tmp_path) == ["weights.h5"]
+
+
+def test_a_damaged_image_is_one_line_and_leaves_nothing(disc_dataset, tmp_path, capfd):
+    data = shutil.copytree(disc_dataset, tmp_path / "data")
+    (data / "images" / "disc3.png").write_bytes(b"no image")
+    (tmp_path / "out").mkdir()
+    assert train(data, "-o", tmp_path / "out" / "m.keras", *TINY) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "disc3.png" in line
+    assert names(tmp_path / "out") == []
+
+
+def test_a_model_that_is_trained_anew_is_replaced_only_in_the_end(recorder, disc_dataset, tmp_path, monkeypatch):
+    model = tmp_path / "m.keras"
+    model.write_bytes(b"old")
+
+    def fit(self, *arguments, **settings):
+        assert model.read_bytes() == b"old"
+        raise MemoryError("too small a machine")
+
+    monkeypatch.setattr(recorder, "fit", fit)
+    assert train(disc_dataset, "-o", model) == 1
+    assert model.read_bytes() == b"old"
