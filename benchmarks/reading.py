@@ -2,22 +2,19 @@
 
     python benchmarks/reading.py stage1_train.zip
 
-Rounds are interleaved, the table holds medians and the median of the ratios within the rounds. Both sides touch every
-pixel (they sum them), files are in the system's cache, and ours includes opening the archive.
+Both sides touch every pixel (they sum them), files are in the system's cache, and ours includes opening the archive.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
+from rounds import compare
 
 from nucleiseg import datasets
 
@@ -40,16 +37,6 @@ def read_ours(archive: Path, cache: bool | Path) -> int:
     return sum(int(sample.image.sum()) + int(sample.labels.sum()) for sample in samples)
 
 
-def seconds(function: Callable[[], int], expected: int) -> float:
-    """Time of one call, which must give the expected sum."""
-    start = time.perf_counter()
-    total = function()
-    spent = time.perf_counter() - start
-    if total != expected:
-        raise SystemExit(f"the pixels differ: {total} instead of {expected}")
-    return spent
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -60,18 +47,14 @@ def main() -> None:
         unpacked, cache = Path(scratch, "unpacked"), Path(scratch, "cache")
         zipfile.ZipFile(arguments.archive).extractall(unpacked)
         expected = read_ours(arguments.archive, cache)
-        ways: dict[str, Callable[[], int]] = {
+        if read_plainly(unpacked) != expected:
+            raise SystemExit("the two ways of reading give different pixels")
+        ways = {
             "imageio, one file after the other": lambda: read_plainly(unpacked),
             "nucleiseg, from the zip, no cache": lambda: read_ours(arguments.archive, False),
             "nucleiseg, from its cache": lambda: read_ours(arguments.archive, cache),
         }
-        rounds = [{name: seconds(way, expected) for name, way in ways.items()} for _ in range(arguments.rounds)]
-    plain = next(iter(ways))
-    print(f"{'way':36} {'seconds':>8} {'times faster':>13}")
-    for name in ways:
-        median = statistics.median(spent[name] for spent in rounds)
-        ratio = statistics.median(spent[plain] / spent[name] for spent in rounds)
-        print(f"{name:36} {median:8.2f} {ratio:13.1f}")
+        print(compare(ways, arguments.rounds))
 
 
 if __name__ == "__main__":

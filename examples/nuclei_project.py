@@ -42,7 +42,9 @@ def build(weights: str | None) -> keras.Model:
 def train(model: keras.Model, pairs: dict[str, object], epochs: int) -> History:
     """Train, stop early, keep the best weights; the history becomes one that can draw itself."""
     stop = keras.callbacks.EarlyStopping("val_dice", mode="max", patience=5, restore_best_weights=True)
-    record = model.fit(pairs["train"], validation_data=pairs["val"], epochs=epochs, callbacks=[stop], shuffle=False, verbose=2).history
+    record = model.fit(
+        pairs["train"], validation_data=pairs["val"], epochs=epochs, callbacks=[stop], shuffle=False, verbose=2
+    ).history
     names = list(record)
     rows = zip(*record.values(), strict=True)
     return History(tuple({"epoch": i, **dict(zip(names, row, strict=True))} for i, row in enumerate(rows, start=1)))

@@ -98,6 +98,13 @@ def check_count(value: int, name: str, low: int = 1) -> int:
     return int(value)
 
 
+def check_size(value: tuple[int, int], name: str) -> tuple[int, int]:
+    """Height and width, whole numbers of at least 1."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise InvalidInputError(f"{name} must be (height, width), got {value!r}; for example (256, 256)")
+    return check_count(value[0], name), check_count(value[1], name)
+
+
 def check_choice(value: str, name: str, choices: Iterable[str]) -> str:
     """One of several names; the error lists them and guesses what was meant.
 

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from nucleiseg._checks import check_choice
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import InvalidInputError, PluginError
 
 T = TypeVar("T")
 
@@ -45,11 +45,12 @@ class Registry(Generic[T]):
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that adds an item under a name; a name that is taken raises `InvalidInputError`."""
         if not isinstance(name, str) or not name.isidentifier():
-            raise InvalidInputError(f"the name of an {self.kind} must be an identifier such as 'my_one', got {name!r}")
+            raise InvalidInputError(f"{self.kind} names must be identifiers such as 'my_one', got {name!r}")
 
         def add(item: T) -> T:
             with self._lock:
-                if name in self._items or name in self._found():
+                # Plugins are looked for at the first use, not while modules are imported; `_found` checks their names.
+                if name in self._items or name in (self._plugins or {}):
                     raise InvalidInputError(f"{self.kind} {name!r} is registered already; choose another name")
                 self._items[name] = item
             return item
@@ -66,11 +67,15 @@ class Registry(Generic[T]):
         return sorted({*self._items, *self._found()})
 
     def get(self, name: str) -> T:
-        """The item of that name; an unknown one raises `InvalidInputError`, which lists what there is."""
+        """The item of that name.
+
+        An unknown name raises `InvalidInputError`, which lists what there is; a plugin that cannot be imported raises
+        `PluginError`.
+        """
         check_choice(name, self.kind, self.names())
         with self._lock:
             if name not in self._items:
-                self._items[name] = self._found()[name].load()
+                self._items[name] = self._load(self._found()[name])
             return self._items[name]
 
     def __contains__(self, name: object) -> bool:
@@ -78,6 +83,16 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
+
+    def _load(self, point: EntryPoint) -> T:
+        try:
+            item: T = point.load()
+        except Exception as error:  # whatever the plugin's own code raises
+            raise PluginError(
+                f"{self.kind} {point.name!r} cannot be imported from {_origin(point)} "
+                f"({type(error).__name__}: {error}); update or uninstall that package"
+            ) from error
+        return item
 
     def _found(self) -> dict[str, EntryPoint]:
         if self.group is None:
@@ -88,9 +103,15 @@ class Registry(Generic[T]):
                 earlier = plugins.get(point.name)
                 if point.name in self._items or (earlier is not None and earlier.value != point.value):
                     raise InvalidInputError(
-                        f"{self.kind} {point.name!r} of the plugin {point.value!r} is registered already; "
-                        "rename it in the plugin or uninstall one of the two"
+                        f"{self.kind} {point.name!r} of the plugin {_origin(point)} is registered already"
+                        f"{f' by {_origin(earlier)}' if earlier else ''}; "
+                        "rename one of the two, or uninstall that package"
                     )
                 plugins[point.name] = point
             self._plugins = plugins
         return self._plugins
+
+
+def _origin(point: EntryPoint) -> str:
+    """Where a plugin comes from: what it points at, and the installed package if that is known."""
+    return repr(point.value) + (f" of the package {point.dist.name!r}" if point.dist else "")

@@ -11,6 +11,7 @@ __all__ = [
     "InvalidInputError",
     "ModelFileError",
     "NucleisegError",
+    "PluginError",
 ]
 
 
@@ -36,3 +37,7 @@ class ModelFileError(NucleisegError):
 
 class DownloadError(NucleisegError):
     """Weights that would have to be downloaded cannot be had here."""
+
+
+class PluginError(NucleisegError):
+    """What another installed package adds cannot be imported."""

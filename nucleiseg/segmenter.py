@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy.typing as npt
 
-from nucleiseg._checks import check_image
+from nucleiseg._checks import check_choice, check_count, check_image
 from nucleiseg._progress import progress
 from nucleiseg.engines import KerasEngine
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
-from nucleiseg.images import read_image
+from nucleiseg.images import list_scalings, read_image
 from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps
 from nucleiseg.instances import count_pixels, get_decoder
 from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
 from nucleiseg.pretrained import pretrained_path
-from nucleiseg.training import Checkpoint, FitOptions, Task, fit_two_phases
+from nucleiseg.training import Checkpoint, FitOptions, Task, fit_two_phases, losses
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +76,7 @@ class Segmenter:
     Raises
     ------
     InvalidInputError
-        A name that is not registered, or a weights file that is missing.
+        A name that is not registered, a weights file that is missing, or a number out of its range.
     DownloadError
         ImageNet weights that are not on this machine and can't be downloaded.
 
@@ -102,11 +102,14 @@ class Segmenter:
         seed: int = 0,
     ) -> None:
         wanted = get_head(head)
+        loss = check_choice(wanted.loss if loss is None else loss, "loss", losses.list_losses())
+        check_choice(scaling, "scaling", list_scalings())
+        check_count(seed, "seed", 0)
         self._settings = _Settings(
             encoder=encoder,
             weights=None if weights is None else os.fspath(weights),
             head=head,
-            loss=loss or wanted.loss,
+            loss=loss,
             upsampling=upsampling,
             widths=tuple(widths),
             scaling=scaling,
@@ -216,7 +219,7 @@ class Segmenter:
         ------
         InvalidInputError
             Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
-            a run with other settings.
+            a run with another network, other settings or other images.
         """
         keeper = Checkpoint(checkpoint) if checkpoint is not None else None
         if keeper is not None and keeper.exists() and not resume:
@@ -235,6 +238,7 @@ class Segmenter:
             options=options or FitOptions(),
             seed=settings.seed,
             checkpoint=keeper,
+            network={name: getattr(settings, name) for name in ("encoder", "weights", "head", "upsampling", "widths")},
         )
         self._settings = replace(settings, trained=True)
         return History(rows)

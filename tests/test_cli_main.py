@@ -91,7 +91,7 @@ WRONG = {
         2,
         ["unknown column", "'stain'", "modality"],
     ),
-    "table without train": ([*TRAIN, "--splits", "NEW/test_only.csv"], 2, ["'train'", "got test"]),
+    "table without train": ([*TRAIN, "--splits", "NEW/test_only.csv"], 2, ["'train'", "got only test"]),
     "missing table": ([*TRAIN, "--splits", "NEW/none.csv"], 1, ["none.csv"]),
     "missing data": (["train", "NEW/none", "-o", "NEW/model.keras"], 1, ["none: no such file or folder"]),
     "unknown layout": (["train", "NEW/empty", "-o", "NEW/model.keras"], 1, ["empty: unknown layout"]),

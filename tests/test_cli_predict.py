@@ -24,7 +24,7 @@ from nucleiseg.cli.main import main
 from nucleiseg.cli.predict import unique_stems
 from nucleiseg.images import read_image
 from nucleiseg.inference import Prediction
-from nucleiseg.instances import split_components
+from nucleiseg.instances import split_components, write_labels, write_mask
 from nucleiseg.segmenter import Segmenter
 
 COLUMNS = [
@@ -294,7 +294,7 @@ def test_a_second_run_does_not_take_what_the_first_wrote(model, tmp_path):
 
 
 def test_only_earlier_outputs_are_no_input(model, tmp_path, capfd):
-    save(tmp_path / "a_mask.png", squares((1, 1)))
+    write_mask(tmp_path / "a_mask.png", squares((1, 1)) > 100)
     assert predict(tmp_path, "-o", tmp_path) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert "written into" in line
@@ -307,10 +307,56 @@ def test_such_names_in_another_folder_are_input(model, tmp_path):
     assert "tissue_mask_labels.tif" in names(tmp_path / "out")
 
 
+def test_such_names_are_input_where_nucleiseg_did_not_write_them(model, tmp_path):
+    save(tmp_path / "tissue_mask.png", squares((1, 1)))
+    assert predict(tmp_path, "-o", tmp_path) == 0
+    assert segmented(tmp_path) == ["tissue_mask.png"]
+    assert "tissue_mask_mask.png" in names(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a_mask.png", "a_labels.tif", "a_overlay.png", "measurements.csv"])
+@pytest.mark.parametrize("folder", ["in", "out"])
+def test_files_of_others_are_never_replaced(model, tmp_path, capfd, folder, name):
+    image = save(tmp_path / "in" / "a.png", squares((1, 1)))
+    theirs = tmp_path / folder / name
+    if theirs.suffix == ".csv":
+        theirs.parent.mkdir(exist_ok=True)
+        theirs.write_text("image,stain\na.png,DAPI\n")
+    else:
+        save(theirs, squares((5, 5)))
+    before = theirs.read_bytes()
+    assert predict(image, "-o", tmp_path / folder) == 2
+    assert predict(tmp_path / "in", "-o", tmp_path / folder) == 2  # also where it is found as an input
+    for line in capfd.readouterr().err.splitlines():
+        assert line == (
+            f"nucleiseg: {name} in {tmp_path / folder} would be replaced, but nucleiseg did not write it; "
+            "choose another output folder"
+        )
+    assert theirs.read_bytes() == before
+    assert names(tmp_path / folder) == sorted({name, *(["a.png"] if folder == "in" else [])})
+
+
+def test_many_files_of_others_are_one_line(model, tmp_path, capfd):
+    for stem in "abc":
+        save(tmp_path / "in" / f"{stem}.png", squares((1, 1)))
+        save(tmp_path / "out" / f"{stem}_mask.png", squares((1, 1)))
+        save(tmp_path / "out" / f"{stem}_overlay.png", squares((1, 1)))
+    assert predict(tmp_path / "in", "-o", tmp_path / "out") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "a_mask.png, a_overlay.png, b_mask.png and 3 more in" in line
+
+
+def test_a_second_run_replaces_what_the_first_wrote(model, tmp_path):
+    path = save(tmp_path / "a.png", squares((1, 1)))
+    assert predict(path, "-o", tmp_path / "out") == 0
+    save(path, squares((1, 1), (8, 8)))
+    assert predict(path, "-o", tmp_path / "out") == 0
+    assert len(table(tmp_path / "out")) == tifffile.imread(tmp_path / "out" / "a_labels.tif").max() == 2
+
+
 def test_a_file_that_cannot_be_written_leaves_the_old_one_and_the_others_go_on(model, tmp_path, monkeypatch, capfd):
     paths = [save(tmp_path / f"{name}.png", squares((1, 1))) for name in "ab"]
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a_labels.tif").write_text("old")
+    write_labels(tmp_path / "out" / "a_labels.tif", [[7]])
     plain = tifffile.imwrite
     calls = []
 
@@ -323,7 +369,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_the_others_go_on(m
     monkeypatch.setattr(tifffile, "imwrite", write_half)
     assert predict(*paths, "-o", tmp_path / "out") == 1
     assert "disk full" in capfd.readouterr().err
-    assert (tmp_path / "out" / "a_labels.tif").read_text() == "old"
+    assert tifffile.imread(tmp_path / "out" / "a_labels.tif").tolist() == [[7]]
     assert [name for name in names(tmp_path / "out") if name.startswith(".")] == []
     assert table(tmp_path / "out")["image"].tolist() == [str(paths[1])]
 

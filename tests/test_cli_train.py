@@ -158,11 +158,29 @@ def interrupted(disc_dataset, tmp_path, monkeypatch, capfd):
     return tmp_path / "model.keras"
 
 
-def test_other_settings_do_not_go_on(interrupted, disc_dataset, capfd):
-    assert train(disc_dataset, "-o", interrupted, *TINY, "--epochs", "3", "--resume") == 2
+@pytest.mark.parametrize(
+    ("flags", "change"),
+    [
+        (["--epochs", "3"], "epochs was 2, is 3"),
+        (["--encoder", "mobilenet_v3_small"], "encoder was 'tiny', is 'mobilenet_v3_small'"),
+        (["--loss", "dice"], "loss was 'bce_dice', is 'dice'"),
+    ],
+)
+def test_other_settings_do_not_go_on(interrupted, disc_dataset, capfd, flags, change):
+    assert train(disc_dataset, "-o", interrupted, *TINY, *flags, "--resume") == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "epochs was 2, is 3" in line
+    assert f"({change}); use the same, or delete the folder" in line
     assert names(interrupted.parent) == ["model_checkpoint"]
+
+
+def test_other_images_do_not_go_on(interrupted, disc_dataset, tmp_path, capfd):
+    data = tmp_path / "data"
+    shutil.copytree(disc_dataset, data)
+    for kind in ("images", "labels"):
+        (data / kind / "disc0.png").rename(data / kind / "other.png")
+    assert train(data, "-o", interrupted, *TINY, "--resume") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "train was '5 images with the fingerprint" in line
 
 
 def test_resume_without_a_checkpoint_begins(disc_dataset, tmp_path, capfd):

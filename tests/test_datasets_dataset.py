@@ -38,6 +38,7 @@ def test_is_a_sequence_of_samples_and_datasets():
     with pytest.raises(IndexError):
         data[4]
     assert repr(data[:1]) == "Dataset(1 sample: a)"
+    assert repr(data[:0]) == "Dataset(0 samples)"
     assert pickle.loads(pickle.dumps(data)).load(workers=2)[3].image.max() == 3
 
 
@@ -114,7 +115,18 @@ def test_split_by_a_table(tmp_path):
     with pytest.raises(TypeError):
         train.metadata[0]["height"] = 1
     table.write_text("\ufeffid,split\na,val\nb,train\n", encoding="utf-8")
-    assert [part.ids for part in make("ab").split_by(table)] == [("b",), ("a",)]
+    assert [part.ids for part in make("ab").split_by(table)] == [("b",), ("a",), ()]
+
+
+@EXAMPLES
+@given(splits=st.lists(st.sampled_from(["train", "val", "test"]), min_size=1, max_size=12))
+def test_a_table_always_gives_train_val_and_test(splits, tmp_path_factory):
+    table = tmp_path_factory.mktemp("splits") / "splits.csv"
+    ids = [f"n{index}" for index in range(len(splits))]
+    table.write_text("\n".join(["id,split", *(f"{name},{split}" for name, split in zip(ids, splits, strict=True))]))
+    train, val, test = make(ids).split_by(table)
+    for part, split in ((train, "train"), (val, "val"), (test, "test")):
+        assert part.ids == tuple(name for name, its in zip(ids, splits, strict=True) if its == split)
 
 
 def test_metadata_add_up(tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import write_labels, write_mask, write_picture
+from nucleiseg.instances.exporting import is_own_file
 
 SIDES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
@@ -99,3 +100,22 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, wri
         write(path, value)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (300, 2000)])
+def test_own_files_are_known(tmp_path, shape):
+    write_labels(tmp_path / "labels.tif", np.arange(np.prod(shape)).reshape(shape))
+    write_mask(tmp_path / "mask.png", np.ones(shape, bool))
+    write_picture(tmp_path / "overlay.png", np.ones((*shape, 3), np.uint8))
+    assert [path.name for path in sorted(tmp_path.iterdir()) if not is_own_file(path)] == []
+
+
+def test_files_of_others_are_known(tmp_path):
+    Image.fromarray(np.ones((2, 2), np.uint8)).save(tmp_path / "a_mask.png")
+    tifffile.imwrite(tmp_path / "a_labels.tif", np.ones((2, 2), np.uint16))
+    tifffile.imwrite(tmp_path / "b_labels.tif", np.ones((2, 2), np.uint16), software="another")
+    for name in ("text.png", "text.tif"):
+        (tmp_path / name).write_text("nucleiseg")
+    (tmp_path / "folder.png").mkdir()
+    for path in [*tmp_path.iterdir(), tmp_path / "missing.tif"]:
+        assert not is_own_file(path)

@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "predict",
         help="segment images",
         description="Segment images. Writes <stem>_labels.tif, <stem>_mask.png and <stem>_overlay.png for each, and "
-        "one measurements.csv with a row for each nucleus.",
+        "one measurements.csv with a row for each nucleus. Replaces what it wrote before, but no other file.",
     )
     parser.add_argument("input", nargs="+", help="image files, folders of them, or patterns such as 'plate7/*.tif'")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", type=Path, help="where to write")
@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     check_folder(output)
     paths, failed = _find(arguments.input, output)
+    stems = unique_stems(paths)
+    _check_files(stems, output)
     output.mkdir(parents=True, exist_ok=True)
 
     import_tensorflow_quietly()
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     segmenter = Segmenter.load(model)
     tables: list[pd.DataFrame] = []
     try:
-        for path, stem in progress(list(zip(paths, unique_stems(paths), strict=True)), "predicting"):
+        for path, stem in progress(list(zip(paths, stems, strict=True)), "predicting"):
             try:
                 tables.append(_predict(segmenter, path, options, output, stem))
             except Exception as error:  # whatever one image brings up (memory, for example), the others go on
@@ -66,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], int]:
     """The images to segment, less what an earlier run wrote, and how many inputs gave none."""
     from nucleiseg.images import find_images
+    from nucleiseg.instances.exporting import is_own_file
 
     found: dict[Path, Path] = {}
     problems = []
@@ -76,7 +79,8 @@ def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], int]:
             problems.append(str(error))
             continue
         for path in paths:
-            if not (path.name.endswith(_OUTPUTS) and path.resolve().parent == output.resolve()):
+            in_output = path.name.endswith(_OUTPUTS) and path.resolve().parent == output.resolve()
+            if not (in_output and is_own_file(path)):
                 found.setdefault(path.resolve(), path)
     if not found:
         remedy = f"all images were written into {output} by an earlier run; pass those that were its input"
@@ -84,6 +88,30 @@ def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], int]:
     for problem in problems:
         complain(problem)
     return list(found.values()), len(problems)
+
+
+def _check_files(stems: Sequence[str], output: Path) -> None:
+    """Refuse to replace what nucleiseg has not written: an annotated ``x_mask.png`` is work that nobody gets back."""
+    from nucleiseg.instances.exporting import is_own_file
+
+    table = output / "measurements.csv"
+    foreign = [table.name] if table.exists() and not _is_own_table(table) else []
+    for name in (f"{stem}{ending}" for stem in stems for ending in _OUTPUTS):
+        if (output / name).exists() and not is_own_file(output / name):
+            foreign.append(name)
+    if foreign:
+        names = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+        raise InvalidInputError(
+            f"{names} in {output} would be replaced, but nucleiseg did not write it; choose another output folder"
+        )
+
+
+def _is_own_table(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.readline(100).startswith(b"image,label,area,")
+    except OSError:
+        return False
 
 
 def _predict(segmenter: Segmenter, path: Path, options: PredictOptions, output: Path, stem: str) -> pd.DataFrame:

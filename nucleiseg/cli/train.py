@@ -62,10 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     import_tensorflow_quietly()
     from nucleiseg.segmenter import Segmenter
-    from nucleiseg.training import losses
 
-    if arguments.loss is not None:
-        losses.get(arguments.loss)  # an unknown name would be found only when training starts
     weights = None if arguments.weights.lower() == "none" else arguments.weights
     segmenter = Segmenter(arguments.encoder, weights, arguments.head, loss=arguments.loss, seed=arguments.seed)
     data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
@@ -139,12 +136,12 @@ def _split(data: Dataset, arguments: argparse.Namespace) -> tuple[Dataset, Datas
             raise InvalidInputError(f"--balance needs --splits, a table that has a column {arguments.balance!r} too")
         train, val = data.split(0.9, 0.1, seed=arguments.seed)
         return train, val, None
-    # Tables need not have all three splits: without "val", the second part is the test images.
-    parts = {part.metadata[0]["split"]: part for part in data.split_by(arguments.splits)}
-    if "train" not in parts:
+    train, val, test = data.split_by(arguments.splits)
+    if not train:
+        others = ", ".join(name for name, part in (("val", val), ("test", test)) if part)
         raise InvalidInputError(
-            f"{arguments.splits} must have images in the split 'train', got {', '.join(map(str, parts))}"
+            f"{arguments.splits} must have images in the split 'train', got only {others}; mark those to learn from"
         )
     if arguments.balance is not None:
-        check_choice(arguments.balance, f"column of {arguments.splits}", parts["train"].metadata[0])
-    return parts["train"], parts.get("val"), parts.get("test")
+        check_choice(arguments.balance, f"column of {arguments.splits}", train.metadata[0])
+    return train, val or None, test or None

@@ -89,7 +89,8 @@ class Dataset(Sequence[Sample]):
 
     def __repr__(self) -> str:
         noun = "sample" if len(self) == 1 else "samples"
-        return f"Dataset({len(self)} {noun}: {shorten(list(self.ids), 3)})"
+        names = f": {shorten(list(self.ids), 3)}" if self.ids else ""
+        return f"Dataset({len(self)} {noun}{names})"
 
     def select(self, ids: Iterable[str]) -> Dataset:
         """The samples of these ids, in this order.
@@ -148,8 +149,8 @@ class Dataset(Sequence[Sample]):
         parts = split_at_random(self.ids, fractions, seed, strata)
         return tuple(self._with([self._records[index] for index in part]) for part in parts)
 
-    def split_by(self, path: str | os.PathLike[str]) -> tuple[Dataset, ...]:
-        """Split as a CSV file says.
+    def split_by(self, path: str | os.PathLike[str]) -> tuple[Dataset, Dataset, Dataset]:
+        r"""Split as a CSV file says.
 
         Parameters
         ----------
@@ -159,17 +160,31 @@ class Dataset(Sequence[Sample]):
 
         Returns
         -------
-        parts : tuple of Dataset
-            Train, val, test: those of the three that are in the file, in this order.
+        train, val, test : Dataset
+            Always these three; one that the file does not have is empty.
 
         Raises
         ------
         DatasetError
             If a column is missing, a split is unknown, or the ids are not those of the dataset.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from nucleiseg.datasets import from_arrays
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "splits.csv"
+        >>> _ = path.write_text("image_id,split\n0000,train\n0001,test\n0002,train\n")
+        >>> data = from_arrays(np.zeros((3, 8, 8), np.uint8), np.zeros((3, 8, 8), int))
+        >>> train, val, test = data.split_by(path)
+        >>> len(train), len(val), len(test)
+        (2, 0, 1)
         """
         data = self.with_metadata(path)
-        parts = split_by_column(data.ids, data.metadata, str(path))
-        return tuple(data._with([data._records[index] for index in part]) for part in parts)
+        train, val, test = (
+            data._with([data._records[index] for index in part])
+            for part in split_by_column(data.ids, data.metadata, str(path))
+        )
+        return train, val, test
 
     def with_metadata(self, path: str | os.PathLike[str]) -> Dataset:
         """The same samples, with the columns of a CSV file as (further) metadata.

@@ -47,7 +47,7 @@ def split_at_random(
 
 
 def split_by_column(ids: Sequence[str], metadata: Sequence[Mapping[str, object]], source: str) -> list[list[int]]:
-    """Positions of train, val and test, as far as there are any; see `Dataset.split_by`."""
+    """Positions in train, val and test, always these three; see `Dataset.split_by`."""
     parts: dict[object, list[int]] = {split: [] for split in _SPLITS}
     for index, (name, known) in enumerate(zip(ids, metadata, strict=True)):
         if "split" not in known:
@@ -59,4 +59,4 @@ def split_by_column(ids: Sequence[str], metadata: Sequence[Mapping[str, object]]
                 f"{source}: split must be one of {', '.join(_SPLITS)}, got {known['split']!r} for {name!r}; correct it"
             )
         parts[known["split"]].append(index)
-    return [part for part in parts.values() if part]
+    return list(parts.values())

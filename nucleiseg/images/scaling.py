@@ -31,7 +31,7 @@ Scaling: TypeAlias = Callable[[Array], tuple[float, float]]
 LOW_PERCENTILE = 1.0
 HIGH_PERCENTILE = 99.8
 
-_SCALINGS: Registry[Scaling] = Registry("scaling")
+_SCALINGS: Registry[Scaling] = Registry("scaling", group="nucleiseg.scalings")
 
 
 def list_scalings() -> list[str]:

@@ -12,7 +12,10 @@ from nucleiseg._checks import check_labels, describe
 from nucleiseg._files import atomic_path
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["write_labels", "write_mask", "write_picture"]
+__all__ = ["is_own_file", "write_labels", "write_mask", "write_picture"]
+
+# What every file says it was written by, so that it can be told from others of the same name.
+_SOFTWARE = "nucleiseg"
 
 
 def write_labels(path: str | os.PathLike[str], labels: npt.ArrayLike) -> None:
@@ -51,7 +54,9 @@ def write_labels(path: str | os.PathLike[str], labels: npt.ArrayLike) -> None:
 
     dtype = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
     with atomic_path(path) as temporary:
-        tifffile.imwrite(temporary, values.astype(dtype), compression="zlib", photometric="minisblack")
+        tifffile.imwrite(
+            temporary, values.astype(dtype), compression="zlib", photometric="minisblack", software=_SOFTWARE
+        )
 
 
 def write_mask(path: str | os.PathLike[str], mask: npt.ArrayLike) -> None:
@@ -116,10 +121,35 @@ def write_picture(path: str | os.PathLike[str], picture: npt.ArrayLike) -> None:
 def _write_png(path: str | os.PathLike[str], pixels: npt.NDArray[np.uint8]) -> None:
     _check_suffix(path, ".png")
 
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
+    mark = PngImagePlugin.PngInfo()
+    mark.add_text("Software", _SOFTWARE)
     with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG")
+        Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=mark)
+
+
+def is_own_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a picture was written by `write_labels`, `write_mask` or `write_picture`, and not by another program.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_mask(f"{folder}/a_mask.png", [[False, True]])
+    ...     is_own_file(f"{folder}/a_mask.png")
+    True
+    """
+    import tifffile
+
+    try:
+        if Path(path).suffix.lower() in (".tif", ".tiff"):
+            with tifffile.TiffFile(path) as tiff:
+                return bool(tiff.pages.first.software == _SOFTWARE)
+        with Path(path).open("rb") as png:
+            return f"tEXtSoftware\0{_SOFTWARE}".encode() in png.read(256)  # our text comes before the pixels
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return False
 
 
 def _check_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:

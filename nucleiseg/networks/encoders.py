@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucleiseg._registry import Registry
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import InvalidInputError, ModelFileError, NucleisegError
 from nucleiseg.networks.keras_applications import APPLICATIONS, build_application
 
 if TYPE_CHECKING:
@@ -57,8 +57,12 @@ def get_encoder(name: str, weights: str | os.PathLike[str] | None = None) -> ker
     ------
     InvalidInputError
         Unknown name, a weights file that is missing, or a model that lacks one of the strides.
+    ModelFileError
+        A weights file that is damaged, or holds the weights of another network.
     DownloadError
         The ImageNet weights are not on this machine and could not be downloaded.
+    PluginError
+        The encoder belongs to another package, which cannot be imported.
 
     Examples
     --------
@@ -69,14 +73,29 @@ def get_encoder(name: str, weights: str | os.PathLike[str] | None = None) -> ker
     from nucleiseg.networks.pyramids import pyramid
 
     builder = _encoders.get(name)
-    if weights is not None and weights != "imagenet" and not Path(weights).is_file():
-        raise InvalidInputError(
-            f"weights must be 'imagenet', None or an existing file, got {os.fspath(weights)!r}; check the path"
-        )
-    model = builder(weights=None if weights is None else os.fspath(weights))
+    if weights is None or weights == "imagenet":
+        model = builder(weights=weights)
+    else:
+        model = _with_weights_file(name, builder, weights)
     encoder = pyramid(model)
     encoder.name = name
     return encoder
+
+
+def _with_weights_file(name: str, builder: EncoderBuilder, weights: str | os.PathLike[str]) -> keras.Model:
+    path = os.fspath(weights)
+    if not Path(path).is_file():
+        raise InvalidInputError(f"weights must be 'imagenet', None or an existing file, got {path!r}; check the path")
+    try:
+        return builder(weights=path)
+    except NucleisegError:
+        raise
+    except Exception as error:  # what Keras raises depends on the kind of the file and on where it is damaged
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelFileError(
+            f"the weights file {path} cannot be read into {name!r} ({reason}); pass a complete .weights.h5, .h5 or "
+            ".keras file of that network without its classification top"
+        ) from error
 
 
 def _application(name: str) -> EncoderBuilder:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nucleiseg.errors import DownloadError
+from nucleiseg.errors import DownloadError, ModelFileError, NucleisegError
 
 if TYPE_CHECKING:
     import keras
@@ -65,7 +65,10 @@ def build_application(name: str, weights: str | None) -> keras.Model:
         try:
             return build(weights=weights, include_top=False, input_tensor=prepared)
         except Exception as error:  # Keras raises a bare Exception when a download fails
-            raise _download_error(name, error) from error
+            explained = _explain(name, error)
+            if explained is None:
+                raise
+            raise explained from error
 
 
 def _preprocess(image: keras.KerasTensor, preprocessing: Preprocessing) -> keras.KerasTensor:
@@ -84,13 +87,20 @@ def _preprocess(image: keras.KerasTensor, preprocessing: Preprocessing) -> keras
     return layers.Rescaling(255.0, offset=[-mean for mean in _CAFFE_MEAN_BGR], name="preprocess")(bgr)
 
 
-def _download_error(name: str, error: Exception) -> Exception:
+def _explain(name: str, error: Exception) -> NucleisegError | None:
     """The error to raise instead of Keras's: which file is missing, where to put it, and the ways around it."""
-    match = re.search(r"https?://\S*/([^/\s:]+)", str(error))
-    if match is None:
-        return error
     home = os.environ.get("KERAS_HOME")
     folder = (Path(home) if home else Path("~/.keras").expanduser()) / "models"
+    match = re.search(r"https?://\S*/([^/\s:]+)", str(error))
+    if match is None:
+        if not isinstance(error, (OSError, ValueError, KeyError)):
+            return None
+        # For some architectures Keras knows no checksum and finds a broken download only when it reads it.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return ModelFileError(
+            f"the ImageNet weights of {name!r} in {folder} cannot be read ({reason}); delete the file there and try "
+            "again, or use weights=None"
+        )
     return DownloadError(
         f"the ImageNet weights of {name!r} could not be downloaded; fetch {match.group(1)} on a machine with a network "
         f"and put it into {folder} (or point KERAS_HOME at a folder that has it under models/), or use weights=None"

@@ -61,7 +61,7 @@ def pyramid(model: keras.Model) -> keras.Model:
             f"stride {', '.join(map(str, missing))} (found {found}); pad its strided layers with 'same', pass a flat "
             "functional model instead of a nested one, or give it these five outputs yourself"
         )
-    return keras.Model(model.inputs, [last_at[stride] for stride in STRIDES], name=model.name)
+    return keras.Model(model.inputs[0], [last_at[stride] for stride in STRIDES], name=model.name)
 
 
 def _check_input(model: keras.Model) -> None:

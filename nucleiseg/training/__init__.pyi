@@ -2,8 +2,9 @@ from . import losses, metrics
 from .augmentation import Augmentation, augment
 from .checkpoints import Checkpoint
 from .crops import random_crop
-from .fitting import Task, fit_two_phases
+from .fitting import fit_two_phases
 from .options import FitOptions
+from .phases import Task
 from .pipeline import arrays_to_tf_dataset, as_tf_dataset
 from .targets import get_target, list_targets, register_target
 

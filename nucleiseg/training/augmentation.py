@@ -12,8 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import check_range, check_same_size
+from nucleiseg._checks import check_range, check_same_size, describe
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.training.crops import check_scale
+
+# Optical densities of eosin and DAB in red, green and blue: A. C. Ruifrok and D. A. Johnston, "Quantification of
+# histochemical staining by color deconvolution", Anal. Quant. Cytol. Histol. 23, 2001.
+_EOSIN = np.array([0.07, 0.99, 0.11])
+_DAB = np.array([0.27, 0.57, 0.78])
+
+_DARKEST = 1 / 255  # below, a logarithm would make noise of black
+
+# Stained tissue is coloured (channels differ by this much, on average; the chroma noise of a grey JPEG is weaker) and
+# lies on a light ground.
+_COLOURED = 0.02
+_LIGHT = 0.4
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,10 @@ class Augmentation:
         Largest relative change of each channel's brightness, so that a model knows other stains and cameras.
     recolour : float
         Probability of giving up the colours: the channels change places, or all become their mean.
+    counterstain : float
+        Probability that stained tissue gets a second stain outside of its nuclei, pink to brown, and that the stain of
+        the nuclei becomes paler or changes its hue, so that a model knows nuclei that are lighter than what surrounds
+        them. Only colour images on a light ground are changed.
     invert : float
         Probability of turning dark into bright, so that a model knows nuclei on dark and on light ground.
     blur : float
@@ -49,27 +66,23 @@ class Augmentation:
 
     flip: bool = True
     turn: bool = True
-    scale: tuple[float, float] = (0.6, 1.6)
+    scale: tuple[float, float] = (0.5, 1.6)
     brightness: float = 0.1
     contrast: float = 0.3
     gamma: float = 0.3
     colour: float = 0.2
     recolour: float = 0.2
+    counterstain: float = 0.4
     invert: float = 0.1
     blur: float = 1.5
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "recolour", "invert", "noise"):
+        for name in ("brightness", "recolour", "counterstain", "invert", "noise"):
             check_range(getattr(self, name), name, 0, 1)
         for name in ("contrast", "gamma", "colour", "blur"):
             check_range(getattr(self, name), name, 0, 10)
-        low, high = self.scale
-        check_range(low, "the lower scale", 0.1, 10)
-        check_range(high, "the upper scale", 0.1, 10)
-        if low > high:
-            raise InvalidInputError(f"scale must be (smallest, largest), got {self.scale}; swap the two")
-        object.__setattr__(self, "scale", (float(low), float(high)))  # a list, as JSON gives it, would not be hashable
+        object.__setattr__(self, "scale", check_scale(self.scale))  # a list, as JSON gives it, would not be hashable
 
 
 def augment(
@@ -101,7 +114,7 @@ def augment(
     Raises
     ------
     InvalidInputError
-        If image and labels differ in height or width.
+        If image and labels differ in height or width, or the image is not (H, W, C).
 
     Examples
     --------
@@ -110,9 +123,11 @@ def augment(
     >>> changed.shape, int(labels.sum())
     ((4, 4, 3), 4)
     """
+    if image.ndim != 3:
+        raise InvalidInputError(f"image must be (H, W, C), got {describe(image)}; add a channel with image[..., None]")
     check_same_size(image, labels, ("image", "labels"))
     image, labels = _move(image, labels, settings, rng)
-    return _recolour(image, settings, rng), labels
+    return _recolour(image, labels, settings, rng), labels
 
 
 def _move(
@@ -129,7 +144,7 @@ def _move(
 
 
 def _recolour(
-    image: npt.NDArray[np.float32], settings: Augmentation, rng: np.random.Generator
+    image: npt.NDArray[np.float32], labels: npt.NDArray[Any], settings: Augmentation, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
     # All numbers are drawn whether used or not: switching one change off leaves the others as they were.
     shift = settings.brightness * rng.uniform(-1, 1)
@@ -141,8 +156,11 @@ def _recolour(
     blur = settings.blur * max(0.0, rng.uniform(-1, 1))
     noise = settings.noise * max(0.0, rng.uniform(-1, 1))
     noise_seed = rng.integers(2**63)
+    counterstain, stain_seed = rng.random() < settings.counterstain, rng.integers(2**63)
 
     result = np.array(image, np.float32)
+    if counterstain and _is_stained_tissue(result):
+        result = _counterstain(result, labels > 0, np.random.default_rng(stain_seed))
     if blur > 0.25:  # below, the kernel is a single pixel
         from scipy.ndimage import gaussian_filter
 
@@ -166,3 +184,29 @@ def _recolour(
     if invert:
         np.subtract(1, result, out=result)
     return result
+
+
+def _is_stained_tissue(image: npt.NDArray[np.float32]) -> bool:
+    return bool(image.shape[2] == 3 and image.mean() > _LIGHT and np.ptp(image, axis=2).mean() > _COLOURED)
+
+
+def _counterstain(
+    image: npt.NDArray[np.float32], nuclei: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Light passes two stains one after the other, so their optical densities add up."""
+    from scipy.ndimage import gaussian_filter
+
+    def clouds(sigmas: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        noise = gaussian_filter(rng.standard_normal(nuclei.shape, np.float32), sigmas, mode="wrap", truncate=3)
+        return (1 / (1 + np.exp(-2 * noise / (noise.std() + 1e-6)))).astype(np.float32)
+
+    hue = np.exp(rng.uniform(-0.4, 0.4, 3)) * np.exp(rng.uniform(-1.2, 0.2))
+    browning, leaking = rng.random(), rng.uniform(0, 0.4)
+    stain = ((1 - browning) * _EOSIN + browning * _DAB) * np.exp(rng.uniform(-1.5, 1.0))
+    fibres = 1 - rng.uniform(0.2, 1) * clouds(rng.uniform(0.7, 4, 2))
+    regions = clouds((24, 24))
+    outside = 1 - (1 - leaking) * gaussian_filter(nuclei.astype(np.float32), 1)
+    density = -np.log(np.maximum(image, np.float32(_DARKEST)))
+    density = density * hue.astype(np.float32)
+    density += (fibres * regions * outside)[..., np.newaxis] * (2 * stain).astype(np.float32)
+    return np.exp(-density)

@@ -6,11 +6,11 @@ as JSON. The file before it is kept, for the case that a crash or a full disk da
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from nucleiseg._files import atomic_path
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.training.pipeline import LabelledImages
 
 Variables = tuple[npt.NDArray[Any], ...]
 
@@ -114,7 +115,7 @@ class Checkpoint:
                 continue
             try:
                 state, saved_settings = _read(path)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except Exception as error:  # what NumPy raises depends on which byte is damaged
                 problems.append(f"{path.name}: {error}")
                 _LOGGER.warning("the checkpoint %s is damaged and is passed over (%s)", path, error)
                 continue
@@ -138,9 +139,36 @@ def _read(path: Path) -> tuple[RunState, dict[str, Any]]:
 
 def _check_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
     wanted = json.loads(json.dumps(wanted))  # as it looks after a round trip: tuples are lists
-    different = sorted(key for key in {*saved, *wanted} if saved.get(key) != wanted.get(key))
-    if different:
-        changes = ", ".join(f"{key} was {saved.get(key)!r}, is {wanted.get(key)!r}" for key in different)
+    changes = ", ".join(_changes(saved, wanted))
+    if changes:
         raise InvalidInputError(
-            f"the run in {folder} was started with other settings ({changes}); use the same, or another folder"
+            f"the run in {folder} was started with other settings ({changes}); "
+            "use the same, or delete the folder to start anew"
         )
+
+
+def _changes(saved: Mapping[str, Any], wanted: Mapping[str, Any], group: str = "") -> Iterator[str]:
+    for key in sorted({*saved, *wanted}):
+        was, now = saved.get(key), wanted.get(key)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            yield from _changes(was, now, f"{group}{key}.")
+        elif was != now:
+            yield f"{group}{key} was {was!r}, is {now!r}"
+
+
+def describe_images(data: LabelledImages) -> str:
+    """How many images, and a fingerprint of their ids and of the first one's pixels and labels.
+
+    Two datasets of equal size differ in it, also where both number their images from 0.
+
+    Examples
+    --------
+    >>> from nucleiseg import datasets
+    >>> describe_images(datasets.from_arrays(np.zeros((3, 8, 8), np.uint8), np.zeros((3, 8, 8), int)))
+    '3 images with the fingerprint b622a87a'
+    """
+    digest = hashlib.sha256("\n".join(getattr(data, "ids", ())).encode())
+    first = data[0]
+    for array in (first.image, first.labels):
+        digest.update(f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+    return f"{len(data)} images with the fingerprint {digest.hexdigest()[:8]}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._checks import check_count, check_range, check_same_size
+from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import apply_range, to_rgb
 from nucleiseg.images.scaling import Bound
 
@@ -37,7 +40,7 @@ def random_crop(
     rng : numpy.random.Generator
         Where the random numbers come from.
     scale : (float, float)
-        Smallest and largest magnification, drawn log-uniformly.
+        Smallest and largest magnification, 0.1 to 10, drawn log-uniformly.
 
     Returns
     -------
@@ -46,6 +49,11 @@ def random_crop(
     labels : numpy.ndarray, (height, width)
         The input's dtype; values are copied, never mixed.
 
+    Raises
+    ------
+    InvalidInputError
+        If image and labels differ in height or width, the size is below 1, or the scale is no pair from 0.1 to 10.
+
     Examples
     --------
     >>> image, labels = np.arange(64, dtype=np.uint8).reshape(8, 8), np.ones((8, 8), int)
@@ -53,6 +61,9 @@ def random_crop(
     >>> crop.shape, inside.shape
     ((16, 4, 3), (16, 4))
     """
+    check_same_size(image, labels, ("image", "labels"))
+    size = (check_count(size[0], "size"), check_count(size[1], "size"))
+    scale = check_scale(scale)
     factor = float(np.exp(rng.uniform(*np.log(scale))))
     window = [max(1, round(length / factor)) for length in size]
     start = [int(rng.integers(max(0, have - want) + 1)) for have, want in zip(labels.shape, window, strict=True)]
@@ -64,9 +75,25 @@ def random_crop(
     if any(after for _, after in missing):
         pixels = np.pad(pixels, [*missing, (0, 0)], mode="symmetric")
         found = np.pad(found, missing, mode="symmetric")
-    if tuple(window) == tuple(size):
+    if tuple(window) == size:
         return pixels, found
     return _resize(pixels, size), _take_nearest(found, size)
+
+
+def check_scale(scale: tuple[float, float]) -> tuple[float, float]:
+    """The smallest and the largest magnification, each from 0.1 to 10.
+
+    Examples
+    --------
+    >>> check_scale((0.5, 2))
+    (0.5, 2.0)
+    """
+    if not isinstance(scale, Sequence) or len(scale) != 2:
+        raise InvalidInputError(f"scale must be (smallest, largest), got {scale!r}; (1, 1) leaves the size as it is")
+    low, high = check_range(scale[0], "the lower scale", 0.1, 10), check_range(scale[1], "the upper scale", 0.1, 10)
+    if low > high:
+        raise InvalidInputError(f"scale must be (smallest, largest), got {scale}; swap the two")
+    return low, high
 
 
 def _resize(image: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:

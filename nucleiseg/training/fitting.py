@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from nucleiseg._checks import check_count
-from nucleiseg.networks import find_encoder
-from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables, describe_images
 from nucleiseg.training.options import FitOptions
+from nucleiseg.training.phases import Task, compile_phase, plan_phases
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a model is trained for: target and scaling of the data, and the loss, by name.
-
-    Examples
-    --------
-    >>> Task(target="mask", scaling="percentile", loss="bce_dice").loss
-    'bce_dice'
-    """
-
-    target: str
-    scaling: str
-    loss: str
-
-
-@dataclass(frozen=True)
-class _Phase:
-    name: str
-    epochs: int
-    learning_rate: float
 
 
 def fit_two_phases(
@@ -53,6 +33,7 @@ def fit_two_phases(
     options: FitOptions,
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
+    network: Mapping[str, Any] | None = None,
 ) -> tuple[Mapping[str, Any], ...]:
     """Train a U-Net in place and leave it with the best weights.
 
@@ -78,6 +59,9 @@ def fit_two_phases(
         Decides order, crops and augmentation.
     checkpoint : Checkpoint, optional
         Where the state is kept after every epoch; a state found there is gone on from.
+    network : mapping, optional
+        How the model was built, in JSON values. It goes into the checkpoint, so that a run of another network is told
+        by name.
 
     Returns
     -------
@@ -87,7 +71,8 @@ def fit_two_phases(
     Raises
     ------
     InvalidInputError
-        If epochs is below 1, a dataset is empty, or the checkpoint belongs to a run with other settings.
+        If epochs is below 1, a dataset is empty, or the checkpoint belongs to a run with other settings, other images
+        or another network.
 
     Examples
     --------
@@ -101,9 +86,23 @@ def fit_two_phases(
     >>> [row["phase"] for row in rows]
     ['full']
     """
-    phases = _phases(check_count(epochs, "epochs"), pretrained, options)
-    settings = {"epochs": epochs, "seed": seed, "images": len(train), **asdict(task), **asdict(options)}
-    state = (checkpoint.load(settings) if checkpoint else None) or RunState()
+    phases = plan_phases(check_count(epochs, "epochs"), pretrained, options)
+    _check_data(train, validation)
+    settings: dict[str, Any] = {}
+    state = RunState()
+    if checkpoint is not None:
+        settings = {
+            "epochs": epochs,
+            "seed": seed,
+            "pretrained": pretrained,
+            "train": describe_images(train),
+            "validation": None if validation is None else describe_images(validation),
+            **asdict(task),
+            **asdict(options),
+            **(network or {}),
+        }
+        state = checkpoint.load(settings) or state
+        _check_variables(state, model, checkpoint)
     validation_batches = None
     if validation is not None:
         validation_batches = as_tf_dataset(
@@ -114,7 +113,7 @@ def fit_two_phases(
         phase = phases[number]
         if number > state.phase:
             state = replace(state, phase=number, phase_epochs=0, waited=0)
-        _compile(model, phase, task, steps=phase.epochs * -(-len(train) // options.batch_size))
+        compile_phase(model, phase, task, steps=phase.epochs * -(-len(train) // options.batch_size))
         if resumed:
             _assign(model.variables, state.model)
             model.optimizer.build(model.trainable_variables)
@@ -150,43 +149,29 @@ def fit_two_phases(
     return state.rows
 
 
-def _phases(epochs: int, pretrained: bool, options: FitOptions) -> list[_Phase]:
-    if not pretrained:
-        return [_Phase("full", epochs, options.learning_rate)]
-    frozen = max(1, epochs // 5) if options.frozen_epochs is None else options.frozen_epochs
-    frozen = min(frozen, epochs)
-    phases = [
-        _Phase("frozen", frozen, options.learning_rate),
-        _Phase("fine-tune", epochs - frozen, options.fine_tune_rate),
-    ]
-    return [phase for phase in phases if phase.epochs]
+def _check_data(train: LabelledImages, validation: LabelledImages | None) -> None:
+    if not len(train):
+        raise InvalidInputError("training needs at least one image, got an empty dataset; check how it was split")
+    if validation is not None and not len(validation):
+        raise InvalidInputError(
+            "validation needs at least one image, got an empty dataset; check how it was split, or leave it out: "
+            "then the training loss decides which weights are best"
+        )
 
 
-def _compile(model: keras.Model, phase: _Phase, task: Task, steps: int) -> None:
-    from nucleiseg.training import losses, metrics
+def _check_variables(state: RunState, model: keras.Model, checkpoint: Checkpoint) -> None:
+    saved = [value.shape for value in state.model]
+    wanted = [tuple(variable.shape) for variable in model.variables]
+    if state.rows and saved != wanted:
+        raise InvalidInputError(
+            f"the run in {checkpoint.folder} was started with another network ({len(saved)} variables with "
+            f"{_total(saved):,} values, this one has {len(wanted)} with {_total(wanted):,}); build the same, "
+            "or delete the folder to start anew"
+        )
 
-    encoder = find_encoder(model)
-    model.trainable = True
-    encoder.trainable = phase.name != "frozen"
-    if phase.name == "fine-tune":
-        for layer in encoder.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
-    warm_up = max(1, steps // 20)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        phase.learning_rate / 10,
-        max(1, steps - warm_up),
-        alpha=0.02,
-        warmup_target=phase.learning_rate,
-        warmup_steps=warm_up,
-    )
-    model.compile(
-        optimizer=keras.optimizers.Adam(schedule),
-        loss=losses.get(task.loss),
-        metrics=[metrics.PixelAccuracy(), metrics.IoU(), metrics.Dice()],
-        # TensorFlow's XLA takes three times as long for these networks on CPU.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
+
+def _total(shapes: Sequence[tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes)
 
 
 class _Keeper(keras.callbacks.Callback):

@@ -11,6 +11,9 @@ from typing import Any
 import keras
 
 from nucleiseg._checks import check_range
+from nucleiseg.errors import InvalidInputError
+
+__all__ = ["Dice", "IoU", "PixelAccuracy"]
 
 
 class _PooledCounts(keras.metrics.Metric):
@@ -26,6 +29,8 @@ class _PooledCounts(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ARG002
         """Add the counts of a batch; all its pixels weigh the same (``sample_weight`` is ignored)."""
         ops = keras.ops
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        _check_same_shape(y_true, y_pred)
         true, positive = ops.cast(y_true, "bool"), ops.greater(y_pred, self.threshold)
         negative = ops.logical_not(positive)
         for count, pixels in (
@@ -39,6 +44,18 @@ class _PooledCounts(keras.metrics.Metric):
     def get_config(self) -> dict[str, Any]:
         """Settings from which Keras can build the same metric again."""
         return {**super().get_config(), "threshold": self.threshold}
+
+
+def _check_same_shape(y_true: Any, y_pred: Any) -> None:
+    """Refuse what would be broadcast: one mask without a channel axis would be compared crosswise, without an error."""
+    true, predicted = y_true.shape, y_pred.shape
+    if getattr(true, "rank", 0) is None or getattr(predicted, "rank", 0) is None:  # not known inside a tf.function
+        return
+    if len(true) != len(predicted) or any(a != b for a, b in zip(true, predicted, strict=True) if a and b):
+        raise InvalidInputError(
+            f"y_true and y_pred must have the same shape, got {tuple(true)} and {tuple(predicted)}; "
+            "masks need a channel axis, which nucleiseg.images.binarize adds"
+        )
 
 
 def _ratio(part: Any, whole: Any) -> Any:

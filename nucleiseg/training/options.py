@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nucleiseg._checks import check_count, check_range
+from nucleiseg._checks import check_count, check_range, check_size
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.augmentation import Augmentation
 
@@ -51,11 +51,10 @@ class FitOptions:
         check_count(self.patience, "patience")
         check_range(self.learning_rate, "learning_rate", 0, 10)
         check_range(self.fine_tune_rate, "fine_tune_rate", 0, 10)
-        for length in self.crop:
-            if check_count(length, "crop") % 32:
-                raise InvalidInputError(
-                    f"crop must be multiples of 32, the coarsest stride of the network, got {self.crop}; "
-                    f"for example {tuple(32 * -(-length // 32) for length in self.crop)}"
-                )
+        if any(length % 32 for length in check_size(self.crop, "crop")):
+            raise InvalidInputError(
+                f"crop must be multiples of 32, the coarsest stride of the network, got {self.crop}; "
+                f"for example {tuple(32 * -(-length // 32) for length in self.crop)}"
+            )
         if self.frozen_epochs is not None:
             check_count(self.frozen_epochs, "frozen_epochs", 0)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import check_count
+from nucleiseg._checks import check_choice, check_count, check_size
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.images import scaling_range
+from nucleiseg.images import list_scalings, scaling_range
 from nucleiseg.images.scaling import Bound
 from nucleiseg.training.augmentation import Augmentation, augment
 from nucleiseg.training.crops import random_crop
@@ -97,7 +97,7 @@ def as_tf_dataset(
     Raises
     ------
     InvalidInputError
-        An empty dataset, a crop or batch size below 1, an unknown target or scaling, or balance without metadata.
+        An empty dataset, a number out of its range, an unknown target or scaling, or balance without metadata.
 
     Examples
     --------
@@ -113,7 +113,10 @@ def as_tf_dataset(
     count = check_count(len(data), "the number of images")
     batch_size = check_count(batch_size, "batch_size")
     if crop is not None:
-        crop = (check_count(crop[0], "crop"), check_count(crop[1], "crop"))
+        crop = check_size(crop, "crop")
+    check_count(seed, "seed", 0)
+    check_count(first_pass, "first_pass", 0)
+    check_choice(scaling, "scaling", list_scalings())  # threads of TensorFlow would bury the error in pages
     draw = _drawer(data, get_target(target) if isinstance(target, str) else target, crop, augmentation, seed, scaling)
     weights = _weights(data, balance)
     passes = itertools.count(first_pass)

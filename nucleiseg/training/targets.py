@@ -13,7 +13,7 @@ from nucleiseg.images import binarize
 
 Target: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
 
-_targets: Registry[Target] = Registry("target")
+_targets: Registry[Target] = Registry("target", group="nucleiseg.targets")
 register_target = _targets.register
 
 

@@ -1,0 +1,84 @@
+"""The phases of transfer learning: what learns in each, for how long, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+
+from nucleiseg.networks import find_encoder
+from nucleiseg.training.options import FitOptions
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is trained for: target and scaling of the data, and the loss, by name.
+
+    Examples
+    --------
+    >>> Task(target="mask", scaling="percentile", loss="bce_dice").loss
+    'bce_dice'
+    """
+
+    target: str
+    scaling: str
+    loss: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: ``"frozen"``, ``"fine-tune"`` or ``"full"``, its longest duration and its highest rate."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+
+
+def plan_phases(epochs: int, pretrained: bool, options: FitOptions) -> list[Phase]:
+    """The phases of a run; together they have as many epochs as the run."""
+    if not pretrained:
+        return [Phase("full", epochs, options.learning_rate)]
+    frozen = max(1, epochs // 5) if options.frozen_epochs is None else options.frozen_epochs
+    frozen = min(frozen, epochs)
+    phases = [
+        Phase("frozen", frozen, options.learning_rate),
+        Phase("fine-tune", epochs - frozen, options.fine_tune_rate),
+    ]
+    return [phase for phase in phases if phase.epochs]
+
+
+def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int) -> None:
+    """Freeze what does not learn in a phase, and compile the model for its number of steps."""
+    from nucleiseg.training import losses, metrics
+
+    encoder = find_encoder(model)
+    model.trainable = True
+    encoder.trainable = phase.name != "frozen"
+    if phase.name == "fine-tune":
+        for layer in _layers(encoder):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+    warm_up = max(1, steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        phase.learning_rate / 10,
+        max(1, steps - warm_up),
+        alpha=0.02,
+        warmup_target=phase.learning_rate,
+        warmup_steps=warm_up,
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(schedule),
+        loss=losses.get(task.loss),
+        metrics=[metrics.PixelAccuracy(), metrics.IoU(), metrics.Dice()],
+        # TensorFlow's XLA takes three times as long for these networks on CPU.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """All layers, those of nested models too."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)

@@ -1,0 +1,84 @@
+"""README and documentation: their code runs, their names exist, their figures are those of the model's card."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from nucleiseg.pretrained import list_pretrained, model_card
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+KERAS_HOME = ROOT.parent / "shared" / "keras_home"
+
+
+def code_blocks(page, language):
+    """The fenced blocks of a language, without the indent that tabs and lists give them."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    return [re.sub(rf"^{indent}", "", block, flags=re.M) for indent, block in found]
+
+
+def test_the_first_two_sh_blocks_of_the_readme_install_and_run_and_test():
+    first, second = code_blocks(ROOT / "README.md", "sh")[:2]
+    assert first == "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/nucleiseg demo\n"
+    assert second == (
+        'python3 -m venv .venv-test && .venv-test/bin/pip install -e ".[test]" && .venv-test/bin/python -m pytest\n'
+    )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(page, "python")], ids=lambda page: page.name)
+def test_python_blocks_run_one_after_the_other(page, run_python, disc_dataset):
+    code = "\n".join(code_blocks(page, "python"))
+    environment = {}
+    if 'weights="imagenet"' in code:
+        if not KERAS_HOME.is_dir():
+            pytest.skip("needs MobileNetV2's ImageNet weights in ../shared/keras_home")
+        environment["KERAS_HOME"] = str(KERAS_HOME)
+    prepare = f"import shutil; shutil.copytree({str(disc_dataset)!r}, 'my_images')\n"
+    done = run_python(prepare + code.replace("epochs=30", "epochs=1"), **environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_and_pictures_lead_to_files():
+    broken = [
+        f"{page.name}: {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not target.startswith("https://") and not (page.parent / target).is_file()
+    ]
+    assert not broken
+
+
+def test_the_reference_has_every_public_name():
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^::: (nucleiseg\.\S+)$", text, re.M))
+    packages = re.findall(r"^## (nucleiseg\S*)$", text, re.M)
+    exported = {f"{package}.{name}" for package in packages for name in importlib.import_module(package).__all__}
+    elsewhere = {"nucleiseg.__version__", "nucleiseg.training.losses", "nucleiseg.training.metrics"}
+    short = {name.rsplit(".", 1)[1] for name in documented}
+    lacking = {name for name in exported - elsewhere - {*packages} if name.rsplit(".", 1)[1] not in short}
+    assert not lacking
+    unknown = {name for name in documented if name not in exported}
+    assert not unknown
+
+
+@pytest.mark.parametrize("name", list_pretrained())
+def test_figures_of_a_shipped_model_are_those_of_its_card(name):
+    page = (ROOT / "docs" / f"model_{name}.md").read_text(encoding="utf-8")
+    for group, scores in model_card(name)["test"].items():
+        cells = [
+            group,
+            str(scores["images"]),
+            *(f"{scores[key]:.3f}" for key in ("mean_dice", "iou", "pixel_accuracy")),
+        ]
+        assert "| " + " | ".join(cells) + " |" in page
+
+
+def test_the_readme_has_the_figures_of_the_card():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    scores = model_card("nuclei")["test"]["all"]
+    claim = f"mean Dice coefficient of {scores['mean_dice']:.3f} and a pixel accuracy of {scores['pixel_accuracy']:.3f}"
+    assert f"{claim} on the {scores['images']} `test` images" in text
