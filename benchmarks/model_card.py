@@ -1,7 +1,6 @@
 """Measure a model on its `test` images and write the card that is shipped with it.
 
-    python benchmarks/model_card.py nuclei.keras stage1_train.zip --splits splits.csv \
-        --history nuclei_history.csv --command "nucleiseg train …" -o nuclei.json
+    python benchmarks/model_card.py MODEL DATA --splits CSV --history CSV --command "nucleiseg train …" -o CARD
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import keras
 import numpy as np
@@ -56,17 +55,35 @@ def plugin(monkeypatch):
     sys.modules.pop("tiny_backbone", None)
 
 
+def family(name):
+    """The module of `keras.applications` in which the preprocessing of an architecture is published."""
+    if name.startswith("resnet"):
+        return keras.applications.resnet_v2 if name.endswith("_v2") else keras.applications.resnet
+    # The longer beginnings first.
+    families = (
+        "mobilenet_v2",
+        "mobilenet_v3",
+        "mobilenet",
+        "efficientnet_v2",
+        "efficientnet",
+        "densenet",
+        "vgg16",
+        "vgg19",
+    )
+    return getattr(keras.applications, next(module for module in families if name.startswith(module)))
+
+
 def photograph(height, width, number=1):
     return np.random.default_rng(0).random((number, height, width, 3), np.float32)
 
 
 def check_contract(name, folder):
-    """What everything above relies on, of every encoder whoever wrote it."""
+    """What everything above relies on, of every encoder whoever wrote it. Returns the channels."""
     encoder = get_encoder(name)
     assert isinstance(encoder, keras.Model)
     assert encoder.name == name
     assert [tuple(tensor.shape) for tensor in encoder.inputs] == [(None, None, None, 3)]
-    channels = [tensor.shape[-1] for tensor in encoder.outputs]
+    channels = tuple(tensor.shape[-1] for tensor in encoder.outputs)
 
     for height, width in [(64, 96), (32, 32)]:
         image = photograph(height, width, number=2)
@@ -86,11 +103,13 @@ def check_contract(name, folder):
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in encoder.layers]
     for again, feature in zip(loaded(image), features, strict=True):
         np.testing.assert_allclose(again, feature, rtol=1e-5, atol=1e-6 * abs(feature).max())
+    return channels
 
 
 @pytest.mark.parametrize("name", quick_or_slow(list_encoders()))
 def test_an_encoder_keeps_the_contract(name, tmp_path):
-    check_contract(name, tmp_path)
+    channels = check_contract(name, tmp_path)
+    assert channels == SMALLEST.get(name, channels)
 
 
 def test_an_encoder_of_another_package_keeps_the_contract(plugin, tmp_path):
@@ -111,27 +130,16 @@ def test_an_encoder_of_ones_own_keeps_the_contract(tmp_path):
     check_contract("my_backbone", tmp_path)
 
 
-@pytest.mark.parametrize("name", SMALLEST)
-def test_the_channels_are_those_of_the_published_architecture(name):
-    assert tuple(tensor.shape[-1] for tensor in get_encoder(name).outputs) == SMALLEST[name]
-
-
 @pytest.mark.parametrize("name", quick_or_slow(APPLICATIONS))
 def test_an_encoder_sees_what_its_weights_were_trained_on(name):
-    function = APPLICATIONS[name].function
-    home = next(
-        module
-        for module in vars(keras.applications).values()
-        if isinstance(module, ModuleType) and hasattr(module, function) and hasattr(module, "preprocess_input")
-    )
     encoder = get_encoder(name)
-    published = getattr(home, function)(weights=None, include_top=False, input_shape=(None, None, 3))
+    published = getattr(keras.applications, APPLICATIONS[name].function)(weights=None, include_top=False)
     published.set_weights(encoder.get_weights())
 
     image = photograph(64, 64)
     # A mean far from grey and unequal channels, so that neither a lost offset nor swapped channels go unseen.
     image *= np.float32([0.2, 0.5, 0.9])
-    expected = np.asarray(published(home.preprocess_input(255 * image)))
+    expected = np.asarray(published(family(name).preprocess_input(255 * image)))
     np.testing.assert_allclose(encoder(image)[-1], expected, rtol=1e-3, atol=1e-4 * abs(expected).max())
 
 
@@ -172,17 +180,22 @@ def test_a_weights_file_that_is_missing(weights, tmp_path, monkeypatch):
         get_encoder("mobilenet_v2", weights=weights)
 
 
-def _text(path, tiny, other):
+def _text(path, encoder):
     path.write_text("no weights at all")
 
 
-def _cut(path, tiny, other):
-    tiny.save_weights(path)
+def _nothing(path, encoder):
+    path.touch()
+
+
+def _cut(path, encoder):
+    encoder.save_weights(path)
     path.write_bytes(path.read_bytes()[:1000])
 
 
-def _of_another_network(path, tiny, other):
-    other.save_weights(path)
+def _of_another_network(path, encoder):
+    layers = keras.layers
+    keras.Sequential([keras.Input((None, None, 3)), layers.Rescaling(1), layers.Conv2D(9, 3)]).save_weights(path)
 
 
 @pytest.mark.parametrize(
@@ -191,21 +204,21 @@ def _of_another_network(path, tiny, other):
         ("text.weights.h5", _text, "signature not found"),
         ("text.keras", _text, "not a zip file"),
         ("weights.bin", _text, "File format not supported"),
-        ("empty.weights.h5", lambda path, *_: path.touch(), "signature not found"),
+        ("empty.weights.h5", _nothing, "signature not found"),
         ("cut.weights.h5", _cut, "truncated file"),
-        ("other.weights.h5", _of_another_network, "could not be loaded|expected"),
+        ("other.weights.h5", _of_another_network, "could not be loaded"),
     ],
 )
 def test_a_damaged_weights_file_is_named(name, make, reason, plugin, tmp_path):
     path = tmp_path / name
-    make(path, get_encoder(plugin), keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]))
+    make(path, get_encoder(plugin))
     with pytest.raises(ModelFileError) as caught:
         get_encoder(plugin, weights=path)
     message = str(caught.value)
     assert message.startswith(f"the weights file {path} cannot be read into 'tiny_backbone' (")
     assert "\n" not in message
     assert message.endswith("without its classification top")
-    assert any(part in message for part in reason.split("|"))
+    assert reason in message
     assert caught.value.__cause__ is not None
 
 
@@ -215,7 +228,7 @@ def test_an_encoders_own_error_about_weights_stays():
         raise InvalidInputError("only 16-bit weights")
 
     path = Path(__file__)
-    with pytest.raises(InvalidInputError, match="^only 16-bit weights$"):
+    with pytest.raises(InvalidInputError, match=r"^only 16-bit weights$"):
         get_encoder("strict", weights=path)
 
 

@@ -196,17 +196,17 @@ def _counterstain(
     """Light passes two stains one after the other, so their optical densities add up."""
     from scipy.ndimage import gaussian_filter
 
-    def clouds(sigmas: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    def clouds(sigmas: tuple[float, float]) -> npt.NDArray[np.float32]:
         noise = gaussian_filter(rng.standard_normal(nuclei.shape, np.float32), sigmas, mode="wrap", truncate=3)
-        return (1 / (1 + np.exp(-2 * noise / (noise.std() + 1e-6)))).astype(np.float32)
+        return np.asarray(1 / (1 + np.exp(-2 * noise / (noise.std() + 1e-6))), np.float32)
 
     hue = np.exp(rng.uniform(-0.4, 0.4, 3)) * np.exp(rng.uniform(-1.2, 0.2))
     browning, leaking = rng.random(), rng.uniform(0, 0.4)
     stain = ((1 - browning) * _EOSIN + browning * _DAB) * np.exp(rng.uniform(-1.5, 1.0))
-    fibres = 1 - rng.uniform(0.2, 1) * clouds(rng.uniform(0.7, 4, 2))
-    regions = clouds((24, 24))
+    fibres = 1 - rng.uniform(0.2, 1) * clouds((rng.uniform(0.7, 4), rng.uniform(0.7, 4)))
+    regions = clouds((24.0, 24.0))
     outside = 1 - (1 - leaking) * gaussian_filter(nuclei.astype(np.float32), 1)
     density = -np.log(np.maximum(image, np.float32(_DARKEST)))
     density = density * hue.astype(np.float32)
     density += (fibres * regions * outside)[..., np.newaxis] * (2 * stain).astype(np.float32)
-    return np.exp(-density)
+    return np.asarray(np.exp(-density), np.float32)
