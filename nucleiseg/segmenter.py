@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nucleiseg._checks import check_choice, check_count, check_image
 from nucleiseg._progress import progress
 from nucleiseg.engines import KerasEngine
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.heads import get_head
 from nucleiseg.images import list_scalings, read_image
 from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps
@@ -148,8 +148,13 @@ class Segmenter:
         model, settings = read_model(path)
         segmenter = cls.__new__(cls)
         segmenter._model = model
-        stored = settings["segmenter"]
-        segmenter._settings = _Settings(**{**stored, "widths": tuple(stored["widths"])})
+        try:
+            stored = settings["segmenter"]
+            segmenter._settings = _Settings(**{**stored, "widths": tuple(stored["widths"])})
+        except (KeyError, TypeError) as error:
+            raise ModelFileError(
+                f"{os.fspath(path)} holds no settings of a Segmenter ({error}); save it with Segmenter.save"
+            ) from error
         return segmenter
 
     def save(self, path: str | os.PathLike[str], half: bool = False) -> Path:

@@ -79,7 +79,8 @@ def from_arrays(
 def read_npz(path: Path) -> Dataset:
     """A ``.npz`` file with ``images`` and ``labels``, and perhaps ``ids``; all of it is read into memory."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because NumPy leaves a damaged archive open.
+        with path.open("rb") as archive, np.load(archive, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name in ("images", "labels", "ids")}
     except Exception as error:  # a damaged zip, a .npy by another name, pickled objects
         raise DatasetError(
