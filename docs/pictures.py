@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
+from PIL import Image
 
-from nucleiseg import Segmenter, datasets
-from nucleiseg.instances import write_picture
+from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg.plotting import History, Row, plot_predictions
 
 IMAGES = Path(__file__).parent / "images"
@@ -43,8 +43,9 @@ def main() -> None:
 
     segmenter = Segmenter.from_pretrained("nuclei")
     tissue = skimage.data.immunohistochemistry()
-    overlay = segmenter.predict(tissue).overlay()
-    write_picture(IMAGES / "demo_overlay.png", np.concatenate([tissue, np.full_like(tissue[:, :8], 255), overlay], 1))
+    overlay = segmenter.predict(tissue, PredictOptions(min_area=25, tta=True)).overlay()  # as nucleiseg demo does
+    both = np.concatenate([tissue, np.full_like(tissue[:, :8], 255), overlay], axis=1)
+    Image.fromarray(both).save(IMAGES / "demo_overlay.jpg", quality=92)
     segmenter.plot_architecture(IMAGES / "unet.png")
     segmenter.plot_architecture(IMAGES / "base_model.png", part="encoder")
     History.from_csv(arguments.history).plot(IMAGES / "curves.png")

@@ -153,5 +153,5 @@ def test_names_are_taken_once_and_are_identifiers(name):
 
 
 def test_an_unknown_head():
-    with pytest.raises(InvalidInputError, match="unknown head 'semantics'; did you mean 'semantic'?"):
+    with pytest.raises(InvalidInputError, match=r"unknown head 'semantics'; did you mean 'semantic'\?"):
         get_head("semantics")

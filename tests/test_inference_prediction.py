@@ -41,7 +41,7 @@ def test_the_table_measures_the_raw_pixels(prediction):
     assert table["area"].tolist() == [2, 2, 1]
     channels = prediction.image.reshape(*LABELS.shape, -1)
     for channel in range(channels.shape[2]):
-        expected = [channels[LABELS == label, channel].mean() for label in (1, 2, 3)]
+        expected = [channels[label == LABELS, channel].mean() for label in (1, 2, 3)]
         np.testing.assert_allclose(table[f"mean_intensity_{channel}"], expected)
     assert f"mean_intensity_{channels.shape[2]}" not in table
 

@@ -197,9 +197,9 @@ def test_damage_is_named_or_harmless(data, saved, model, tmp_path_factory):
     else:
         content[position] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
+    problem = ""
     try:
         loaded, _ = read_model(path)
     except ModelFileError as error:
-        assert "damaged.keras" in str(error)
-    else:
-        np.testing.assert_array_equal(maps(loaded), maps(model))
+        problem = str(error)
+    assert "damaged.keras" in problem or np.array_equal(maps(loaded), maps(model))

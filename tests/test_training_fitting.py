@@ -126,7 +126,7 @@ def uninterrupted(tiny_encoder, data):
 def test_an_interruption_changes_nothing(tiny_encoder, data, uninterrupted, tmp_path, monkeypatch, interrupted_after):
     expected_weights, expected = uninterrupted
 
-    class Interruption(Exception):
+    class InterruptionError(Exception):
         pass
 
     plain = Checkpoint.save
@@ -134,11 +134,11 @@ def test_an_interruption_changes_nothing(tiny_encoder, data, uninterrupted, tmp_
     def save(self, state, settings):
         plain(self, state, settings)
         if len(state.rows) == interrupted_after:
-            raise Interruption
+            raise InterruptionError
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", save)
-        with pytest.raises(Interruption):
+        with pytest.raises(InterruptionError):
             fit(build(tiny_encoder), data, checkpoint=Checkpoint(tmp_path))
     resumed = build(tiny_encoder)
     rows = fit(resumed, data, checkpoint=Checkpoint(tmp_path))

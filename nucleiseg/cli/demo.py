@@ -30,11 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
     import_tensorflow_quietly()
     import skimage.data
 
+    from nucleiseg.inference import PredictOptions
     from nucleiseg.instances import write_picture
     from nucleiseg.segmenter import Segmenter
 
     image = skimage.data.immunohistochemistry()
-    result = Segmenter.load(model).predict(image)
+    result = Segmenter.load(model).predict(image, PredictOptions(min_area=25, tta=True))
     picture = arguments.output / "tissue.png"
     write_picture(picture, image)
     paths = {"image": picture, **result.save(arguments.output, stem="tissue")}

@@ -1,0 +1,79 @@
+"""Real images of nuclei and real ImageNet weights, where they are at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nucleiseg import Segmenter, datasets
+from nucleiseg.training import FitOptions
+
+
+@pytest.fixture(scope="module")
+def splits(dsb2018, tmp_path_factory):
+    """Train, val and test; decoded once for this module."""
+    data = datasets.read(dsb2018 / "stage1_train.zip", cache=tmp_path_factory.mktemp("decoded"))
+    return data.split_by(dsb2018 / "splits.csv")
+
+
+def test_a_few_steps_on_imagenet_weights_teach_it_and_it_comes_back(splits, keras_home, tmp_path, run_python):
+    """In a process of its own: Keras looks for its home only when it is imported."""
+    train, val, _ = splits
+    paths = [tmp_path / name for name in ("data.npz", "model.keras", "found.npz")]
+    images, labels = datasets.Dataset([*train[:24]._records, *val[:6]._records], cache=train._cache).to_arrays(
+        (128, 128)
+    )
+    np.savez(paths[0], images=images, labels=labels)
+    code = """
+import sys
+import numpy as np
+from nucleiseg import Segmenter, datasets
+from nucleiseg.training import FitOptions
+
+data, model, found = sys.argv[1:]
+data = datasets.read(data)
+train, val = data[:24], data[24:]
+segmenter = Segmenter(weights="imagenet", widths=(64, 48, 32, 16, 16))
+history = segmenter.fit(train, val, epochs=3, options=FitOptions(batch_size=8, crop=(128, 128), learning_rate=3e-3))
+segmenter.save(model)
+np.savez(found, loss=history.column("loss"), dice=history.column("val_dice"), phases=[r["phase"] for r in history.rows],
+         probability=np.stack([segmenter.predict(sample.image).probability for sample in val]))
+"""
+    process = run_python(code, *paths, KERAS_HOME=str(keras_home))
+    assert process.returncode == 0, process.stderr
+    with np.load(paths[2]) as found:
+        assert found["phases"].tolist() == ["frozen", "fine-tune", "fine-tune"]
+        assert found["loss"][-1] < 0.8 * found["loss"][0]
+        assert found["dice"].max() > 0.5
+        again = Segmenter.load(paths[1])
+        for image, probability in zip(images[24:], found["probability"], strict=True):
+            # Another process may add up in another order.
+            np.testing.assert_allclose(again.predict(image).probability, probability, atol=1e-5)
+
+
+def test_the_same_process_predicts_identically_after_reloading(splits, tmp_path):
+    _, _, test = splits
+    segmenter = Segmenter.from_pretrained("nuclei")
+    again = Segmenter.load(segmenter.save(tmp_path / "model.keras"))
+    for sample in test[:4]:
+        np.testing.assert_array_equal(
+            again.predict(sample.image).probability, segmenter.predict(sample.image).probability
+        )
+
+
+def test_the_model_in_the_box_is_as_good_as_promised(splits):
+    _, _, test = splits
+    scores = Segmenter.from_pretrained("nuclei").evaluate(test.prepare()).to_dict()
+    assert scores["all"]["images"] == len(test)
+    assert scores["all"]["mean_dice"] >= 0.88
+    assert scores["all"]["pixel_accuracy"] >= 0.96
+
+
+def test_it_can_be_trained_further(splits):
+    train, val, _ = splits
+    segmenter = Segmenter.from_pretrained("nuclei")
+    before = segmenter.evaluate(val[:6]).to_dict()["all"]["dice"]
+    options = FitOptions(batch_size=4, crop=(128, 128), frozen_epochs=0, fine_tune_rate=1e-5)
+    history = segmenter.fit(train[:8], val[:6], epochs=1, options=options)
+    assert [row["phase"] for row in history.rows] == ["fine-tune"]
+    assert segmenter.evaluate(val[:6]).to_dict()["all"]["dice"] == pytest.approx(before, abs=0.05)
