@@ -9,6 +9,7 @@ __all__ = [
     "DownloadError",
     "ImageFileError",
     "InvalidInputError",
+    "MissingPackageError",
     "ModelFileError",
     "NucleisegError",
     "PluginError",
@@ -21,6 +22,10 @@ class NucleisegError(Exception):
 
 class InvalidInputError(NucleisegError, ValueError):
     """An argument breaks a documented rule: shape, dtype, range or an unknown name."""
+
+
+class MissingPackageError(NucleisegError, ImportError):
+    """A package that only this function needs is not installed."""
 
 
 class ImageFileError(NucleisegError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from nucleiseg.training import Checkpoint, FitOptions, Task, fit_two_phases, los
 if TYPE_CHECKING:
     import keras
 
-    from nucleiseg.datasets import Dataset
+    from nucleiseg.datasets import Dataset, Sample
 
 ImageInput: TypeAlias = "npt.ArrayLike | str | os.PathLike[str]"
 
@@ -284,7 +284,13 @@ class Segmenter:
         decode = get_decoder(get_head(self._settings.head).decoder)
         return Prediction(pixels, *decode(maps, thresholds, options.min_area))
 
-    def evaluate(self, data: Dataset, options: PredictOptions | None = None, group: str = "modality") -> Evaluation:
+    def evaluate(
+        self,
+        data: Dataset,
+        options: PredictOptions | None = None,
+        group: str = "modality",
+        watch: Callable[[Sample, Prediction], object] | None = None,
+    ) -> Evaluation:
         """Predict whole images and compare the masks with the truth.
 
         Parameters
@@ -295,6 +301,8 @@ class Segmenter:
             As for `predict`.
         group : str
             Metadata by which scores are reported separately, where the data has it.
+        watch : function, optional
+            Called with every sample and what was found in it, to draw or keep it.
 
         Returns
         -------
@@ -309,6 +317,8 @@ class Segmenter:
         scores = []
         for sample in progress(data, "evaluating", len(data)):
             found = self.predict(sample.image, options)
+            if watch is not None:
+                watch(sample, found)
             counts = count_pixels(sample.labels > 0, found.mask)
             nuclei = len(set(sample.labels.ravel().tolist()) - {0})
             scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), counts, nuclei, found.count))

@@ -181,7 +181,15 @@ def test_labels_must_be_whole_numbers_of_one_channel():
     with pytest.raises(ImageFileError, match="got colours"):
         decode_labels(packed(np.random.default_rng(0).integers(0, 9, (4, 4, 3), np.uint8), "png"), "a.png")
     with pytest.raises(ImageFileError, match="whole numbers"):
-        decode_labels(tiff(np.zeros((4, 4), np.float32)), "a.tif")
+        decode_labels(tiff(np.full((4, 4), 0.5, np.float32)), "a.tif")
+
+
+def test_whole_numbers_may_be_floats():
+    labels = np.array([[0, 1], [65_536, 2**24]])
+    np.testing.assert_array_equal(decode_labels(tiff(labels.astype(np.float32)), "a.tif"), labels)
+    for wrong in (-1, 0.5, np.nan, np.inf, 2.0**60):
+        with pytest.raises(ImageFileError, match="whole numbers"):
+            decode_labels(tiff(np.array([[0, wrong]], np.float64)), "a.tif")
 
 
 @EXAMPLES

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DATA_HELP = (
     "labelled images: the Kaggle layout as folder or zip, a folder with images/ and labels/ (or masks/), "
-    "Kaggle's run-length CSV beside its images, or an .npz file"
+    "Kaggle's run-length CSV or a COCO JSON file beside its images, or an .npz file"
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleiseg._progress import progress
 from nucleiseg.cli.arguments import add_model, add_predict_options, check_folder, check_model, predict_options
+from nucleiseg.cli.further_files import FurtherFiles, find_exporters
 from nucleiseg.cli.terminal import complain, import_tensorflow_quietly, report, say
 from nucleiseg.errors import InvalidInputError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from nucleiseg.segmenter import Segmenter
 
 _OUTPUTS = ("_labels.tif", "_mask.png", "_overlay.png")
+# Images that are written on demand, and are no input either.
+_FURTHER_IMAGES = ("_labels.ome.tif", "_colours.png", "contact_sheet.png", "histograms.png")
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -31,6 +34,17 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("input", nargs="+", help="image files, folders of them, or patterns such as 'plate7/*.tif'")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", type=Path, help="where to write")
+    parser.add_argument(
+        "--export",
+        metavar="NAMES",
+        help="further files, separated by commas: geojson (QuPath), roi (ImageJ, Fiji), coco, rle (Kaggle), parquet, "
+        "imagej and ome (label TIFFs), npz, or those of installed plugins",
+    )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="also draw <stem>_colours.png for each image, and contact_sheet.png and histograms.png of all",
+    )
     add_model(parser)
     add_predict_options(parser)
     return parser
@@ -39,12 +53,15 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Segment every image; a bad one is reported and the others go on."""
     options = predict_options(arguments)
+    exporters = find_exporters(arguments.export)
     model = check_model(arguments.model)
     output: Path = arguments.output
     check_folder(output)
     paths, failed = _find(arguments.input, output)
     stems = unique_stems(paths)
     _check_files(stems, output)
+    further = FurtherFiles(output, exporters, arguments.pictures, paths)
+    further.check(stems)
     output.mkdir(parents=True, exist_ok=True)
 
     import_tensorflow_quietly()
@@ -55,12 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         for path, stem in progress(list(zip(paths, stems, strict=True)), "predicting"):
             try:
-                tables.append(_predict(segmenter, path, options, output, stem))
+                tables.append(_predict(segmenter, path, options, output, stem, further))
             except Exception as error:  # whatever one image brings up (memory, for example), the others go on
                 failed += 1
                 report(error, arguments.debug, about=str(path))
     finally:  # an interruption loses nothing either
         nuclei = _write_measurements(tables, output)
+        further.finish()
     say(f"{len(tables)} of {len(paths)} images segmented, {nuclei} nuclei; results in {output}")
     return 1 if failed else 0
 
@@ -79,7 +97,7 @@ def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], int]:
             problems.append(str(error))
             continue
         for path in paths:
-            in_output = path.name.endswith(_OUTPUTS) and path.resolve().parent == output.resolve()
+            in_output = path.name.endswith(_OUTPUTS + _FURTHER_IMAGES) and path.resolve().parent == output.resolve()
             if not (in_output and is_own_file(path)):
                 found.setdefault(path.resolve(), path)
     if not found:
@@ -114,13 +132,16 @@ def _is_own_table(path: Path) -> bool:
         return False
 
 
-def _predict(segmenter: Segmenter, path: Path, options: PredictOptions, output: Path, stem: str) -> pd.DataFrame:
+def _predict(
+    segmenter: Segmenter, path: Path, options: PredictOptions, output: Path, stem: str, further: FurtherFiles
+) -> pd.DataFrame:
     """Segment one image and write its files; returns its rows of the table."""
     result = segmenter.predict(path, options)
     table = result.table()
     # File names on Linux need not be text; those that are not must not spoil the table.
     table.insert(0, "image", str(path).encode(errors="backslashreplace").decode())
     result.save_images(output, stem)
+    further.add(result, path, stem, table)
     return table
 
 

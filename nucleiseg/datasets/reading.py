@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nucleiseg.datasets.arrays import read_npy, read_npz
 from nucleiseg.datasets.cache import Cache, cache_folder
+from nucleiseg.datasets.coco import find_coco
 from nucleiseg.datasets.dataset import Dataset
 from nucleiseg.datasets.kaggle import find_kaggle_folder, find_kaggle_zip
 from nucleiseg.datasets.paired import find_label_folder, find_pairs
@@ -20,7 +21,9 @@ __all__ = ["read"]
 _LAYOUTS = (
     "known layouts are: Kaggle, folder or zip, <id>/images/<id>.png and <id>/masks/*.png, read('stage1_train.zip'); "
     "paired folders, images/a.png and labels/a.png (or masks/), read('folder') or read('images', labels='labels'); "
+    "regions, labels/a.geojson of QuPath or labels/a.zip of ImageJ; "
     "run lengths, a CSV with ImageId,EncodedPixels, read('images', labels='runs.csv'); "
+    "COCO, read('images', labels='annotations.json'); "
     "arrays, read('data.npz') or read('images.npy', labels='labels.npy')"
 )
 
@@ -43,9 +46,12 @@ def read(
           one wins;
         - a folder with ``images`` and ``labels`` (or ``masks``), or a folder of images with ``labels`` another one,
           paired by name; ``a_labels.tif`` and ``a_mask.png`` belong to ``a.png``. Files with only the values 0 and 1,
-          or 0 and 255, are masks: their connected components become the labels;
+          or 0 and 255, are masks: their connected components become the labels. Instead of label images there may be
+          ``a.npy`` or ``a.npz`` (with an array ``labels``), polygons of QuPath, ``a.geojson``, and regions of ImageJ,
+          ``a_rois.zip`` or ``a.roi``;
         - a folder of images with ``labels`` a CSV of run lengths (``ImageId,EncodedPixels``); or the CSV by itself, if
           the images lie beside it or in ``images`` beside it;
+        - the same with a JSON file in COCO's format, of run lengths or polygons: all categories count, crowds do not;
         - ``data.npz`` with the arrays ``images`` and ``labels``, or ``images.npy`` with ``labels`` another ``.npy``.
     labels : str or path, optional
         Where the labels are, if not below ``path``.
@@ -97,13 +103,16 @@ def _find_records(source: Path, labels: Path | None) -> Sequence[Record] | None:
     if labels is not None:
         if source.is_dir() and labels.suffix.lower() == ".csv":
             return find_run_lengths(source, labels)
+        if source.is_dir() and labels.suffix.lower() == ".json":
+            return find_coco(source, labels)
         return find_pairs(source, labels) if source.is_dir() and labels.is_dir() else None
     if source.is_dir():
         paired = find_label_folder(source)
         return find_pairs(source / "images", paired) if paired is not None else find_kaggle_folder(source)
     if source.suffix.lower() == ".zip":
         return find_kaggle_zip(source)
-    if source.suffix.lower() == ".csv":
+    if source.suffix.lower() in (".csv", ".json"):
         images = source.parent / "images"
-        return find_run_lengths(images if images.is_dir() else source.parent, source)
+        find = find_coco if source.suffix.lower() == ".json" else find_run_lengths
+        return find(images if images.is_dir() else source.parent, source)
     return None

@@ -2,6 +2,7 @@
 
 from nucleiseg.images.binarizers import binarize, list_binarizers, register_binarizer, unbinarize
 from nucleiseg.images.channels import to_rgb
+from nucleiseg.images.label_colours import colour_labels
 from nucleiseg.images.overlay import overlay
 from nucleiseg.images.reading import find_images, read_image
 from nucleiseg.images.scaling import (
@@ -18,6 +19,7 @@ __all__ = [
     "Tiling",
     "apply_range",
     "binarize",
+    "colour_labels",
     "find_images",
     "list_binarizers",
     "list_scalings",

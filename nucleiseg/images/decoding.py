@@ -76,6 +76,8 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ar
                 "save label images as 16-bit grey PNG or TIFF"
             )
         labels = colours[..., 0]
+    if labels.dtype.kind == "f" and (labels >= 0).all() and (labels <= 2**53).all() and (labels % 1 == 0).all():
+        labels = labels.astype(np.int64)  # ImageJ has no other type for labels above 65,535
     if labels.dtype.kind not in "bui":
         raise ImageFileError(
             f"{name}: labels must be whole numbers, got {describe(labels)}; save label images as 16-bit PNG or TIFF"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from nucleiseg._files import write_text
 from nucleiseg.images import overlay
-from nucleiseg.instances import measure, write_labels, write_mask, write_picture
+from nucleiseg.instances import NamedLabels, get_exporter, measure, write_labels, write_mask, write_picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +101,45 @@ class Prediction:
         paths = self.save_images(folder, stem)
         write_text(measurements, self.table().to_csv(index=False, lineterminator="\n"))
         return {**paths, "measurements": measurements}
+
+    def export(
+        self, folder: str | os.PathLike[str], stem: str = "image", formats: Sequence[str] = ("geojson",)
+    ) -> dict[str, Path]:
+        """Write the nuclei for other programs: QuPath, ImageJ, COCO's and Kaggle's tools, and so on.
+
+        Parameters
+        ----------
+        folder : path
+            Where to; it is made if needed, and files of the same names are replaced.
+        stem : str
+            How the file names begin.
+        formats : sequence of str
+            Of `nucleiseg.instances.list_exporters`.
+
+        Returns
+        -------
+        dict of str to Path
+            The file of each format.
+
+        Raises
+        ------
+        InvalidInputError
+            If a format is unknown.
+        MissingPackageError
+            If a package that a format needs is not installed.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> found = Prediction(np.zeros((1, 3)), np.zeros((1, 3), np.float32), np.array([[1, 0, 2]], np.int32))
+        >>> found.export(tempfile.mkdtemp(), "a", ["geojson", "coco"])["coco"].name
+        'a_coco.json'
+        """
+        exporters = [get_exporter(name) for name in formats]
+        for exporter in exporters:
+            exporter.check()
+        image = NamedLabels(stem, self.labels, measurements=self.table())
+        return {exporter.name: exporter.export(Path(folder), stem, [image]) for exporter in exporters}
 
     def __repr__(self) -> str:
         height, width = self.labels.shape
