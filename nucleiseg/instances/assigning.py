@@ -102,8 +102,8 @@ def best_assignment(overlap: Overlap, weight: npt.NDArray[Any]) -> Indices:
     n, m = overlap.truth_labels.size, overlap.predicted_labels.size
     # The solver leaves nobody alone. So each nucleus gets a stand-in to be paired with at no gain, and stand-ins of
     # nuclei that are paired can be paired with each other. Costs must be positive: each is lifted by the same amount.
-    rows = np.concatenate([i, np.arange(n), n + np.arange(m), n + j])
-    columns = np.concatenate([j, m + np.arange(n), np.arange(m), m + i])
+    rows = np.concatenate([i, np.arange(n), n + np.arange(m), n + j]).astype(np.int32)  # which SciPy's solver needs
+    columns = np.concatenate([j, m + np.arange(n), np.arange(m), m + i]).astype(np.int32)
     none = 2 * gain.max()
     costs = np.concatenate([none - gain, np.full(n + m + gain.size, none)])
     partner = np.empty(n + m, np.int64)
