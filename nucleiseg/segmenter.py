@@ -20,7 +20,7 @@ from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
 from nucleiseg.images import list_scalings, read_image
 from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps
-from nucleiseg.instances import count_pixels, get_decoder
+from nucleiseg.instances import get_decoder, match
 from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
@@ -291,7 +291,7 @@ class Segmenter:
         group: str = "modality",
         watch: Callable[[Sample, Prediction], object] | None = None,
     ) -> Evaluation:
-        """Predict whole images and compare the masks with the truth.
+        """Predict whole images and compare the nuclei with the truth.
 
         Parameters
         ----------
@@ -319,9 +319,8 @@ class Segmenter:
             found = self.predict(sample.image, options)
             if watch is not None:
                 watch(sample, found)
-            counts = count_pixels(sample.labels > 0, found.mask)
-            nuclei = len(set(sample.labels.ravel().tolist()) - {0})
-            scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), counts, nuclei, found.count))
+            counts = match(sample.labels, found.labels)
+            scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), counts))
         return Evaluation(scores)
 
     def plot_architecture(self, path: str | os.PathLike[str], part: Literal["unet", "encoder"] = "unet") -> Path:

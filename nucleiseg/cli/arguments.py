@@ -58,6 +58,18 @@ def predict_options(arguments: argparse.Namespace) -> PredictOptions:
     return PredictOptions(arguments.threshold, arguments.min_area, tiling, arguments.tta)
 
 
+def add_score_output(parser: argparse.ArgumentParser) -> None:
+    """``--json`` and ``--per-image``: where scores go besides the table."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--per-image", metavar="CSV", type=Path, help="also write the scores of each image here")
+
+
+def check_score_output(arguments: argparse.Namespace) -> None:
+    """Raises before the work is done if its outcome could not be written."""
+    if arguments.per_image is not None and arguments.per_image.is_dir():
+        raise InvalidInputError(f"--per-image must be a file, but {arguments.per_image} is a folder; add a file name")
+
+
 def check_folder(folder: Path) -> None:
     """``--output`` where it is a folder, which need not exist yet."""
     if folder.exists() and not folder.is_dir():

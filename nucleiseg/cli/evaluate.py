@@ -12,8 +12,10 @@ from nucleiseg.cli.arguments import (
     DATA_HELP,
     add_model,
     add_predict_options,
+    add_score_output,
     check_folder,
     check_model,
+    check_score_output,
     predict_options,
     read_data,
 )
@@ -28,13 +30,13 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser("evaluate", help="compare a model's masks with the truth")
+    parser: argparse.ArgumentParser = commands.add_parser("evaluate", help="compare what a model finds with the truth")
     parser.add_argument("data", help=DATA_HELP)
     parser.add_argument("--labels", metavar="FOLDER", help="label images, where DATA is a folder of images")
     add_model(parser)
     parser.add_argument("--splits", metavar="CSV", help="a table with the columns image_id and split")
     parser.add_argument("--split", metavar="NAME", help="evaluate only this split, e.g. test")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_score_output(parser)
     parser.add_argument(
         "--pictures", metavar="FOLDER", type=Path, help="also draw <id>_errors.png: found, false and missed nuclei"
     )
@@ -45,6 +47,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Predict every image and print the scores, per modality where the data knows it."""
     options = predict_options(arguments)
+    check_score_output(arguments)
     model = check_model(arguments.model)
     if arguments.pictures is not None:
         check_folder(arguments.pictures)
@@ -65,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     from nucleiseg.segmenter import Segmenter
 
     scores = Segmenter.load(model).evaluate(data.prepare(), options, watch=watch)
+    if arguments.per_image is not None:
+        scores.write_per_image(arguments.per_image)
     say(json.dumps(scores.to_dict(), indent=2) if arguments.json else str(scores))
     return 0
 

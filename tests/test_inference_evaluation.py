@@ -1,0 +1,67 @@
+"""From counts of images to tables: per group, over all, and for each image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.inference import Evaluation, ImageScore
+from nucleiseg.instances import match, score_images
+
+ONE, OTHER = np.array([[1, 1, 0, 0]]), np.array([[0, 0, 7, 7]])
+GOOD, BAD, HALF = match(ONE, ONE), match(ONE, OTHER), match(ONE + OTHER, ONE)
+
+
+@pytest.fixture
+def evaluation():
+    return Evaluation(
+        [ImageScore("a", "tissue", GOOD), ImageScore("b", "culture", BAD), ImageScore("c", "tissue", HALF)]
+    )
+
+
+def test_groups_are_pooled_from_counts(evaluation):
+    scores = evaluation.to_dict()
+    assert list(scores) == ["culture", "tissue", "all"]
+    assert scores["tissue"] == score_images([GOOD, HALF])
+    assert scores["all"] == score_images([GOOD, BAD, HALF])
+    assert scores["tissue"]["ap50"] == (1 + 1) / (1 + 2)
+    assert scores["tissue"]["dsb"] == pytest.approx((1 + 0.5) / 2)
+    assert scores["all"]["recall_50"] == 2 / 4
+
+
+def test_without_groups_there_is_only_one_row():
+    assert list(Evaluation([ImageScore("a", "", GOOD)]).to_dict()) == ["all"]
+
+
+def test_the_table_has_a_row_for_each_group(evaluation):
+    table = evaluation.table()
+    assert table.loc["culture", "misses"] == table.loc["culture", "false_positives"] == 1
+    pd.testing.assert_series_equal(table.loc["all"], pd.Series(evaluation.to_dict()["all"], name="all", dtype=float))
+
+
+def test_it_prints_what_people_look_for(evaluation):
+    tables = str(evaluation).split("\n\n")
+    assert [table.split()[0] for table in tables] == ["nuclei", "areas", "errors"]
+    assert all([row.split()[0] for row in table.splitlines()[1:]] == ["culture", "tissue", "all"] for table in tables)
+    assert max(map(len, str(evaluation).splitlines())) <= 120
+    printed = {name for table in tables for name in table.splitlines()[0].split()}
+    detail = {f"ap{level}" for level in range(55, 100, 5)} - {"ap75", "ap90"}
+    assert printed >= set(evaluation.to_dict()["all"]) - detail
+
+
+def test_each_image_has_a_row_of_its_own_scores(evaluation, tmp_path):
+    table = evaluation.per_image()
+    assert table["id"].tolist() == ["a", "b", "c"]
+    assert table["group"].tolist() == ["tissue", "culture", "tissue"]
+    assert table["ap50"].tolist() == [1, 0, 0.5]
+    assert table["dsb"].tolist() == pytest.approx([1, 0, 0.5])
+    assert set(table.columns) == {"id", "group", *evaluation.to_dict()["all"]} - {"images", "mean_dice"}
+    evaluation.write_per_image(tmp_path / "images.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "images.csv"), table, check_dtype=False)
+
+
+def test_no_image_is_no_evaluation():
+    with pytest.raises(InvalidInputError, match="at least one image, got none"):
+        Evaluation([])
