@@ -2,8 +2,10 @@
 
 from nucleiseg.images.binarizers import binarize, list_binarizers, register_binarizer, unbinarize
 from nucleiseg.images.channels import to_rgb
+from nucleiseg.images.micrograph import Micrograph, as_micrograph
 from nucleiseg.images.overlay import overlay
-from nucleiseg.images.reading import find_images, read_image
+from nucleiseg.images.read_options import ReadOptions
+from nucleiseg.images.reading import find_images, read_image, read_micrograph
 from nucleiseg.images.scaling import (
     apply_range,
     list_scalings,
@@ -14,9 +16,12 @@ from nucleiseg.images.scaling import (
 from nucleiseg.images.tiling import Tile, Tiling, pad_to_multiple, tiles
 
 __all__ = [
+    "Micrograph",
+    "ReadOptions",
     "Tile",
     "Tiling",
     "apply_range",
+    "as_micrograph",
     "binarize",
     "find_images",
     "list_binarizers",
@@ -24,6 +29,7 @@ __all__ = [
     "overlay",
     "pad_to_multiple",
     "read_image",
+    "read_micrograph",
     "register_binarizer",
     "register_scaling",
     "rescale",

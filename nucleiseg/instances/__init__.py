@@ -2,10 +2,12 @@
 
 from nucleiseg.instances.decoders import Decoded, get_decoder, list_decoders, register_decoder
 from nucleiseg.instances.exporting import write_labels, write_mask, write_picture
+from nucleiseg.instances.filtering import filter_labels
 from nucleiseg.instances.measuring import measure
 from nucleiseg.instances.pixels import PixelCounts, count_pixels
 from nucleiseg.instances.run_lengths import decode_run_lengths, encode_run_lengths
 from nucleiseg.instances.splitting import split_components
+from nucleiseg.instances.summary import summarize
 
 __all__ = [
     "Decoded",
@@ -13,11 +15,13 @@ __all__ = [
     "count_pixels",
     "decode_run_lengths",
     "encode_run_lengths",
+    "filter_labels",
     "get_decoder",
     "list_decoders",
     "measure",
     "register_decoder",
     "split_components",
+    "summarize",
     "write_labels",
     "write_mask",
     "write_picture",
