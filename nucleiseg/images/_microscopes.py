@@ -34,7 +34,7 @@ def read_czi(path: str, options: ReadOptions, max_pixels: int) -> Stack:
         if not height or not width:
             raise ImageFileError(f"{path}: has no level {options.level}, where no pixel is left; choose a smaller one")
         check_pixels(height, width, path, max_pixels, levels=min(roi.h, roi.w).bit_length())
-        ranges = {axis: range(*span) for axis, span in file.total_bounding_box.items() if axis in "TZC"}
+        ranges = {axis: range(*span) for axis, span in file.total_bounding_box.items() if axis not in "YX"}
         planes = [dict(zip(ranges, place, strict=True)) for place in itertools.product(*ranges.values())]
         layers = [file.read(roi=tuple(roi), plane=plane, scene=scene, zoom=zoom) for plane in planes]
         metadata = (file.metadata or {}).get("ImageDocument")
@@ -45,9 +45,10 @@ def read_czi(path: str, options: ReadOptions, max_pixels: int) -> Stack:
     channels = _nested(metadata, "Metadata.Information.Image.Dimensions.Channels.Channel")
     names = [channel.get("@Name") or "" for channel in channels]
     distances = {side.get("@Id"): side.get("Value") for side in _nested(metadata, "Metadata.Scaling.Items.Distance")}
-    metres = [float(distances.get(axis) or 0) / zoom * _MICROMETRES_PER_METRE for axis in "YX"]
+    metres = [float(distances.get(axis) or 0) * _MICROMETRES_PER_METRE for axis in "YX"]
     axes = "".join(ranges) + "YXS"
-    return Stack(pixels, axes, path, _complete(names, len(ranges.get("C", "C"))), square_size(*metres))
+    complete = _complete(names, len(ranges.get("C", "C")))
+    return Stack(pixels, axes, path, complete, square_size(*metres), scale=1 / zoom)
 
 
 def read_nd2(path: str, options: ReadOptions, max_pixels: int) -> Stack:
@@ -98,8 +99,8 @@ def read_microscope(path: Path, options: ReadOptions, max_pixels: int) -> Stack:
 
 
 def _complete(names: Sequence[str], count: int) -> tuple[str, ...]:
-    """The names if there is one for each channel, otherwise none."""
-    return tuple(names) if len(names) == count and all(names) else ()
+    """A name for each channel: numbers where names are lacking, since these are never red, green and blue."""
+    return tuple(names) if len(names) == count and all(names) else tuple(str(i) for i in range(count))
 
 
 def _nested(metadata: Any, path: str) -> list[dict[str, Any]]:

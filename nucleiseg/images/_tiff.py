@@ -57,9 +57,7 @@ def read_tiff(
             array, axes = array.squeeze(axes.index("S")), axes.replace("S", "")
         array, axes = np.moveaxis(palette[:, array] >> 8, 0, -1).astype(np.uint8), axes + "S"
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if size is not None:
-        size *= heights[0] / heights[options.level]
-    return Stack(array, axes, name, names, size)
+    return Stack(array, axes, name, names, size, scale=heights[0] / heights[options.level])
 
 
 def _scene(file: tifffile.TiffFile, name: str, options: ReadOptions) -> int:

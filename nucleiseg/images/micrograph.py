@@ -61,7 +61,9 @@ class Stack:
     channels : tuple of str
         Names along C; empty if unknown.
     pixel_size : float or None
-        In µm.
+        In µm, at full size.
+    scale : float
+        How many pixels of the full size are one, along a side; more than 1 in the smaller levels of a pyramid.
     """
 
     pixels: Array = field(repr=False)
@@ -69,6 +71,7 @@ class Stack:
     name: str
     channels: tuple[str, ...] = ()
     pixel_size: float | None = None
+    scale: float = 1.0
     from_file: bool = True
 
     def error(self, text: str) -> ImageFileError | InvalidInputError:
@@ -134,18 +137,24 @@ def flatten(stack: Stack, options: ReadOptions) -> Micrograph:
 
     order = [stack.axes.index(axis) for axis in "YXCS" if axis in stack.axes]
     pixels = np.ascontiguousarray(stack.pixels.transpose(order))
-    names = stack.channels if pixels.ndim == 3 or len(stack.channels) == 1 else ()
+    names = stack.channels if len(stack.channels) == (pixels.shape[2] if pixels.ndim == 3 else 1) else ()
     size = stack.pixel_size if options.pixel_size is None else float(options.pixel_size)
+    size = None if size is None else size * stack.scale
     shown = _shown(replace(stack, channels=names), pixels, options.wanted_channels)
     return Micrograph(pixels, shown, names, size)
 
 
 def _renamed(stack: Stack, axes: str) -> Stack:
     """The stack with the user's axes, less axes of length 1 that the user leaves out."""
-    keep = [i for i, (axis, n) in enumerate(zip(stack.axes, stack.pixels.shape, strict=True)) if n > 1 or axis in axes]
-    if len(axes) == len(stack.axes):
-        keep = list(range(len(axes)))
-    if len(keep) != len(axes):
+    lengths = list(zip(stack.axes, stack.pixels.shape, strict=True))
+    # All of them, those longer than 1, or those and the ones that the file calls the same.
+    choices = [
+        list(range(len(lengths))),
+        [i for i, (axis, length) in enumerate(lengths) if length > 1 or axis in "YX"],
+        [i for i, (axis, length) in enumerate(lengths) if length > 1 or axis in axes],
+    ]
+    keep = next((choice for choice in choices if len(choice) == len(axes)), None)
+    if keep is None:
         raise stack.error(
             f"axes={axes!r} names {len(axes)} axes, got an array of {stack.described}; "
             "name each axis that is longer than 1"

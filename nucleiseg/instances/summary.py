@@ -66,7 +66,7 @@ def summarize(table: pd.DataFrame, shape: tuple[int, int], pixel_size: float | N
     import pandas as pd
 
     pixels, count = height * width, len(table)
-    row: dict[str, float | None] = {
+    row: dict[str, float] = {
         "height": height,
         "width": width,
         "count": count,
@@ -78,5 +78,5 @@ def summarize(table: pd.DataFrame, shape: tuple[int, int], pixel_size: float | N
         row["density_mm2"] = count / (pixels * pixel_size**2) * _SQUARE_MICROMETRES
     for name in table.columns:
         if not name.startswith(_NOT_TYPICAL):
-            row[f"median_{name}"] = float(table[name].median()) if count else None
+            row[f"median_{name}"] = float(table[name].median())
     return pd.DataFrame([row])
