@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import check_count, check_labels
+from nucleiseg._checks import Array, check_count, check_labels
 
 __all__ = ["filter_labels"]
 
@@ -45,8 +45,7 @@ def filter_labels(
     """
     values = check_labels(labels)
     check_count(min_area, "min_area", 0)
-    found, ranked = np.unique(values, return_inverse=True)
-    ranks = ranked.reshape(values.shape).astype(np.int32) + np.int32(found[0] != 0)  # 0 stays background
+    ranks = _ranks(values)
     if fill_holes:
         ranks = _filled(ranks)
     kept = np.bincount(ranks.ravel()) >= max(min_area, 1)
@@ -59,21 +58,31 @@ def filter_labels(
     return result
 
 
+def _ranks(labels: Array) -> npt.NDArray[np.int32]:
+    """1 to n in place of the labels, 0 stays background."""
+    if int(labels.max()) <= labels.size:  # a table is much quicker than sorting
+        present = np.zeros(int(labels.max()) + 1, bool)
+        present[labels] = True
+        present[0] = False
+        table: npt.NDArray[np.int32] = np.where(present, np.cumsum(present), 0).astype(np.int32)
+        return table[labels]
+    found, ranked = np.unique(labels, return_inverse=True)
+    return ranked.reshape(labels.shape).astype(np.int32) + np.int32(found[0] != 0)
+
+
 def _filled(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Holes that touch one nucleus only, and not the edge, get its label."""
     from scipy import ndimage
 
     holes, count = ndimage.label(labels == 0)
-    touching = [
-        np.stack([holes[a][pair], labels[b][pair]], axis=1)
-        for a, b in _sides()
-        for pair in [(holes[a] > 0) & (labels[b] > 0)]
-    ]
-    pairs = np.unique(np.concatenate(touching), axis=0)
-    neighbours = np.bincount(pairs[:, 0], minlength=count + 1)
-    fill = np.zeros(count + 1, np.int32)
-    fill[pairs[:, 0]] = pairs[:, 1]
-    fill[neighbours != 1] = 0
+    lowest = np.full(count + 1, np.iinfo(np.int32).max, np.int32)
+    highest = np.zeros(count + 1, np.int32)
+    for here, beside in _sides():
+        where = (holes[here] > 0) & (labels[beside] > 0)
+        hole, nucleus = holes[here][where], labels[beside][where]
+        np.minimum.at(lowest, hole, nucleus)
+        np.maximum.at(highest, hole, nucleus)
+    fill = np.where(lowest == highest, highest, 0)
     for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
         fill[edge] = 0
     return np.where(labels > 0, labels, fill[holes]).astype(np.int32)
