@@ -16,7 +16,7 @@ LABELS = st.builds(
     lambda seed, shape, dtype: np.random.default_rng(seed).choice([0, 1, 1, 2, 5, 200], shape).astype(dtype),
     st.integers(0, 2**32),
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
-    st.sampled_from(["u1", "u2", "i8"]),
+    st.sampled_from(["?", "u1", "u2", "i8", "u8"]),
 )
 
 
@@ -74,6 +74,11 @@ def test_a_filled_hole_counts_towards_the_area():
     ring = np.pad(np.where(np.arange(9).reshape(3, 3) == 4, 0, 1), 1)
     assert filter_labels(ring, 9).max() == 0
     assert filter_labels(ring, 9, fill_holes=True).sum() == 9
+
+
+def test_labels_may_be_few_and_large():
+    assert filter_labels(np.array([[0, 2**40], [7, 2**40]]), 2).tolist() == [[0, 1], [0, 1]]
+    assert filter_labels(np.array([[2**40, 7]])).tolist() == [[2, 1]]
 
 
 def test_arguments_of_the_filter_are_checked():

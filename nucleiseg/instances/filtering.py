@@ -60,6 +60,8 @@ def filter_labels(
 
 def _ranks(labels: Array) -> npt.NDArray[np.int32]:
     """1 to n in place of the labels, 0 stays background."""
+    if labels.dtype == bool:  # would be taken for a mask below
+        return labels.astype(np.int32)
     if int(labels.max()) <= labels.size:  # a table is much quicker than sorting
         present = np.zeros(int(labels.max()) + 1, bool)
         present[labels] = True
