@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy.typing as npt
 
-from nucleiseg._checks import check_choice, check_count, check_image
+from nucleiseg._checks import check_choice, check_count
 from nucleiseg._progress import progress
 from nucleiseg.engines import KerasEngine
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
-from nucleiseg.images import list_scalings, read_image
+from nucleiseg.images import as_micrograph, list_scalings, read_micrograph
 from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps
-from nucleiseg.instances import get_decoder, match
+from nucleiseg.instances import filter_labels, get_decoder, match
 from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
@@ -257,9 +257,10 @@ class Segmenter:
         Parameters
         ----------
         image : array-like (H, W) or (H, W, C), path, or list of these
-            Any size and real dtype; grey, grey + alpha, RGB or RGBA. A list (or tuple) gives a list of results.
+            Any size and real dtype; grey, grey + alpha, RGB or RGBA. Other axes need ``options.reading``. A list (or
+            tuple) gives a list of results.
         options : PredictOptions, optional
-            Threshold, smallest area, tiles, test-time augmentation.
+            Threshold, smallest area, tiles, test-time augmentation, channel and planes.
 
         Returns
         -------
@@ -269,20 +270,29 @@ class Segmenter:
         Raises
         ------
         InvalidInputError
-            If the array is no image.
+            If the array is no image, or it is left open which part of it to use.
         ImageFileError
-            If a file can't be read.
+            If a file can't be read, or it is left open which part of it to use.
         """
         if isinstance(image, (list, tuple)):
             return [self.predict(one, options) for one in progress(image, "predicting", len(image))]
         options = options or PredictOptions()
-        pixels = check_image(read_image(image) if isinstance(image, (str, os.PathLike)) else image)
-        maps = predict_maps(pixels, self._engine, self._settings.scaling, options)
+        if isinstance(image, (str, os.PathLike)):
+            source = read_micrograph(image, options.reading)
+        else:
+            source = as_micrograph(image, options.reading)
+        maps = predict_maps(source.shown, self._engine, self._settings.scaling, options)
         thresholds = dict(self._settings.thresholds)
         if options.threshold is not None:
             thresholds["probability"] = options.threshold
         decode = get_decoder(get_head(self._settings.head).decoder)
-        return Prediction(pixels, *decode(maps, thresholds, options.min_area))
+        # Holes count towards the area once they are filled.
+        probability, labels = decode(maps, thresholds, 0 if options.fill_holes else options.min_area)
+        if options.fill_holes or options.remove_edge:
+            labels = filter_labels(
+                labels, options.min_area, remove_edge=options.remove_edge, fill_holes=options.fill_holes
+            )
+        return Prediction(source.shown, probability, labels, source)
 
     def evaluate(
         self,

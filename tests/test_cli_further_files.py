@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from nucleiseg import datasets
 from nucleiseg.cli import further_files
 from nucleiseg.cli.main import main
-from nucleiseg.images import read_image
+from nucleiseg.images import Micrograph, read_image, read_micrograph
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import from_geojson, list_exporters, split_components
 from nucleiseg.segmenter import Segmenter
@@ -206,3 +207,19 @@ def test_ids_with_folders_make_one_name(model, tmp_path):
     (tmp_path / "coco.json").write_text(json.dumps(coco))
     assert main(["evaluate", str(tmp_path / "coco.json"), "--pictures", str(tmp_path / "errors")]) == 0
     assert names(tmp_path / "errors") == ["sub_a_b_errors.png"]
+
+
+def test_the_pixel_size_goes_into_every_file(monkeypatch, images, tmp_path):
+    class Measured(Threshold):
+        def predict(self, path, options):
+            found = super().predict(path, options)
+            return dataclasses.replace(found, source=Micrograph(found.image, found.image, pixel_size=0.325))
+
+    monkeypatch.setattr(Segmenter, "load", lambda path: Measured())
+    out = tmp_path / "out"
+    assert predict(images / "one", "-o", out, "--export", "imagej,ome,npz,geojson") == 0
+    for name in ("a_labels.tif", "a_imagej_labels.tif", "a_labels.ome.tif"):
+        assert read_micrograph(out / name).pixel_size == pytest.approx(0.325, rel=1e-6)
+    with np.load(out / "a_labels.npz") as file:
+        assert file["pixel_size"] == 0.325
+    assert "area_um2" in (out / "a.geojson").read_text()

@@ -85,7 +85,7 @@ class FurtherFiles:
         from nucleiseg.instances import NamedLabels, write_picture
 
         name = self._file_name(path)
-        image = NamedLabels(stem, result.labels, name, None, table)
+        image = NamedLabels(stem, result.labels, name, result.pixel_size, table)
         for exporter in self._exporters:
             if not exporter.one_file:
                 exporter.export(self._folder, stem, [image])

@@ -7,6 +7,7 @@ from nucleiseg.instances.decoders import Decoded, get_decoder, list_decoders, re
 from nucleiseg.instances.error_kinds import ErrorCounts, InstanceErrors, find_errors
 from nucleiseg.instances.exporters import Exporter, get_exporter, list_exporters, register_exporter
 from nucleiseg.instances.exporting import write_mask, write_picture
+from nucleiseg.instances.filtering import filter_labels
 from nucleiseg.instances.geojson import from_geojson, to_geojson, write_geojson
 from nucleiseg.instances.imagej_rois import decode_rois, to_rois, write_rois
 from nucleiseg.instances.label_tiffs import write_imagej_labels, write_labels, write_ome_labels
@@ -22,6 +23,7 @@ from nucleiseg.instances.run_length_csv import write_run_lengths
 from nucleiseg.instances.run_lengths import decode_run_lengths, encode_run_lengths, find_runs
 from nucleiseg.instances.scoring import score_images
 from nucleiseg.instances.splitting import split_components
+from nucleiseg.instances.summary import summarize
 
 __all__ = [
     "Decoded",
@@ -46,6 +48,7 @@ __all__ = [
     "decode_run_lengths",
     "encode_run_lengths",
     "fill_polygons",
+    "filter_labels",
     "find_errors",
     "find_runs",
     "from_coco",
@@ -60,6 +63,7 @@ __all__ = [
     "register_exporter",
     "score_images",
     "split_components",
+    "summarize",
     "to_coco",
     "to_geojson",
     "to_rois",
