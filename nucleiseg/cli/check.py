@@ -40,9 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = CheckSettings(crop=arguments.crop)
     _check_outputs(arguments.report, arguments.fix)
-    data, unpaired = open_for_check(arguments.data, arguments.labels)
-    if arguments.splits is not None:
-        data = data.with_metadata(arguments.splits)
+    data, unpaired = open_for_check(arguments.data, arguments.labels, arguments.splits)
     report = check(data, settings, unpaired=unpaired)
     fixed = repair(data, arguments.fix, settings) if arguments.fix is not None else None
     if arguments.json:

@@ -14,6 +14,7 @@ from nucleiseg.datasets.doctor.findings import Case, Finding, Report, sort_key
 from nucleiseg.datasets.doctor.image_rules import IMAGE_RULES, SET_RULES
 from nucleiseg.datasets.doctor.label_rules import LABEL_RULES, Rule
 from nucleiseg.datasets.doctor.settings import CheckSettings
+from nucleiseg.datasets.metadata import read_metadata
 from nucleiseg.datasets.reading import open_dataset
 from nucleiseg.datasets.records import Unpaired
 from nucleiseg.datasets.sample import Sample
@@ -70,17 +71,30 @@ def check(
 
 
 def open_for_check(
-    path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | None = None,
+    table: str | os.PathLike[str] | None = None,
 ) -> tuple[Dataset, list[Unpaired]]:
     """As `nucleiseg.datasets.read`, but samples without an image or labels are told, and the others can be read.
+
+    Parameters
+    ----------
+    path, labels : str or path
+        As for `nucleiseg.datasets.read`.
+    table : str or path, optional
+        Metadata of the samples; that of samples which lack something does no harm.
 
     Raises
     ------
     DatasetError
-        If the layout is unknown, or nothing is left.
+        If the layout is unknown, nothing is left, or the table is not about these samples.
     """
     unpaired: list[Unpaired] = []
-    return open_dataset(path, labels, False, unpaired), unpaired
+    dataset = open_dataset(path, labels, False, unpaired)
+    if table is not None:
+        lacking = [name for each in unpaired for name in each.ids]
+        dataset = Dataset(dataset.records, read_metadata(table, dataset.ids, lacking))
+    return dataset, unpaired
 
 
 def check_quickly(samples: Sequence[Sample], semantic: bool, settings: CheckSettings | None = None) -> Report:

@@ -45,21 +45,19 @@ def find_duplicates(digests: Sequence[bytes], thumbnails: NDArray[np.float32], t
     from scipy.sparse.csgraph import connected_components
 
     count = len(digests)
-    pairs = [*_equal(digests), *_alike(thumbnails, threshold)]
-    if not pairs:
+    # The best that is known of each pair: equal images are alike too, and some look the same when turned.
+    best: dict[tuple[int, int], tuple[float, int]] = {}
+    for one, other, correlation, turn in (*_equal(digests), *_alike(thumbnails, threshold)):
+        found = (2.0, 0) if digests[one] == digests[other] else (correlation, -turn)
+        best[one, other] = max(best.get((one, other), found), found)
+    if not best:
         return []
-    first, second, correlation, turn = (np.array(column) for column in zip(*pairs, strict=True))
+    first, second = np.array(list(best)).T
     graph = coo_matrix((np.ones(first.size), (first, second)), (count, count))
     member = connected_components(graph, directed=False)[1]
     groups = []
     for group in np.unique(member[first]):
-        inside = np.flatnonzero(member[first] == group)
-        # Equal images are alike too; what counts is the best of what is known of each pair.
-        best: dict[tuple[int, int], tuple[float, int]] = {}
-        for index in inside:
-            key = (int(first[index]), int(second[index]))
-            best[key] = max(best.get(key, (0.0, 0)), (float(correlation[index]), -int(turn[index])))
-        least, turned = min(best.values())
+        least, turned = min(value for (one, _), value in best.items() if member[one] == group)
         positions = tuple(np.flatnonzero(member == group).tolist())
         groups.append(Group(positions, round(least, 4), _TURNS[-turned]))
     return sorted(groups)

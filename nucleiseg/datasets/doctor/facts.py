@@ -63,7 +63,7 @@ class ImageFacts:
     brightness : float
         99th percentile as a share of the type's range; of floats, as it is.
     saturated, nuclei_saturated : float
-        Share of the pixels, and of those of nuclei, at the highest value that the type or camera can hold.
+        Share of the pixels, and of those of nuclei, with a channel at the highest value that the type or camera holds.
     digest : bytes
         Equal for equal arrays.
     thumbnail : (32, 32) float32 array
@@ -166,7 +166,7 @@ def measure_image(image: Array, labels: NDArray[np.int32]) -> ImageFacts:
     saturated: Array = np.zeros(nuclei.shape, bool)
     top = _camera_top(some) if finite else None
     if top is not None:
-        saturated = some.min(axis=2) >= top
+        saturated = some.max(axis=2) >= top
     scale = np.iinfo(image.dtype).max if image.dtype.kind in "ui" else 1
     return ImageFacts(
         shape=image.shape,

@@ -157,12 +157,12 @@ def _repair_one(record: Record, name: str, folder: Path, settings: CheckSettings
 
 def _write_image(stem: Path, image: Array) -> None:
     """PNG for 8 bits, else TIFF; both hold every value as it is."""
+    image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
     if image.dtype == np.uint8:
         from PIL import Image
 
-        plain = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
         with atomic_path(stem.with_name(f"{stem.name}.png")) as temporary:
-            Image.fromarray(plain).save(temporary)
+            Image.fromarray(image).save(temporary)
         return
     import tifffile
 
