@@ -140,6 +140,13 @@ def test_a_speck_is_smaller_than_nine_pixels(area, kinds):
     assert report_on(labels).kinds == kinds
 
 
+def test_thin_nuclei_by_themselves_are_not_damage():
+    labels = np.zeros((64, 64), np.int32)
+    for number, row in enumerate(range(4, 60, 6), start=1):
+        labels[row : row + 2, 5:45] = number
+    assert report_on(labels).kinds == ()
+
+
 @pytest.mark.parametrize(("column", "kinds"), [(3, ()), (4, ("pieces",))])
 def test_pixels_that_meet_at_a_corner_are_one_piece(column, kinds):
     labels = two_discs()

@@ -63,7 +63,8 @@ def test_only_specks_vanish_and_only_holes_are_filled(blocks, changes):
     result, done = mended(labels)
     if done.beyond:
         return
-    assert (done.specks > 0) == bool(((labels > 0) & (result == 0)).any())
+    if ((labels > 0) & (result == 0)).any():  # not the reverse: a speck in a nucleus leaves a hole, which is filled
+        assert done.specks > 0
     if ((labels == 0) & (result > 0)).any():
         assert done.holes > 0
     both = (labels > 0) & (result > 0)
