@@ -1,6 +1,6 @@
 """Measure a model on its `test` images and write the card that is shipped with it.
 
-    python benchmarks/model_card.py MODEL DATA --splits CSV --history CSV --command "nucleiseg train …" -o CARD
+python benchmarks/model_card.py MODEL DATA --splits CSV --history CSV --command "nucleiseg train …" -o CARD
 """
 
 from __future__ import annotations

@@ -6,13 +6,16 @@ A message is one line: the rule, what came instead, and the remedy.
 
 __all__ = [
     "DatasetError",
+    "DatasetWarning",
     "DownloadError",
     "ImageFileError",
     "InvalidInputError",
+    "LabelTypeError",
     "MissingPackageError",
     "ModelFileError",
     "NucleisegError",
     "PluginError",
+    "SizeMismatchError",
 ]
 
 
@@ -36,6 +39,14 @@ class DatasetError(NucleisegError):
     """A dataset on disk cannot be understood: layout, pairs, or a broken sample."""
 
 
+class SizeMismatchError(DatasetError):
+    """An image and its labels differ in height or width."""
+
+
+class LabelTypeError(DatasetError, ImageFileError):
+    """Labels are not one channel of whole numbers from 0."""
+
+
 class ModelFileError(NucleisegError):
     """A model file is missing, damaged, or was not saved by nucleiseg."""
 
@@ -46,3 +57,7 @@ class DownloadError(NucleisegError):
 
 class PluginError(NucleisegError):
     """What another installed package adds cannot be imported."""
+
+
+class DatasetWarning(UserWarning):
+    """Labelled images that can be trained on, but hardly with success."""

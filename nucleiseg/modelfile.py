@@ -91,7 +91,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelFileError(
             f"{source} holds no nucleiseg settings; save it with Segmenter.save, not with keras.Model.save"
         ) from None
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except Exception as error:  # what Python raises for a damaged archive depends on which byte is damaged
         raise ModelFileError(f"{source} is damaged or no .keras file ({error}); copy or download it again") from error
     if not isinstance(settings, dict) or settings.get("format") != _FORMAT:
         raise ModelFileError(f"{source} was saved by another version of nucleiseg; update nucleiseg to read it")
@@ -111,8 +111,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
 
     try:
         model = keras.saving.load_model(os.fspath(path), compile=False, safe_mode=True)
-    # What Keras raises for a damaged file depends on which byte is damaged.
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+    except Exception as error:  # so does what Keras raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelFileError(f"the model in {path} cannot be read ({reason}); copy or download it again") from error
     return model, settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,8 +16,10 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_choice, check_count
 from nucleiseg._progress import progress
+from nucleiseg.datasets.doctor import check_quickly
+from nucleiseg.datasets.doctor.findings import described
 from nucleiseg.engines import KerasEngine
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import DatasetWarning, InvalidInputError, ModelFileError
 from nucleiseg.heads import get_head
 from nucleiseg.images import as_micrograph, list_scalings, read_micrograph
 from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps
@@ -148,8 +151,13 @@ class Segmenter:
         model, settings = read_model(path)
         segmenter = cls.__new__(cls)
         segmenter._model = model
-        stored = settings["segmenter"]
-        segmenter._settings = _Settings(**{**stored, "widths": tuple(stored["widths"])})
+        try:
+            stored = settings["segmenter"]
+            segmenter._settings = _Settings(**{**stored, "widths": tuple(stored["widths"])})
+        except (KeyError, TypeError) as error:
+            raise ModelFileError(
+                f"{os.fspath(path)} holds no settings of a Segmenter ({error}); save it with Segmenter.save"
+            ) from error
         return segmenter
 
     def save(self, path: str | os.PathLike[str], half: bool = False) -> Path:
@@ -220,6 +228,11 @@ class Segmenter:
         InvalidInputError
             Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
             a run with another network, other settings or other images.
+
+        Warns
+        -----
+        DatasetWarning
+            Once, if some of the training images or labels are plainly wrong; see `nucleiseg.datasets.check`.
         """
         keeper = Checkpoint(checkpoint) if checkpoint is not None else None
         if keeper is not None and keeper.exists() and not resume:
@@ -228,6 +241,7 @@ class Segmenter:
                 "or choose another folder"
             )
         settings = self._settings
+        self._warn_about(train)
         rows = fit_two_phases(
             self._model,
             train,
@@ -349,6 +363,18 @@ class Segmenter:
             The file.
         """
         return plot_architecture(self._model, path, part=part)
+
+    def _warn_about(self, train: Dataset) -> None:
+        """Errors in the labels are seen in seconds, before training takes hours."""
+        report = check_quickly(train, semantic=get_head(self._settings.head).target == "mask")
+        if report.findings:
+            found = "; ".join(f"{finding.title} ({described(finding)})" for finding in report.findings)
+            warnings.warn(
+                f"the training data has errors, seen in {report.samples} of {len(train)} images: {found}. "
+                "Run 'nucleiseg check' or nucleiseg.datasets.check(train) to see all, and what to do",
+                DatasetWarning,
+                stacklevel=3,
+            )
 
     @cached_property
     def _engine(self) -> KerasEngine:

@@ -59,3 +59,43 @@ def run_python(tmp_path_factory):
         return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=timeout)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def tiny_encoder():
+    """The name of an encoder of five small convolutions, which trains in seconds."""
+    import keras
+
+    from nucleiseg.networks import register_encoder
+    from nucleiseg.networks.encoders import _encoders
+
+    @register_encoder("tiny")
+    def tiny(weights=None):
+        x = image = keras.Input((None, None, 3))
+        for filters in (4, 4, 8, 8, 8):
+            x = keras.layers.Conv2D(filters, 3, strides=2, padding="same")(x)
+            x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        model = keras.Model(image, x)
+        if weights is not None:
+            model.load_weights(weights)
+        return model
+
+    yield "tiny"
+    _encoders.unregister("tiny")
+
+
+@pytest.fixture(scope="module")
+def tiny_segmenter(tiny_encoder):
+    """A segmenter on the tiny encoder, with random weights."""
+    from nucleiseg import Segmenter
+
+    return Segmenter(tiny_encoder, weights=None, widths=(8, 8, 8, 8, 8), seed=1)
+
+
+@pytest.fixture(scope="session")
+def keras_home():
+    """The folder with MobileNetV2's ImageNet weights; without it the test is skipped."""
+    folder = _DSB2018.parents[1] / "keras_home"
+    if not folder.is_dir():
+        pytest.skip("needs MobileNetV2's ImageNet weights in ../shared/keras_home, not part of the repository")
+    return folder

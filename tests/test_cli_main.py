@@ -21,7 +21,7 @@ from nucleiseg.cli.terminal import say
 from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.networks import list_encoders
 
-COMMANDS = ("predict", "train", "evaluate", "score", "demo", "encoders")
+COMMANDS = ("predict", "train", "evaluate", "score", "check", "demo", "encoders")
 
 # Runs command lines one after the other in one process, and says after each what it did and what has been imported.
 RUN_ALL = """

@@ -12,6 +12,8 @@ import tifffile
 from PIL import Image
 
 from nucleiseg import datasets
+from nucleiseg.datasets.doctor.checking import open_for_check
+from nucleiseg.datasets.records import SourceNotes
 from nucleiseg.errors import DatasetError
 from nucleiseg.instances import NamedLabels, get_exporter, list_exporters, to_rois, write_rois
 
@@ -197,3 +199,24 @@ def test_float_labels_of_imagej_are_whole_numbers(folder, labels):
     for name, values in labels.items():
         tifffile.imwrite(folder / "labels" / f"{name}.tif", values.astype(np.float32))
     np.testing.assert_array_equal(datasets.read(folder)[0].labels, labels["a"])
+
+
+def test_the_check_sees_annotations_that_overlap_and_images_that_lack(folder):
+    box = [[0, 0, 6, 0, 6, 6, 0, 6]]
+    sizes = {"a": (15, 24), "b": (7, 8), "gone": (9, 9)}
+    collection = {
+        "images": [
+            {"id": name, "file_name": f"{name}.png", "height": height, "width": width}
+            for name, (height, width) in sizes.items()
+        ],
+        "annotations": [{"image_id": "a", "segmentation": box}, {"image_id": "a", "segmentation": box}],
+    }
+    (folder / "coco.json").write_text(json.dumps(collection))
+    data, unpaired = open_for_check(folder / "coco.json")
+    assert data.ids == ("a", "b")
+    assert [entry.ids for entry in unpaired] == [("gone.png",)]
+    assert data.records[0].files() == (str(folder / "images" / "a.png"),)
+    notes = SourceNotes()
+    data.records[0].read(notes)
+    assert notes.mask_areas == [36, 36]
+    assert notes.overlaps == [(1, 2, 36)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nucleiseg._checks import check_image, check_labels
 from nucleiseg.datasets.dataset import Dataset
-from nucleiseg.datasets.records import Array, check_pair
+from nucleiseg.datasets.records import Array, SourceNotes, check_pair
 from nucleiseg.errors import DatasetError, InvalidInputError
 
 __all__ = ["ArrayRecord", "from_arrays", "read_npy", "read_npz"]
@@ -28,7 +28,11 @@ class ArrayRecord:
     def stamp(self) -> None:
         """Nothing to be cached."""
 
-    def read(self) -> tuple[Array, NDArray[np.int32]]:
+    def files(self, labels: Sequence[int] = ()) -> tuple[str, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:  # noqa: ARG002
         """The image and its labels."""
         return check_pair(self.id, self.image, self.labels)
 
@@ -79,7 +83,8 @@ def from_arrays(
 def read_npz(path: Path) -> Dataset:
     """A ``.npz`` file with ``images`` and ``labels``, and perhaps ``ids``; all of it is read into memory."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because NumPy leaves a damaged archive open.
+        with path.open("rb") as archive, np.load(archive, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name in ("images", "labels", "ids")}
     except Exception as error:  # a damaged zip, a .npy by another name, pickled objects
         raise DatasetError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,7 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.datasets.records import Array, check_pair, file_stamp, read_file, shorten
+from nucleiseg.datasets.records import (
+    Array,
+    SourceNotes,
+    Unpaired,
+    check_pair,
+    complain,
+    file_stamp,
+    read_file,
+    shorten,
+)
 from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.images.decoding import decode_image
 from nucleiseg.instances.coco import group_coco, paint_coco
@@ -34,16 +44,30 @@ class CocoRecord:
         digest = hashlib.sha256(json.dumps(self.segmentations).encode()).hexdigest()
         return f"{file_stamp(self.image)}\n{digest}"
 
-    def read(self) -> tuple[Array, NDArray[np.int32]]:
+    def files(self, labels: Sequence[int] = ()) -> tuple[str, ...]:  # noqa: ARG002
+        """The image; its labels are annotations of the table."""
+        return (self.image,)
+
+    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the labels: label k is the k-th annotation of the image, and covers earlier ones."""
         image = decode_image(read_file(self.image), self.image)
         try:
+            if notes is not None:
+                self._note(notes)
             return check_pair(self.id, image, paint_coco(self.segmentations, self.shape))
         except InvalidInputError as error:
             raise DatasetError(f"{self.table}: sample {self.id!r}: {error}") from error
 
+    def _note(self, notes: SourceNotes) -> None:
+        """Which annotations overlap, which the painted labels no longer tell."""
+        labels = np.zeros(self.shape, np.int32)
+        for label, segmentation in enumerate(self.segmentations, start=1):
+            inside = paint_coco([segmentation], self.shape) > 0
+            notes.add_mask(label, inside, labels)
+            labels[inside] = label
 
-def find_coco(images: Path, table: Path) -> list[CocoRecord]:
+
+def find_coco(images: Path, table: Path, unpaired: list[Unpaired] | None = None) -> list[CocoRecord]:
     """The images that the file names. Others in the folder do not count: they may belong to another split."""
     try:
         listed = group_coco(json.loads(table.read_bytes()))
@@ -53,13 +77,16 @@ def find_coco(images: Path, table: Path) -> list[CocoRecord]:
     paths = [_find(images, name) for name in names]
     without = sorted(str(name) for name, path in zip(names, paths, strict=True) if path is None)
     if without:
-        raise DatasetError(
+        complain(
+            without,
             f"{images}: each image of {table} needs its file, {len(without)} have none: {shorten(without)}; "
-            "pass the folder of the images"
+            "pass the folder of the images",
+            unpaired,
         )
     records = [
         CocoRecord(str(name.with_suffix("")), str(path), str(table), image.shape, image.segmentations)
         for name, path, image in zip(names, paths, listed, strict=True)
+        if path is not None
     ]
     return sorted(records, key=lambda record: record.id)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nucleiseg._checks import check_labels
 from nucleiseg.datasets.records import Array
-from nucleiseg.errors import DatasetError, InvalidInputError
+from nucleiseg.errors import DatasetError, InvalidInputError, LabelTypeError
 from nucleiseg.images.decoding import decode_labels
 from nucleiseg.images.reading import IMAGE_SUFFIXES
 from nucleiseg.instances.geojson import from_geojson
@@ -54,9 +54,13 @@ def decode_label_file(data: bytes, name: str, shape: tuple[int, int]) -> Array:
             return from_geojson(_load_json(data), shape)
         if suffix in REGION_SUFFIXES:
             return decode_rois(data, shape)
-        return check_labels(_load_array(data))
+        array = _load_array(data)
     except InvalidInputError as error:
         raise DatasetError(f"{name}: {error}") from error
+    try:
+        return check_labels(array)
+    except InvalidInputError as error:
+        raise LabelTypeError(f"{name}: {error}") from error
 
 
 def _load_json(data: bytes) -> Any:

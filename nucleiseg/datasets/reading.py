@@ -12,11 +12,11 @@ from nucleiseg.datasets.coco import find_coco
 from nucleiseg.datasets.dataset import Dataset
 from nucleiseg.datasets.kaggle import find_kaggle_folder, find_kaggle_zip
 from nucleiseg.datasets.paired import find_label_folder, find_pairs
-from nucleiseg.datasets.records import Record
+from nucleiseg.datasets.records import Record, Unpaired
 from nucleiseg.datasets.run_length_csv import find_run_lengths
 from nucleiseg.errors import DatasetError
 
-__all__ = ["read"]
+__all__ = ["open_dataset", "read"]
 
 _LAYOUTS = (
     "known layouts are: Kaggle, folder or zip, <id>/images/<id>.png and <id>/masks/*.png, read('stage1_train.zip'); "
@@ -80,6 +80,16 @@ def read(
     >>> read(path)
     Dataset(2 samples: 0000, 0001)
     """
+    return open_dataset(path, labels, cache)
+
+
+def open_dataset(
+    path: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | None,
+    cache: bool | str | os.PathLike[str],
+    unpaired: list[Unpaired] | None = None,
+) -> Dataset:
+    """See `read`; with a list, samples without an image or labels are noted there and left out."""
     source = Path(path).absolute()
     label_source = None if labels is None else Path(labels).absolute()
     for place in (source, label_source):
@@ -90,7 +100,7 @@ def read(
         return read_npz(source)
     if suffixes == (".npy", ".npy") and label_source is not None:
         return read_npy(source, label_source)
-    records = _find_records(source, label_source)
+    records = _find_records(source, label_source, unpaired)
     if not records:
         given = str(source) if label_source is None else f"{source} with labels {label_source}"
         raise DatasetError(f"{given}: unknown layout; {_LAYOUTS}")
@@ -99,20 +109,22 @@ def read(
     return Dataset(records, cache=Cache(cache_folder() if cache is True else Path(cache).absolute()))
 
 
-def _find_records(source: Path, labels: Path | None) -> Sequence[Record] | None:
+def _find_records(source: Path, labels: Path | None, unpaired: list[Unpaired] | None) -> Sequence[Record] | None:
     if labels is not None:
         if source.is_dir() and labels.suffix.lower() == ".csv":
-            return find_run_lengths(source, labels)
+            return find_run_lengths(source, labels, unpaired)
         if source.is_dir() and labels.suffix.lower() == ".json":
-            return find_coco(source, labels)
-        return find_pairs(source, labels) if source.is_dir() and labels.is_dir() else None
+            return find_coco(source, labels, unpaired)
+        return find_pairs(source, labels, unpaired) if source.is_dir() and labels.is_dir() else None
     if source.is_dir():
         paired = find_label_folder(source)
-        return find_pairs(source / "images", paired) if paired is not None else find_kaggle_folder(source)
+        if paired is not None:
+            return find_pairs(source / "images", paired, unpaired)
+        return find_kaggle_folder(source, unpaired)
     if source.suffix.lower() == ".zip":
-        return find_kaggle_zip(source)
+        return find_kaggle_zip(source, unpaired)
     if source.suffix.lower() in (".csv", ".json"):
         images = source.parent / "images"
         find = find_coco if source.suffix.lower() == ".json" else find_run_lengths
-        return find(images if images.is_dir() else source.parent, source)
+        return find(images if images.is_dir() else source.parent, source, unpaired)
     return None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 
 from nucleiseg._checks import describe
-from nucleiseg.errors import ImageFileError
+from nucleiseg.errors import ImageFileError, LabelTypeError
 from nucleiseg.images._pillow import check_pixels, pillow_to_array
 from nucleiseg.images._png16 import decode_png16, is_png16_colour
 from nucleiseg.images.micrograph import flatten
@@ -73,7 +73,7 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ar
     if labels.ndim == 3:
         colours = labels[..., : labels.shape[2] - (labels.shape[2] in (2, 4))]
         if (colours != colours[..., :1]).any():
-            raise ImageFileError(
+            raise LabelTypeError(
                 f"{name}: labels must be one channel of whole numbers, got colours, {describe(labels)}; "
                 "save label images as 16-bit grey PNG or TIFF"
             )
@@ -81,7 +81,7 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ar
     if labels.dtype.kind == "f" and (labels >= 0).all() and (labels <= 2**53).all() and (labels % 1 == 0).all():
         labels = labels.astype(np.int64)  # ImageJ has no other type for labels above 65,535
     if labels.dtype.kind not in "bui":
-        raise ImageFileError(
+        raise LabelTypeError(
             f"{name}: labels must be whole numbers, got {describe(labels)}; save label images as 16-bit PNG or TIFF"
         )
     return labels

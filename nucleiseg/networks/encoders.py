@@ -8,6 +8,7 @@ owns its preprocessing, so that everything above it knows one input range only. 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +88,10 @@ def _with_weights_file(name: str, builder: EncoderBuilder, weights: str | os.Pat
     if not Path(path).is_file():
         raise InvalidInputError(f"weights must be 'imagenet', None or an existing file, got {path!r}; check the path")
     try:
-        return builder(weights=path)
+        with warnings.catch_warnings():
+            # Keras warns of every layer that the file has nothing for, and may go on with random weights there.
+            warnings.filterwarnings("error", message="Skipping nested container")
+            return builder(weights=path)
     except NucleisegError:
         raise
     except Exception as error:  # what Keras raises depends on the kind of the file and on where it is damaged

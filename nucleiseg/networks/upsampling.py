@@ -84,7 +84,7 @@ def upsample(
     Examples
     --------
     >>> block = upsample(8, 3)
-    >>> block.compute_output_shape((1, 16, 16, 4))
+    >>> tuple(block.compute_output_shape((1, 16, 16, 4)))
     (1, 32, 32, 8)
     """
     filters, size = check_count(filters, "filters"), check_count(size, "size")

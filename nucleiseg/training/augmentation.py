@@ -198,7 +198,7 @@ def _counterstain(
 
     def clouds(sigmas: tuple[float, float]) -> npt.NDArray[np.float32]:
         noise = gaussian_filter(rng.standard_normal(nuclei.shape, np.float32), sigmas, mode="wrap", truncate=3)
-        return np.asarray(1 / (1 + np.exp(-2 * noise / (noise.std() + 1e-6))), np.float32)
+        return np.asarray(0.5 + 0.5 * np.tanh(noise / (noise.std() + 1e-6)), np.float32)  # no overflow if all are equal
 
     hue = np.exp(rng.uniform(-0.4, 0.4, 3)) * np.exp(rng.uniform(-1.2, 0.2))
     browning, leaking = rng.random(), rng.uniform(0, 0.4)

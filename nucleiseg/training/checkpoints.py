@@ -129,7 +129,8 @@ class Checkpoint:
 
 
 def _read(path: Path) -> tuple[RunState, dict[str, Any]]:
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here, because NumPy leaves a damaged archive open.
+    with path.open("rb") as archive, np.load(archive, allow_pickle=False) as file:
         facts: dict[str, Any] = json.loads(file["facts"].tobytes())
         for group in _GROUPS:
             facts[group] = tuple(file[name] for name in sorted(file.files) if name.startswith(f"{group}_"))

@@ -17,7 +17,7 @@ from nucleiseg._checks import check_count
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables, describe_images
 from nucleiseg.training.options import FitOptions
-from nucleiseg.training.phases import Task, compile_phase, plan_phases
+from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
 
 _LOGGER = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def fit_two_phases(
             )
             state = keeper.state
     _assign(model.variables, state.best_model)
-    model.trainable = True
+    unfreeze(model)
     return state.rows
 
 

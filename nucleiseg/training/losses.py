@@ -132,6 +132,8 @@ class Tversky(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss, a scalar."""
         ops = keras.ops
+        y_pred = ops.convert_to_tensor(y_pred)
+        y_true = ops.cast(y_true, y_pred.dtype)
         tp = ops.sum(y_true * y_pred)
         fp, fn = ops.sum((1 - y_true) * y_pred), ops.sum(y_true * (1 - y_pred))
         return 1 - tp / (tp + self.alpha * fp + self.beta * fn + keras.config.epsilon())

@@ -53,7 +53,7 @@ def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int) -> N
     from nucleiseg.training import losses, metrics
 
     encoder = find_encoder(model)
-    model.trainable = True
+    unfreeze(model)
     encoder.trainable = phase.name != "frozen"
     if phase.name == "fine-tune":
         for layer in _layers(encoder):
@@ -74,6 +74,12 @@ def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int) -> N
         # TensorFlow's XLA takes three times as long for these networks on CPU.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
+
+
+def unfreeze(model: keras.Model) -> None:
+    """Let all layers learn. Setting ``model.trainable`` reaches no layer of a nested model that differs from it."""
+    for layer in _layers(model):
+        layer.trainable = True
 
 
 def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -6,7 +6,10 @@ batches, and training that goes on after an interruption sees what it would have
 
 from __future__ import annotations
 
+import atexit
+import gc
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -110,6 +113,7 @@ def as_tf_dataset(
     """
     import tensorflow as tf
 
+    _end_before_python()
     count = check_count(len(data), "the number of images")
     batch_size = check_count(batch_size, "batch_size")
     if crop is not None:
@@ -145,6 +149,21 @@ def as_tf_dataset(
     pairs = positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = pairs.batch(batch_size).apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+@lru_cache(maxsize=1)
+def _end_before_python() -> None:
+    """Have iterators that an error or Ctrl-C left behind destroyed before Python shuts down.
+
+    Later, their threads could no longer enter Python, and the process would wait for them for ever.
+    """
+    atexit.register(_forget_iterators)
+
+
+def _forget_iterators() -> None:
+    for name in ("last_exc", "last_value", "last_traceback"):  # an uncaught error keeps what its frames held
+        vars(sys).pop(name, None)
+    gc.collect()
 
 
 def arrays_to_tf_dataset(

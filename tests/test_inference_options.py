@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from nucleiseg import PredictOptions, Tiling
+from nucleiseg.errors import InvalidInputError
+
+
+def test_options_are_frozen_and_have_documented_defaults():
+    assert PredictOptions() == PredictOptions(threshold=None, min_area=0, tiling=None, tta=False)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PredictOptions().tta = True
+
+
+@pytest.mark.parametrize("options", [{"threshold": 0}, {"threshold": 1.0}, {"min_area": 9}, {"tiling": Tiling(32, 8)}])
+def test_values_in_range(options):
+    assert dataclasses.replace(PredictOptions(), **options) == PredictOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": 1.01}, "threshold must be a number from 0 to 1, got 1.01"),
+        ({"threshold": float("nan")}, "threshold must be a number from 0 to 1, got nan"),
+        ({"threshold": "half"}, "threshold must be a number"),
+        ({"min_area": -1}, "min_area must be a whole number of at least 0, got -1"),
+        ({"min_area": 2.5}, "min_area must be a whole number"),
+        ({"tiling": 256}, r"tiling must be a Tiling or None, got 256; use Tiling\(tile=256\)"),
+    ],
+)
+def test_values_out_of_range(options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        PredictOptions(**options)

@@ -1,0 +1,83 @@
+"""What a prediction holds, and what it leaves on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from nucleiseg.images import read_image
+from nucleiseg.inference import Prediction
+
+LABELS = np.array([[1, 1, 0, 0], [0, 0, 0, 2], [0, 3, 0, 2]], np.int32)
+
+
+@pytest.fixture(params=[(), (1,), (2,), (3,), (4,)], ids=["grey", "1", "2", "3", "4"])
+def prediction(request):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 65_535, (*LABELS.shape, *request.param)).astype(np.uint16)
+    return Prediction(image, rng.random(LABELS.shape, np.float32), LABELS)
+
+
+def test_mask_and_count_follow_from_the_labels(prediction):
+    assert prediction.mask.dtype == bool
+    np.testing.assert_array_equal(prediction.mask, LABELS > 0)
+    assert prediction.count == 3
+    assert isinstance(prediction.count, int)
+
+
+def test_nothing_found():
+    empty = Prediction(np.zeros((2, 3)), np.zeros((2, 3), np.float32), np.zeros((2, 3), np.int32))
+    assert (empty.count, empty.mask.any(), len(empty.table())) == (0, False, 0)
+    assert repr(empty) == "Prediction(2 × 3 pixels, 0 nuclei)"
+
+
+def test_the_table_measures_the_raw_pixels(prediction):
+    table = prediction.table()
+    assert table["label"].tolist() == [1, 2, 3]
+    assert table["area"].tolist() == [2, 2, 1]
+    channels = prediction.image.reshape(*LABELS.shape, -1)
+    for channel in range(channels.shape[2]):
+        expected = [channels[LABELS == label, channel].mean() for label in (1, 2, 3)]
+        np.testing.assert_allclose(table[f"mean_intensity_{channel}"], expected)
+    assert f"mean_intensity_{channels.shape[2]}" not in table
+
+
+def test_the_overlay_is_a_picture_of_its_size(prediction):
+    picture = prediction.overlay()
+    assert (picture.shape, picture.dtype) == ((*LABELS.shape, 3), np.uint8)
+
+
+def test_it_is_saved_in_four_files(prediction, tmp_path):
+    paths = prediction.save(tmp_path / "new" / "results", stem="well_A01")
+    assert {name: path.name for name, path in paths.items()} == {
+        "labels": "well_A01_labels.tif",
+        "mask": "well_A01_mask.png",
+        "overlay": "well_A01_overlay.png",
+        "measurements": "well_A01_measurements.csv",
+    }
+    assert sorted(paths.values()) == sorted((tmp_path / "new" / "results").iterdir())
+    np.testing.assert_array_equal(tifffile.imread(paths["labels"]), LABELS)
+    np.testing.assert_array_equal(read_image(paths["mask"]), np.where(LABELS > 0, 255, 0))
+    np.testing.assert_array_equal(read_image(paths["overlay"]), prediction.overlay())
+    pd.testing.assert_frame_equal(pd.read_csv(paths["measurements"]), prediction.table())
+
+
+def test_the_stem_is_image_by_default_and_may_hold_dots(prediction, tmp_path):
+    assert prediction.save(tmp_path)["mask"] == tmp_path / "image_mask.png"
+    assert prediction.save(tmp_path, "a.b")["mask"] == tmp_path / "a.b_mask.png"
+
+
+def test_saving_again_replaces(prediction, tmp_path):
+    prediction.save(tmp_path)
+    dataclasses.replace(prediction, labels=LABELS[::-1].copy()).save(tmp_path)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "image_labels.tif"), LABELS[::-1])
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_it_is_frozen(prediction):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        prediction.labels = LABELS

@@ -1,0 +1,205 @@
+"""Model files: what is written is read, anyone can read the settings, and damage is named and never guessed at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nucleiseg.errors import InvalidInputError, ModelFileError
+from nucleiseg.modelfile import read_model, read_settings, write_model
+from nucleiseg.networks import get_encoder, unet
+
+SETTINGS = {"segmenter": {"encoder": "tiny", "note": "Größe 5 µm", "widths": [4, 4, 4, 4, 4], "weights": None}}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder):
+    keras.utils.set_random_seed(2)
+    return unet(get_encoder(tiny_encoder), widths=(4, 4, 4, 4, 4))
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "nuclei.keras", model, SETTINGS)
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    """A copy to be damaged."""
+    return shutil.copy(saved, tmp_path / "copy.keras")
+
+
+def maps(model):
+    images = np.random.default_rng(0).random((1, 64, 32, 3), np.float32)
+    return np.asarray(model(images, training=False))
+
+
+def rewrite(path, change):
+    """Write the archive again, its members changed by a function from a dict to a dict."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in change(members).items():
+            archive.writestr(name, content)
+
+
+def test_model_and_settings_come_back(saved, model):
+    loaded, read = read_model(saved)
+    assert read == {"format": 1, **SETTINGS} == read_settings(saved)
+    np.testing.assert_array_equal(maps(loaded), maps(model))
+    assert [tuple(weight.shape) for weight in loaded.weights] == [tuple(weight.shape) for weight in model.weights]
+    assert {weight.dtype for weight in loaded.weights} == {"float32"}
+
+
+def test_anyone_can_read_the_settings(saved):
+    with zipfile.ZipFile(saved) as archive:
+        text = archive.read("nucleiseg.json").decode()
+    assert json.loads(text) == {"format": 1, **SETTINGS}
+    assert '\n    "encoder": "tiny",\n    "note": "Größe 5 µm",\n' in text
+
+
+def test_keras_itself_can_open_it(saved, model):
+    np.testing.assert_array_equal(maps(keras.saving.load_model(saved, safe_mode=True)), maps(model))
+
+
+def test_settings_are_read_without_keras(saved, run_python):
+    code = (
+        "import sys; from nucleiseg.modelfile import read_settings as r; r(sys.argv[1]); print('keras' in sys.modules)"
+    )
+    assert run_python(code, saved).stdout == "False\n"
+
+
+def test_half_is_half_the_size_and_nearly_the_same(model, tmp_path):
+    wide = unet(get_encoder("tiny"), widths=(64, 64, 32, 16, 16))
+    whole = write_model(tmp_path / "whole.keras", wide, SETTINGS)
+    half = write_model(tmp_path / "half.keras", wide, SETTINGS, half=True)
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    loaded, read = read_model(half)
+    assert read["segmenter"] == SETTINGS["segmenter"]
+    assert {weight.dtype for weight in loaded.weights} == {"float32"}
+    np.testing.assert_allclose(maps(loaded), maps(wide), atol=1e-3)
+    again = write_model(tmp_path / "again.keras", loaded, SETTINGS, half=True)
+    np.testing.assert_array_equal(maps(read_model(again)[0]), maps(loaded))  # what is 16-bit stays as it is
+
+
+def test_the_optimiser_is_left_out(tiny_encoder, saved, tmp_path):
+    model = unet(get_encoder(tiny_encoder), widths=(4, 4, 4, 4, 4))
+    model.compile("adam", loss="mse")
+    model.train_on_batch(np.zeros((1, 32, 32, 3), np.float32), np.zeros((1, 32, 32, 1), np.float32))
+    trained = write_model(tmp_path / "trained.keras", model, SETTINGS)
+    assert trained.stat().st_size == pytest.approx(saved.stat().st_size, rel=0.1)
+    np.testing.assert_array_equal(maps(read_model(trained)[0]), maps(model))
+    assert model.optimizer is not None  # the model in memory goes on training
+
+
+@pytest.mark.parametrize("name", ["model", "model.h5", "model.keras.zip"])
+def test_other_suffixes_are_refused(model, tmp_path, name):
+    with pytest.raises(InvalidInputError, match=r"must end in .keras, got .*; use model(\.keras)?\.keras"):
+        write_model(tmp_path / name, model, SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_leaves_the_old_file(model, copy):
+    before = copy.read_bytes()
+    with pytest.raises(TypeError):
+        write_model(copy, model, {"segmenter": object()})
+    assert copy.read_bytes() == before
+    assert list(copy.parent.iterdir()) == [copy]
+
+
+# ---- Files that are not what they seem. ----
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ModelFileError, match=r"none.keras does not exist; check the path, or train one"):
+        read_model(tmp_path / "none.keras")
+
+
+def test_a_folder_is_no_model(tmp_path):
+    with pytest.raises(ModelFileError, match="does not exist"):
+        read_model(tmp_path)
+
+
+FOREIGN = {
+    "empty": (lambda path: path.write_bytes(b""), "is damaged or no .keras file"),
+    "text": (lambda path: path.write_text("no model"), "is damaged or no .keras file"),
+    "plain Keras": (
+        lambda path: rewrite(path, lambda members: {n: c for n, c in members.items() if n != "nucleiseg.json"}),
+        "holds no nucleiseg settings; save it with Segmenter.save",
+    ),
+    "settings that are no JSON": (
+        lambda path: rewrite(path, lambda members: {**members, "nucleiseg.json": b"{"}),
+        "is damaged or no .keras file",
+    ),
+    "settings that are a list": (
+        lambda path: rewrite(path, lambda members: {**members, "nucleiseg.json": b"[]"}),
+        "another version",
+    ),
+    "a later format": (
+        lambda path: rewrite(path, lambda members: {**members, "nucleiseg.json": b'{"format": 2}'}),
+        "was saved by another version of nucleiseg; update nucleiseg",
+    ),
+    "no network": (
+        lambda path: rewrite(path, lambda members: {n: c for n, c in members.items() if n != "config.json"}),
+        "cannot be read",
+    ),
+    "no weights": (
+        lambda path: rewrite(path, lambda members: {n: c for n, c in members.items() if not n.endswith(".h5")}),
+        "cannot be read",
+    ),
+    "half of the weights": (
+        lambda path: rewrite(
+            path, lambda members: {n: c[: len(c) // 2] if n.endswith(".h5") else c for n, c in members.items()}
+        ),
+        "cannot be read",
+    ),
+    "a layer that runs code": (
+        lambda path: rewrite(
+            path,
+            lambda members: {
+                **members,
+                "config.json": members["config.json"].replace(
+                    b'"class_name": "Concatenate"', b'"class_name": "Lambda"'
+                ),
+            },
+        ),
+        "cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_other_files_are_refused(copy, kind):
+    damage, message = FOREIGN[kind]
+    damage(copy)
+    with pytest.raises(ModelFileError, match=message) as raised:
+        read_model(copy)
+    assert "copy.keras" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_damage_is_named_or_harmless(data, saved, model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("damaged") / "damaged.keras"
+    content = bytearray(saved.read_bytes())
+    # Most bytes are weights; half of the changes are made in what surrounds them.
+    position = data.draw(st.integers(0, len(content) - 1) | st.integers(1, 2000).map(lambda back: len(content) - back))
+    if data.draw(st.booleans()):
+        content = content[:position]
+    else:
+        content[position] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    try:
+        loaded, _ = read_model(path)
+    except ModelFileError as error:
+        assert "damaged.keras" in str(error)
+    else:
+        np.testing.assert_array_equal(maps(loaded), maps(model))

@@ -1,0 +1,486 @@
+"""The one object that most users need, on an encoder so small that all of this takes seconds."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from nucleiseg import PredictOptions, Segmenter, Tiling, datasets, list_pretrained
+from nucleiseg.errors import ImageFileError, InvalidInputError, ModelFileError
+from nucleiseg.inference import Prediction
+from nucleiseg.instances import count_pixels
+from nucleiseg.modelfile import read_settings
+from nucleiseg.plotting import History
+from nucleiseg.pretrained import model_card, pretrained_path
+from nucleiseg.training import FitOptions
+from nucleiseg.training.checkpoints import Checkpoint
+
+WIDTHS = (8, 8, 8, 8, 8)
+QUICK = FitOptions(batch_size=3, crop=(64, 64), learning_rate=0.02, fine_tune_rate=0.01, augmentation=None)
+
+
+@pytest.fixture(scope="module")
+def discs(disc_dataset):
+    return datasets.read(disc_dataset)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_encoder, discs):
+    """A segmenter that has learned what a disc is, and its history."""
+    segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS)
+    return segmenter, segmenter.fit(discs[:4], discs[4:], epochs=12, options=QUICK)
+
+
+@pytest.fixture(scope="module")
+def nuclei():
+    return Segmenter.from_pretrained("nuclei")
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """A picture of 96 × 128 pixels with nuclei such as the shipped model knows."""
+    rows, columns = np.mgrid[:96, :128]
+    image = np.full((96, 128), 12, np.uint8)
+    for row, column in [(20, 20), (30, 70), (70, 40), (64, 100), (15, 110)]:
+        image[(rows - row) ** 2 + (columns - column) ** 2 < 90] = 160
+    return image + np.random.default_rng(0).integers(0, 12, image.shape, np.uint8)
+
+
+def weights(segmenter):
+    return [np.array(weight) for weight in segmenter.model.weights]
+
+
+# ---- Building. ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"encoder": "tinny"}, "unknown encoder 'tinny'; did you mean 'tiny'?"),
+        ({"weights": "none.h5"}, "weights must be 'imagenet', None or an existing file, got 'none.h5'"),
+        ({"head": "semantics"}, "unknown head 'semantics'; did you mean 'semantic'?"),
+        ({"loss": "bce_dise"}, "unknown loss 'bce_dise'; did you mean 'bce_dice'?"),
+        ({"upsampling": "pix2pixel"}, "unknown upsampling"),
+        ({"scaling": "max"}, "unknown scaling 'max'"),
+        ({"widths": (8, 8, 8)}, "widths must be 5 numbers"),
+        ({"widths": (8, 8, 8, 8, 0)}, "widths must be a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"seed": 0.5}, "seed must be a whole number of at least 0, got 0.5"),
+    ],
+)
+def test_wrong_arguments_are_refused(tiny_encoder, arguments, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Segmenter(**{"encoder": tiny_encoder, "weights": None, **arguments})
+
+
+def test_the_seed_decides_the_weights_and_nothing_else_is_touched(tiny_encoder):
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+    one, same, other = (Segmenter(tiny_encoder, None, widths=WIDTHS, seed=seed) for seed in (1, 1, 2))
+    assert random.random() == expected
+    for a, b in zip(weights(one), weights(same), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any(np.any(a != b) for a, b in zip(weights(one), weights(other), strict=True))
+
+
+def test_weights_may_come_from_a_file(tiny_encoder, tiny_segmenter, tmp_path):
+    from nucleiseg.networks import find_encoder, get_encoder
+
+    encoder = get_encoder(tiny_encoder)
+    encoder.save_weights(tmp_path / "tiny.weights.h5")
+    built = find_encoder(Segmenter(tiny_encoder, tmp_path / "tiny.weights.h5", widths=WIDTHS, seed=9).model)
+    for a, b in zip(built.get_weights(), encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_it_says_what_it_is(tiny_segmenter):
+    count = tiny_segmenter.model.count_params()
+    assert repr(tiny_segmenter) == f"Segmenter(encoder='tiny', head='semantic', parameters={count:,})"
+    assert tiny_segmenter.thresholds == {"probability": 0.5}
+
+
+def test_the_model_is_plain_keras(tiny_segmenter):
+    import keras
+
+    assert type(tiny_segmenter.model) is keras.models.Functional or isinstance(tiny_segmenter.model, keras.Model)
+    assert tiny_segmenter.model.predict(np.zeros((1, 32, 64, 3)), verbose=0).shape == (1, 32, 64, 1)
+
+
+@pytest.mark.parametrize("part", ["unet", "encoder"])
+def test_its_architecture_can_be_drawn(tiny_segmenter, tmp_path, part):
+    path = tiny_segmenter.plot_architecture(tmp_path / f"{part}.png", part=part)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 100
+
+
+# ---- Training. ----
+
+
+def test_it_learns_and_keeps_the_best_weights(trained, discs):
+    segmenter, history = trained
+    assert isinstance(history, History)
+    best = max(history.column("val_dice"))
+    assert best > 0.9
+    assert segmenter.evaluate(discs[4:]).to_dict()["all"]["dice"] == pytest.approx(best, abs=1e-4)
+
+
+def test_the_history_can_be_drawn(trained, tmp_path):
+    path = trained[1].plot(tmp_path / "curves.png")
+    with Image.open(path) as picture:
+        assert min(picture.size) > 300
+
+
+def test_predictions_follow_the_weights(tiny_encoder, discs):
+    segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS)
+    before = segmenter.predict(discs[0].image).probability
+    segmenter.fit(discs[:3], epochs=1, options=QUICK)
+    assert np.abs(segmenter.predict(discs[0].image).probability - before).max() > 1e-3
+
+
+def test_a_trained_model_goes_on_in_two_phases(trained, discs, tmp_path):
+    again = Segmenter.load(trained[0].save(tmp_path / "model.keras"))
+    history = again.fit(discs[:3], epochs=2, options=QUICK)
+    assert [row["phase"] for row in history.rows] == ["frozen", "fine-tune"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
+        ({"train": slice(0)}, "training needs at least one image, got an empty dataset"),
+        ({"validation_data": slice(0)}, "validation needs at least one image, got an empty dataset.*leave it out"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tiny_segmenter, discs, arguments, message):
+    data = {name: discs[arguments.get(name, slice(2))] for name in ("train", "validation_data")}
+    with pytest.raises(InvalidInputError, match=message):
+        tiny_segmenter.fit(**data, epochs=arguments.get("epochs", 1), options=QUICK)
+
+
+class Interruption(Exception):
+    pass
+
+
+@pytest.fixture
+def interrupted(tiny_encoder, discs, tmp_path, monkeypatch):
+    """The checkpoint of a run of two epochs that was stopped after the first."""
+    plain = Checkpoint.save
+
+    def save(self, state, settings):
+        plain(self, state, settings)
+        raise Interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save)
+        segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS)
+        with pytest.raises(Interruption):
+            segmenter.fit(discs[:3], discs[3:], 2, QUICK, checkpoint=tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_run_goes_on_where_it_stopped(interrupted, tiny_encoder, discs):
+    at_once = Segmenter(tiny_encoder, None, widths=WIDTHS)
+    expected = at_once.fit(discs[:3], discs[3:], 2, QUICK)
+    resumed = Segmenter(tiny_encoder, None, widths=WIDTHS)
+    history = resumed.fit(discs[:3], discs[3:], 2, QUICK, checkpoint=interrupted, resume=True)
+    for name in ("loss", "val_loss", "val_dice", "learning_rate"):
+        np.testing.assert_allclose(history.column(name), expected.column(name), atol=1e-6)
+    for a, b in zip(weights(resumed), weights(at_once), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_an_earlier_run_is_not_overwritten(interrupted, tiny_segmenter, discs):
+    before = (interrupted / "last.npz").read_bytes()
+    with pytest.raises(InvalidInputError, match=r"holds an earlier run; pass resume=True .* or choose another folder"):
+        tiny_segmenter.fit(discs[:3], discs[3:], 2, QUICK, checkpoint=interrupted)
+    assert (interrupted / "last.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("built", "message"),
+    [
+        ({"widths": (8, 8, 8, 8, 4)}, r"\(widths was \[8, 8, 8, 8, 8\], is \[8, 8, 8, 8, 4\]\)"),
+        ({"upsampling": "resize_conv"}, r"\(upsampling was 'pix2pix', is 'resize_conv'\)"),
+        ({"loss": "dice"}, r"\(loss was 'bce_dice', is 'dice'\)"),
+        ({"scaling": "minmax"}, r"\(scaling was 'percentile', is 'minmax'\)"),
+        ({"seed": 4}, r"\(seed was 0, is 4\)"),
+    ],
+)
+def test_another_network_does_not_go_on(interrupted, tiny_encoder, discs, built, message):
+    segmenter = Segmenter(**{"encoder": tiny_encoder, "weights": None, "widths": WIDTHS, **built})
+    with pytest.raises(InvalidInputError, match=f"{message}; use the same, or delete the folder to start anew"):
+        segmenter.fit(discs[:3], discs[3:], 2, QUICK, checkpoint=interrupted, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "message"),
+    [
+        (slice(1, 4), slice(3, None), r"\(train was '3 images .*', is '3 images .*'\)"),
+        (slice(3), slice(2, 5), r"\(validation was '3 images .*', is '3 images .*'\)"),
+        (slice(3), None, r"\(validation was '3 images .*', is None\)"),
+    ],
+)
+def test_other_images_do_not_go_on(interrupted, tiny_encoder, discs, train, validation, message):
+    segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS)
+    others = None if validation is None else discs[validation]
+    with pytest.raises(InvalidInputError, match=message):
+        segmenter.fit(discs[train], others, 2, QUICK, checkpoint=interrupted, resume=True)
+
+
+# ---- Predicting. ----
+
+FEW = settings(max_examples=25, deadline=None)
+DTYPES = st.sampled_from(["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", ">u2", ">f4"])
+
+
+@st.composite
+def pictures(draw):
+    """An image of any size, number of channels and type, with any finite values."""
+    shape = (
+        *draw(st.tuples(st.integers(1, 70), st.integers(1, 70))),
+        *draw(st.sampled_from([(), (1,), (2,), (3,), (4,)])),
+    )
+    dtype = np.dtype(draw(DTYPES))
+    finite = {"allow_nan": False, "allow_infinity": False} if dtype.kind == "f" else {}
+    values = draw(st.lists(hnp.from_dtype(dtype, **finite), min_size=1, max_size=4))
+    return np.random.default_rng(draw(st.integers(0, 9))).choice(np.array(values, dtype), shape)
+
+
+@FEW
+@given(pictures(), st.sampled_from([PredictOptions(), PredictOptions(tta=True, tiling=Tiling(32, 8))]))
+def test_any_image_gives_maps_of_its_size(tiny_segmenter, image, options):
+    found = tiny_segmenter.predict(image, options)
+    size = image.shape[:2]
+    assert found.probability.shape == found.labels.shape == found.mask.shape == size
+    assert (found.probability.dtype, found.labels.dtype, found.mask.dtype) == (np.float32, np.int32, np.bool_)
+    assert 0 <= found.probability.min() <= found.probability.max() <= 1
+    assert found.overlay().shape == (*size, 3)
+    assert len(found.table()) == found.count == found.labels.max()
+    np.testing.assert_array_equal(found.mask, found.probability > 0.5)
+
+
+@FEW
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(1, 3))
+def test_turned_images_give_turned_shapes(tiny_segmenter, height, width, turns):
+    image = np.random.default_rng(0).random((height, width))
+    found = tiny_segmenter.predict(np.rot90(image, turns))
+    assert found.labels.shape == np.rot90(image, turns).shape
+    average = PredictOptions(tta=True)
+    np.testing.assert_allclose(
+        tiny_segmenter.predict(np.rot90(image, turns), average).probability,
+        np.rot90(tiny_segmenter.predict(image, average).probability, turns),
+        atol=1e-5,
+    )
+
+
+def test_paths_lists_and_arrays_give_the_same(nuclei, cells, tmp_path):
+    Image.fromarray(cells).save(tmp_path / "cells.png")
+    one, *others = nuclei.predict(
+        [cells, tmp_path / "cells.png", str(tmp_path / "cells.png"), cells.tolist()[:0] or cells]
+    )
+    assert isinstance(one, Prediction)
+    assert one.count == 5
+    for other in (*others, *nuclei.predict((cells,)), nuclei.predict(cells)):
+        np.testing.assert_array_equal(other.labels, one.labels)
+        np.testing.assert_array_equal(other.image, cells)
+    assert nuclei.predict([]) == []
+
+
+def test_channels_that_say_the_same_give_the_same(nuclei, cells):
+    grey = nuclei.predict(cells).probability
+    opaque = np.full_like(cells, 255)
+    for image in (cells[..., None], np.stack([cells] * 3, -1), np.stack([cells, opaque], -1)):
+        np.testing.assert_allclose(nuclei.predict(image).probability, grey, atol=1e-5)
+    for dtype, factor in ((np.uint16, 256), (np.float32, 1 / 255), (np.int32, 1000)):
+        np.testing.assert_allclose(nuclei.predict((cells * factor).astype(dtype)).probability, grey, atol=0.02)
+
+
+def test_tiles_give_nearly_what_the_whole_image_gives(nuclei, cells):
+    image = np.tile(cells, (3, 3))
+    whole = nuclei.predict(image)
+    tiled = nuclei.predict(image, PredictOptions(tiling=Tiling(tile=192, overlap=96)))
+    assert np.mean(whole.mask != tiled.mask) < 0.005
+    assert np.abs(whole.probability - tiled.probability).mean() < 0.01
+    assert tiled.count == whole.count == 45
+
+
+def test_averaging_over_turns_finds_the_same_nuclei(nuclei, cells):
+    assert nuclei.predict(cells, PredictOptions(tta=True)).count == 5
+
+
+def test_options_decide_what_counts_as_a_nucleus(nuclei, cells):
+    plain = nuclei.predict(cells)
+    areas = plain.table()["area"]
+    assert nuclei.predict(cells, PredictOptions(threshold=1)).count == 0
+    assert nuclei.predict(cells, PredictOptions(threshold=0)).mask.all()
+    assert nuclei.predict(cells, PredictOptions(threshold=0.9)).mask.sum() < plain.mask.sum()
+    assert nuclei.predict(cells, PredictOptions(min_area=int(areas.max()))).count == (areas == areas.max()).sum()
+    assert nuclei.predict(cells, PredictOptions(min_area=int(areas.max()) + 1)).count == 0
+
+
+def test_many_threads_may_predict(tiny_encoder, tmp_path):
+    segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS)  # the threads also meet at the first call
+    images = [np.random.default_rng(seed).random((30 + 5 * seed, 40)) for seed in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(segmenter.predict, images))
+    for image, one in zip(images, found, strict=True):
+        np.testing.assert_allclose(one.probability, segmenter.predict(image).probability, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (np.zeros(5), InvalidInputError, r"must be \(H, W\) or \(H, W, C\) with at least one pixel"),
+        (np.zeros((0, 5)), InvalidInputError, "at least one pixel"),
+        (np.zeros((2, 8, 8, 3)), InvalidInputError, "pass one image at a time"),
+        (np.zeros((3, 8, 8)), InvalidInputError, r"channels last.*use numpy.moveaxis\(image, 0, -1\)"),
+        (np.zeros((8, 8, 5)), InvalidInputError, "must have 1 to 4 channels"),
+        (np.full((8, 8), np.nan), InvalidInputError, "must be finite"),
+        (np.zeros((8, 8), complex), InvalidInputError, "must hold real numbers"),
+        (np.full((8, 8), "a"), InvalidInputError, "must hold real numbers"),
+        ("no/such/image.png", ImageFileError, "no/such/image.png"),
+    ],
+)
+def test_what_is_no_image_is_refused(tiny_segmenter, image, error, message):
+    for given_image in (image, [image]):
+        with pytest.raises(error, match=message):
+            tiny_segmenter.predict(given_image)
+
+
+# ---- Evaluating. ----
+
+
+def test_scores_are_those_of_the_masks(trained, discs):
+    segmenter, _ = trained
+    evaluation = segmenter.evaluate(discs)
+    assert [image.id for image in evaluation.images] == list(discs.ids)
+    for score, sample in zip(evaluation.images, discs, strict=True):
+        found = segmenter.predict(sample.image)
+        assert score.counts == count_pixels(sample.labels > 0, found.mask)
+        assert (score.nuclei, score.found, score.group) == (3, found.count, "")
+    assert list(evaluation.to_dict()) == ["all"]
+    assert "mean_dice" in str(evaluation)
+
+
+def test_scores_are_grouped_and_options_count(trained, discs, tmp_path):
+    rows = [f"{name},{kind}" for name, kind in zip(discs.ids, "aabbab", strict=True)]
+    (tmp_path / "table.csv").write_text("\n".join(["image_id,stain", *rows]))
+    data = discs.with_metadata(tmp_path / "table.csv")
+    scores = trained[0].evaluate(data, PredictOptions(threshold=1), group="stain").to_dict()
+    assert [(name, row["images"], row["dice"]) for name, row in scores.items()] == [
+        ("a", 3, 0),
+        ("b", 3, 0),
+        ("all", 6, 0),
+    ]
+    assert list(trained[0].evaluate(data).to_dict()) == ["all"]  # there is no modality
+
+
+def test_nothing_to_evaluate(tiny_segmenter, discs):
+    with pytest.raises(InvalidInputError, match="an evaluation needs at least one image"):
+        tiny_segmenter.evaluate(discs[:0])
+
+
+# ---- Saving. ----
+
+
+def test_a_saved_model_predicts_identically(trained, cells, tmp_path):
+    segmenter, _ = trained
+    path = segmenter.save(tmp_path / "new" / "model.keras")
+    assert path == tmp_path / "new" / "model.keras"
+    again = Segmenter.load(str(path))
+    np.testing.assert_array_equal(again.predict(cells).probability, segmenter.predict(cells).probability)
+    assert again.thresholds == segmenter.thresholds
+    assert repr(again) == repr(segmenter)
+    assert again.save(tmp_path / "again.keras").is_file()
+    assert read_settings(tmp_path / "again.keras") == read_settings(path)
+
+
+def test_half_precision_changes_little(trained, cells, tmp_path):
+    again = Segmenter.load(trained[0].save(tmp_path / "half.keras", half=True))
+    difference = np.abs(again.predict(cells).probability - trained[0].predict(cells).probability)
+    assert 0 < difference.max() < 2e-3
+
+
+def test_the_settings_are_in_the_file(tiny_encoder, tmp_path):
+    segmenter = Segmenter(tiny_encoder, None, loss="focal", upsampling="resize_conv", widths=[9, 8, 7, 6, 5], seed=3)
+    settings = read_settings(segmenter.save(tmp_path / "model.keras"))["segmenter"]
+    assert settings == {
+        "encoder": "tiny",
+        "weights": None,
+        "head": "semantic",
+        "loss": "focal",
+        "upsampling": "resize_conv",
+        "widths": [9, 8, 7, 6, 5],
+        "scaling": "percentile",
+        "seed": 3,
+        "thresholds": {"probability": 0.5},
+        "trained": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "change", [lambda read: read.pop("segmenter"), lambda read: read["segmenter"].update(colour="red")]
+)
+def test_settings_of_something_else_are_refused(tiny_segmenter, tmp_path, change):
+    path = tiny_segmenter.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    read = json.loads(members["nucleiseg.json"])
+    change(read)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**members, "nucleiseg.json": json.dumps(read)}.items():
+            archive.writestr(name, content)
+    with pytest.raises(
+        ModelFileError, match=r"model.keras holds no settings of a Segmenter .*save it with Segmenter.save"
+    ):
+        Segmenter.load(path)
+
+
+# ---- The model in the box. ----
+
+
+def test_shipped_models_are_listed():
+    assert "nuclei" in list_pretrained()
+
+
+@pytest.mark.parametrize("name", list_pretrained())
+def test_shipped_models_are_small_and_have_a_card(name):
+    path = pretrained_path(name)
+    assert path.stat().st_size <= 15e6
+    assert model_card(name)["data"]["licence"]
+    assert read_settings(path)["segmenter"]["trained"]
+
+
+def test_an_unknown_model():
+    with pytest.raises(InvalidInputError, match="unknown pretrained model 'nucleus'; did you mean 'nuclei'?"):
+        Segmenter.from_pretrained("nucleus")
+
+
+def test_the_model_in_the_box_needs_no_network_and_no_home(run_python, cells, tmp_path):
+    np.save(tmp_path / "cells.npy", cells)
+    code = """
+import socket, sys
+def refuse(*arguments, **options):
+    raise OSError("no network here")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import numpy as np
+from nucleiseg import Segmenter
+print(Segmenter.from_pretrained("nuclei").predict(np.load(sys.argv[1])).count)
+"""
+    process = run_python(code, tmp_path / "cells.npy", KERAS_HOME=str(tmp_path / "empty"), HOME=str(tmp_path / "home"))
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "5\n"
+    shutil.rmtree(tmp_path / "empty", ignore_errors=True)
+    assert not list(tmp_path.rglob("*.h5"))

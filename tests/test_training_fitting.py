@@ -1,0 +1,224 @@
+"""Two-phase training: what learns, what is kept, when it stops, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from nucleiseg import datasets
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.networks import find_encoder, get_encoder, unet
+from nucleiseg.training import Augmentation, Checkpoint, FitOptions, Task, fit_two_phases, fitting
+
+TASK = Task("mask", "dtype", "bce_dice")
+OPTIONS = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=2, learning_rate=0.01, augmentation=Augmentation())
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((4, 40, 40), np.int32)
+    labels[:, 8:24, 10:30] = 1
+    images = (labels * 120 + rng.integers(0, 60, labels.shape)).astype(np.uint8)
+    return datasets.from_arrays(images, labels)
+
+
+@pytest.fixture
+def model(tiny_encoder):
+    return build(tiny_encoder)
+
+
+def build(encoder):
+    """The same network each time, down to its weights."""
+    keras.utils.set_random_seed(3)
+    return unet(get_encoder(encoder), widths=(4, 4, 4, 4, 4))
+
+
+def fit(model, data, epochs=4, validation=True, pretrained=True, options=OPTIONS, **others):
+    return fit_two_phases(model, data, data if validation else None, TASK, epochs, pretrained, options, **others)
+
+
+def weights(model):
+    return [np.array(variable) for variable in model.variables]
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def batch_statistics(model):
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return [np.array(weight) for layer in layers for weight in layer.weights]
+
+
+def test_a_pretrained_encoder_is_frozen_first_and_keeps_its_batch_statistics(model, data):
+    encoder = find_encoder(model)
+    before, statistics = weights(encoder), batch_statistics(encoder)
+    rows = fit(model, data, epochs=2)
+    assert [row["phase"] for row in rows] == ["frozen", "frozen"]
+    assert same(weights(encoder), before)
+    rows = fit(model, data, epochs=4)
+    assert [row["phase"] for row in rows] == ["frozen", "frozen", "fine-tune", "fine-tune"]
+    if np.argmax([row["val_dice"] for row in rows]) >= 2:  # else the best weights are those of a frozen epoch
+        assert not same(weights(encoder), before)
+    assert len(statistics) > 0
+    assert same(batch_statistics(encoder), statistics)
+    assert max(row["learning_rate"] for row in rows[2:]) < max(row["learning_rate"] for row in rows[:2])
+
+
+def test_a_random_encoder_learns_from_the_start(model, data):
+    encoder = find_encoder(model)
+    before = weights(encoder)
+    assert [row["phase"] for row in fit(model, data, epochs=1, pretrained=False)] == ["full"]
+    assert not same(weights(encoder), before)
+
+
+def test_all_layers_can_be_trained_afterwards(model, data):
+    fit(model, data, epochs=1)
+    assert all(layer.trainable for layer in find_encoder(model).layers if layer.weights)
+
+
+def test_it_learns(model, data):
+    rows = fit(model, data, epochs=12, pretrained=False)
+    assert max(row["val_dice"] for row in rows) > 0.7
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_the_best_weights_are_kept(model, data, monkeypatch):
+    scores = iter([0.1, 0.9, 0.3, 0.2])
+    seen = []
+    plain = fitting._Keeper.on_epoch_end
+
+    def on_epoch_end(self, epoch, logs=None):
+        plain(self, epoch, {**logs, "val_dice": next(scores)})
+        seen.append(weights(self.model))
+
+    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    fit(model, data, epochs=4, pretrained=False)
+    assert same(weights(model), seen[1])
+
+
+def test_without_validation_data_the_loss_decides(model, data):
+    rows = fit(model, data, epochs=2, validation=False)
+    assert "val_dice" not in rows[0]
+
+
+def test_a_phase_ends_early_when_nothing_improves(model, data, monkeypatch):
+    monkeypatch.setattr(fitting, "_score", lambda measured: 0.0)
+    options = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=6, patience=2, augmentation=None)
+    rows = fit(model, data, epochs=12, options=options)
+    # The first epoch is the best; two more without improvement end the phase. The second phase never gets better.
+    assert [row["phase"] for row in rows] == ["frozen"] * 3 + ["fine-tune"] * 2
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_encoder, data):
+    """Weights and history of a run that nothing interrupts."""
+    model = build(tiny_encoder)
+    rows = fit(model, data)
+    return weights(model), rows
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2, 3])
+def test_an_interruption_changes_nothing(tiny_encoder, data, uninterrupted, tmp_path, monkeypatch, interrupted_after):
+    expected_weights, expected = uninterrupted
+
+    class Interruption(Exception):
+        pass
+
+    plain = Checkpoint.save
+
+    def save(self, state, settings):
+        plain(self, state, settings)
+        if len(state.rows) == interrupted_after:
+            raise Interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save)
+        with pytest.raises(Interruption):
+            fit(build(tiny_encoder), data, checkpoint=Checkpoint(tmp_path))
+    resumed = build(tiny_encoder)
+    rows = fit(resumed, data, checkpoint=Checkpoint(tmp_path))
+    for one, other in zip(weights(resumed), expected_weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    for row, wanted in zip(rows, expected, strict=True):
+        assert {**row, "seconds": 0} == pytest.approx({**wanted, "seconds": 0}, abs=1e-5)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(model, data, tmp_path, caplog):
+    checkpoint = Checkpoint(tmp_path)
+    fit(model, data, epochs=3, checkpoint=checkpoint)
+    (tmp_path / "last.npz").write_bytes((tmp_path / "last.npz").read_bytes()[:-500])
+    rows = fit(model, data, epochs=3, checkpoint=checkpoint)
+    assert len(rows) == 3
+    assert "is damaged and is passed over" in caplog.text
+
+
+def test_checkpoints_that_are_all_damaged_are_an_error(model, data, tmp_path):
+    (tmp_path / "last.npz").write_bytes(b"no zip")
+    with pytest.raises(InvalidInputError, match="no checkpoint in .* can be read .*delete the folder"):
+        fit(model, data, checkpoint=Checkpoint(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"epochs": 5}, "epochs"),
+        ({"options": FitOptions(batch_size=1, crop=(32, 32), frozen_epochs=2)}, "batch_size"),
+        ({"seed": 7}, "seed"),
+    ],
+)
+def test_other_settings_do_not_go_on(model, data, tmp_path, changed, message):
+    fit(model, data, epochs=2, checkpoint=Checkpoint(tmp_path))
+    with pytest.raises(InvalidInputError, match=f"other settings .*{message}.*delete the folder"):
+        fit(model, data, **{"epochs": 2, "checkpoint": Checkpoint(tmp_path), **changed})
+
+
+def test_another_network_does_not_go_on(model, data, tmp_path, tiny_encoder):
+    fit(model, data, epochs=2, checkpoint=Checkpoint(tmp_path))
+    other = unet(get_encoder(tiny_encoder), widths=(8, 4, 4, 4, 4))
+    with pytest.raises(InvalidInputError, match="another network"):
+        fit(other, data, epochs=2, checkpoint=Checkpoint(tmp_path))
+
+
+def test_other_images_do_not_go_on(model, data, tmp_path):
+    fit(model, data[:2], epochs=2, checkpoint=Checkpoint(tmp_path))
+    with pytest.raises(InvalidInputError, match="delete the folder"):
+        fit(model, data[2:], epochs=2, checkpoint=Checkpoint(tmp_path))
+
+
+def test_a_finished_run_is_not_run_again(model, data, tmp_path):
+    first = fit(model, data, epochs=2, checkpoint=Checkpoint(tmp_path))
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    assert fit(model, data, epochs=2, checkpoint=Checkpoint(tmp_path / "copy")) == first
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"), [(slice(0), slice(None)), (slice(None), slice(0))], ids=["train", "validation"]
+)
+def test_empty_data_is_refused(model, data, train, validation):
+    with pytest.raises(InvalidInputError, match="needs at least one image"):
+        fit_two_phases(model, data[train], data[validation], TASK, 1, False, OPTIONS)
+
+
+def test_the_number_of_epochs_is_checked(model, data):
+    with pytest.raises(InvalidInputError, match="epochs must be a whole number of at least 1, got 0"):
+        fit(model, data, epochs=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop": (100, 64)}, r"multiples of 32.*for example \(128, 64\)"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"patience": 0}, "patience"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"frozen_epochs": -1}, "frozen_epochs"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        FitOptions(**options)

@@ -1,0 +1,195 @@
+"""Every loss against its formula in NumPy, and one contract for every name in the registry."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.training import losses
+
+FEW = settings(max_examples=40, deadline=None)
+# TensorFlow takes subnormal numbers for 0.
+PROBABILITIES = st.floats(0, 1, width=32, allow_subnormal=False)
+
+
+@st.composite
+def batches(draw):
+    """A mask and a prediction, (N, H, W, 1): the mask 0 and 1, the prediction any probability."""
+    shape = (*draw(hnp.array_shapes(min_dims=3, max_dims=3, max_side=5)), 1)
+    mask = draw(hnp.arrays(np.float32, shape, elements=st.sampled_from([0.0, 1.0])))
+    probability = draw(hnp.arrays(np.float32, shape, elements=PROBABILITIES))
+    return mask, probability
+
+
+def cross_entropies(mask, probability):
+    # Keras keeps logarithms finite with its epsilon, which it takes from 1 in float32.
+    p = np.clip(probability, np.float32(1e-7), np.float32(1) - np.float32(1e-7)).astype(float)
+    return -(mask * np.log(p) + (1 - mask) * np.log(1 - p))
+
+
+def bce(mask, probability):
+    return cross_entropies(mask, probability).mean()
+
+
+def focal(mask, probability):
+    p_true = mask * probability + (1 - mask) * (1 - probability)
+    return ((1 - p_true) ** 2 * cross_entropies(mask, probability)).mean()
+
+
+def dice(mask, probability):
+    mask, probability = mask.astype(float), probability.astype(float)
+    return 1 - 2 * (mask * probability).sum() / (mask.sum() + probability.sum() + 1e-7)
+
+
+def tversky(mask, probability, false=0.3, missed=0.7):
+    mask, probability = mask.astype(float), probability.astype(float)
+    tp, fp, fn = (mask * probability).sum(), ((1 - mask) * probability).sum(), (mask * (1 - probability)).sum()
+    return 1 - tp / (tp + false * fp + missed * fn + 1e-7)
+
+
+FORMULAS = {
+    "binary_crossentropy": bce,
+    "focal": focal,
+    "dice": dice,
+    "tversky": tversky,
+    "bce_dice": lambda *batch: bce(*batch) + dice(*batch),
+    "bce_tversky": lambda *batch: bce(*batch) + tversky(*batch),
+    "focal_dice": lambda *batch: focal(*batch) + dice(*batch),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@FEW
+@given(batches())
+def test_the_value_is_that_of_the_formula(name, batch):
+    value = losses.get(name)(*batch)
+    assert value.shape == ()
+    assert float(value) == pytest.approx(FORMULAS[name](*batch), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", losses.list_losses())
+@FEW
+@given(batches())
+def test_the_contract_of_a_loss(name, batch):
+    mask, probability = batch
+    loss = losses.get(name)
+    value = float(loss(mask, probability))
+    assert np.isfinite(value)
+    assert value >= -1e-6
+    assert float(loss(mask, mask)) <= value + 1e-5
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert float(again(mask, probability)) == value
+
+
+@pytest.mark.parametrize("name", losses.list_losses())
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_gradients_are_finite_and_point_towards_the_mask(name, value):
+    import tensorflow as tf
+
+    mask = np.float32([[[[1.0], [0.0]], [[1.0], [0.0]]]])
+    probability = tf.Variable(np.full((1, 2, 2, 1), value, np.float32))
+    with tf.GradientTape() as tape:
+        loss = losses.get(name)(mask, probability)
+    gradient = tape.gradient(loss, probability).numpy()
+    assert np.isfinite(gradient).all()
+    # At 0 and 1 cross-entropy is clipped and flat; the region losses never push the wrong way.
+    assert (gradient[mask == 1] <= 0).all()
+    assert (gradient[mask == 0] >= 0).all()
+    if value == 0.3:
+        assert gradient.all()
+
+
+def test_a_model_learns_and_is_loaded_again(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")])
+    model.compile(keras.optimizers.Adam(0.3), loss=losses.get("bce_tversky"))
+    image = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+    mask = (image > 0.7).astype(np.float32)
+    before = model.evaluate(image, mask, verbose=0)
+    model.fit(image, mask, epochs=10, verbose=0)
+    after = model.evaluate(image, mask, verbose=0)
+    assert after < before
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert loaded.evaluate(image, mask, verbose=0) == pytest.approx(after, rel=1e-5)
+
+
+@FEW
+@given(batches(), st.floats(0, 5), st.floats(0, 5))
+def test_tversky_weighs_false_and_missed_pixels_as_published(batch, alpha, beta):
+    mask, probability = batch
+    value = float(losses.Tversky(alpha, beta)(mask, probability))
+    assert value == pytest.approx(tversky(mask, probability, false=alpha, missed=beta), rel=1e-4, abs=1e-5)
+    mirrored = float(losses.Tversky(beta, alpha)(probability, mask))
+    assert mirrored == pytest.approx(value, rel=1e-4, abs=1e-5)
+
+
+def test_a_missed_pixel_costs_more_than_a_false_one():
+    mask = np.float32([1, 1, 1, 0, 0, 0]).reshape(1, 2, 3, 1)
+    missed = np.float32([1, 1, 0, 0, 0, 0]).reshape(mask.shape)
+    false = np.float32([1, 1, 1, 1, 0, 0]).reshape(mask.shape)
+    assert float(losses.get("tversky")(mask, missed)) > float(losses.get("tversky")(mask, false))
+
+
+@pytest.mark.parametrize("name", ["dice", "tversky"])
+def test_region_losses_pool_the_batch(name):
+    # An image without nuclei beside one with them: pooled, the empty one leaves a perfect prediction perfect.
+    mask = np.zeros((2, 2, 2, 1), np.float32)
+    mask[0, 0] = 1
+    assert float(losses.get(name)(mask, mask)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.get(name)(mask, np.ones_like(mask))) == pytest.approx(FORMULAS[name](mask, np.ones_like(mask)))
+
+
+@FEW
+@given(batches(), st.floats(0, 10), st.floats(0, 10))
+def test_a_weighted_sum_is_the_sum(batch, first, second):
+    loss = losses.WeightedSum({"dice": first, "binary_crossentropy": second}, name="mine")
+    assert loss.name == "mine"
+    expected = first * dice(*batch) + second * bce(*batch)
+    assert float(loss(*batch)) == pytest.approx(expected, rel=1e-5, abs=1e-4)
+
+
+def test_settings_survive_serialisation():
+    loss = losses.WeightedSum({"dice": 2, "focal": 0.5})
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert type(again) is losses.WeightedSum
+    assert again.weights == {"dice": 2.0, "focal": 0.5}
+    again = keras.losses.deserialize(keras.losses.serialize(losses.Tversky(0.1, 2)))
+    assert (again.alpha, again.beta, again.name) == (0.1, 2.0, "tversky")
+
+
+def test_every_call_gives_a_new_loss():
+    assert losses.get("bce_dice") is not losses.get("bce_dice")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: losses.get("dise"), r"unknown loss 'dise'; did you mean 'dice'\? choose one of bce_dice, "),
+        (lambda: losses.WeightedSum({}), r"needs at least one loss, got none; pass \{'dice': 1.0\}"),
+        (lambda: losses.WeightedSum({"dise": 1}), "unknown loss 'dise'; did you mean 'dice'"),
+        (lambda: losses.WeightedSum({"dice": -1}), "the weight of 'dice' must be a number from 0 to 1e"),
+        (lambda: losses.WeightedSum({"dice": "1"}), "the weight of 'dice' must be a number from 0 to 1e"),
+        (lambda: losses.Tversky(alpha=-0.1), "alpha must be a number from 0 to 1e"),
+        (lambda: losses.Tversky(beta=float("nan")), "beta must be a number from 0 to 1e"),
+        (lambda: losses.register_loss("dice")(keras.losses.Dice), "loss 'dice' is registered already"),
+    ],
+)
+def test_names_and_weights_are_checked(make, message):
+    with pytest.raises(InvalidInputError, match=message):
+        make()
+
+
+def test_losses_can_be_added_and_summed():
+    losses.register_loss("mae")(keras.losses.MeanAbsoluteError)
+    try:
+        assert "mae" in losses.list_losses()
+        value = losses.WeightedSum({"mae": 2.0})([[[[1.0]]]], [[[[0.75]]]])
+        assert float(value) == pytest.approx(0.5)
+    finally:
+        losses._losses.unregister("mae")
