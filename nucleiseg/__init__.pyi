@@ -1,5 +1,6 @@
 from . import datasets, engines, heads, images, inference, instances, networks, plotting, training
 from ._version import __version__
+from .images.read_options import ReadOptions
 from .images.tiling import Tiling
 from .inference.options import PredictOptions
 from .networks.encoders import get_encoder, list_encoders, register_encoder
@@ -8,6 +9,7 @@ from .segmenter import Segmenter
 
 __all__ = [
     "PredictOptions",
+    "ReadOptions",
     "Segmenter",
     "Tiling",
     "__version__",

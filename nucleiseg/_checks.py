@@ -119,3 +119,12 @@ def check_choice(value: str, name: str, choices: Iterable[str]) -> str:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise InvalidInputError(f"unknown {name} {value!r}; {hint}choose one of {', '.join(known) or '(none)'}")
     return value
+
+
+def check_pixel_size(value: float | None) -> float | None:
+    """Height and width of a pixel in µm, above 0, or None if unknown."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < float(value) < np.inf:
+        raise InvalidInputError(f"pixel_size must be a number above 0, in µm, got {value!r}; for example 0.65")
+    return float(value)

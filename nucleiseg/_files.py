@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "write_json", "write_text"]
+from nucleiseg.errors import InvalidInputError
+
+__all__ = ["SOFTWARE", "atomic_path", "check_suffix", "write_json", "write_text"]
+
+SOFTWARE = "nucleiseg"
+"""What files say they were written by, so that they can be told from others of the same name."""
 
 
 @contextlib.contextmanager
@@ -44,3 +49,11 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write a value as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
+    """A path must end in one of these, in capitals or not."""
+    if not os.fspath(path).lower().endswith(suffixes):
+        raise InvalidInputError(
+            f"path must end in {' or '.join(suffixes)}, got {str(path)!r}; use a name such as 'well_A01{suffixes[0]}'"
+        )

@@ -6,12 +6,16 @@ A message is one line: the rule, what came instead, and the remedy.
 
 __all__ = [
     "DatasetError",
+    "DatasetWarning",
     "DownloadError",
     "ImageFileError",
     "InvalidInputError",
+    "LabelTypeError",
+    "MissingPackageError",
     "ModelFileError",
     "NucleisegError",
     "PluginError",
+    "SizeMismatchError",
 ]
 
 
@@ -23,12 +27,24 @@ class InvalidInputError(NucleisegError, ValueError):
     """An argument breaks a documented rule: shape, dtype, range or an unknown name."""
 
 
+class MissingPackageError(NucleisegError, ImportError):
+    """A package that only this function needs is not installed."""
+
+
 class ImageFileError(NucleisegError):
     """An image file is missing, damaged, of an unknown kind, or too large."""
 
 
 class DatasetError(NucleisegError):
     """A dataset on disk cannot be understood: layout, pairs, or a broken sample."""
+
+
+class SizeMismatchError(DatasetError):
+    """An image and its labels differ in height or width."""
+
+
+class LabelTypeError(DatasetError, ImageFileError):
+    """Labels are not one channel of whole numbers from 0."""
 
 
 class ModelFileError(NucleisegError):
@@ -41,3 +57,7 @@ class DownloadError(NucleisegError):
 
 class PluginError(NucleisegError):
     """What another installed package adds cannot be imported."""
+
+
+class DatasetWarning(UserWarning):
+    """Labelled images that can be trained on, but hardly with success."""

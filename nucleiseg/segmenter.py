@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy.typing as npt
 
-from nucleiseg._checks import check_choice, check_count, check_image
+from nucleiseg._checks import check_choice, check_count
 from nucleiseg._progress import progress
+from nucleiseg.datasets.doctor import check_quickly
+from nucleiseg.datasets.doctor.findings import described
 from nucleiseg.engines import KerasEngine
-from nucleiseg.errors import InvalidInputError, ModelFileError
+from nucleiseg.errors import DatasetWarning, InvalidInputError, ModelFileError
 from nucleiseg.heads import get_head
-from nucleiseg.images import list_scalings, read_image
+from nucleiseg.images import as_micrograph, list_scalings, read_micrograph
 from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps
-from nucleiseg.instances import count_pixels, get_decoder
+from nucleiseg.instances import filter_labels, get_decoder, match
 from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
@@ -30,7 +33,7 @@ from nucleiseg.training import Checkpoint, FitOptions, Task, fit_two_phases, los
 if TYPE_CHECKING:
     import keras
 
-    from nucleiseg.datasets import Dataset
+    from nucleiseg.datasets import Dataset, Sample
 
 ImageInput: TypeAlias = "npt.ArrayLike | str | os.PathLike[str]"
 
@@ -225,6 +228,11 @@ class Segmenter:
         InvalidInputError
             Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
             a run with another network, other settings or other images.
+
+        Warns
+        -----
+        DatasetWarning
+            Once, if some of the training images or labels are plainly wrong; see `nucleiseg.datasets.check`.
         """
         keeper = Checkpoint(checkpoint) if checkpoint is not None else None
         if keeper is not None and keeper.exists() and not resume:
@@ -233,6 +241,7 @@ class Segmenter:
                 "or choose another folder"
             )
         settings = self._settings
+        self._warn_about(train)
         rows = fit_two_phases(
             self._model,
             train,
@@ -262,9 +271,10 @@ class Segmenter:
         Parameters
         ----------
         image : array-like (H, W) or (H, W, C), path, or list of these
-            Any size and real dtype; grey, grey + alpha, RGB or RGBA. A list (or tuple) gives a list of results.
+            Any size and real dtype; grey, grey + alpha, RGB or RGBA. Other axes need ``options.reading``. A list (or
+            tuple) gives a list of results.
         options : PredictOptions, optional
-            Threshold, smallest area, tiles, test-time augmentation.
+            Threshold, smallest area, tiles, test-time augmentation, channel and planes.
 
         Returns
         -------
@@ -274,23 +284,38 @@ class Segmenter:
         Raises
         ------
         InvalidInputError
-            If the array is no image.
+            If the array is no image, or it is left open which part of it to use.
         ImageFileError
-            If a file can't be read.
+            If a file can't be read, or it is left open which part of it to use.
         """
         if isinstance(image, (list, tuple)):
             return [self.predict(one, options) for one in progress(image, "predicting", len(image))]
         options = options or PredictOptions()
-        pixels = check_image(read_image(image) if isinstance(image, (str, os.PathLike)) else image)
-        maps = predict_maps(pixels, self._engine, self._settings.scaling, options)
+        if isinstance(image, (str, os.PathLike)):
+            source = read_micrograph(image, options.reading)
+        else:
+            source = as_micrograph(image, options.reading)
+        maps = predict_maps(source.shown, self._engine, self._settings.scaling, options)
         thresholds = dict(self._settings.thresholds)
         if options.threshold is not None:
             thresholds["probability"] = options.threshold
         decode = get_decoder(get_head(self._settings.head).decoder)
-        return Prediction(pixels, *decode(maps, thresholds, options.min_area))
+        # Holes count towards the area once they are filled.
+        probability, labels = decode(maps, thresholds, 0 if options.fill_holes else options.min_area)
+        if options.fill_holes or options.remove_edge:
+            labels = filter_labels(
+                labels, options.min_area, remove_edge=options.remove_edge, fill_holes=options.fill_holes
+            )
+        return Prediction(source.shown, probability, labels, source)
 
-    def evaluate(self, data: Dataset, options: PredictOptions | None = None, group: str = "modality") -> Evaluation:
-        """Predict whole images and compare the masks with the truth.
+    def evaluate(
+        self,
+        data: Dataset,
+        options: PredictOptions | None = None,
+        group: str = "modality",
+        watch: Callable[[Sample, Prediction], object] | None = None,
+    ) -> Evaluation:
+        """Predict whole images and compare the nuclei with the truth.
 
         Parameters
         ----------
@@ -300,6 +325,8 @@ class Segmenter:
             As for `predict`.
         group : str
             Metadata by which scores are reported separately, where the data has it.
+        watch : function, optional
+            Called with every sample and what was found in it, to draw or keep it.
 
         Returns
         -------
@@ -314,9 +341,10 @@ class Segmenter:
         scores = []
         for sample in progress(data, "evaluating", len(data)):
             found = self.predict(sample.image, options)
-            counts = count_pixels(sample.labels > 0, found.mask)
-            nuclei = len(set(sample.labels.ravel().tolist()) - {0})
-            scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), counts, nuclei, found.count))
+            if watch is not None:
+                watch(sample, found)
+            counts = match(sample.labels, found.labels)
+            scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), counts))
         return Evaluation(scores)
 
     def plot_architecture(self, path: str | os.PathLike[str], part: Literal["unet", "encoder"] = "unet") -> Path:
@@ -335,6 +363,18 @@ class Segmenter:
             The file.
         """
         return plot_architecture(self._model, path, part=part)
+
+    def _warn_about(self, train: Dataset) -> None:
+        """Errors in the labels are seen in seconds, before training takes hours."""
+        report = check_quickly(train, semantic=get_head(self._settings.head).target == "mask")
+        if report.findings:
+            found = "; ".join(f"{finding.title} ({described(finding)})" for finding in report.findings)
+            warnings.warn(
+                f"the training data has errors, seen in {report.samples} of {len(train)} images: {found}. "
+                "Run 'nucleiseg check' or nucleiseg.datasets.check(train) to see all, and what to do",
+                DatasetWarning,
+                stacklevel=3,
+            )
 
     @cached_property
     def _engine(self) -> KerasEngine:

@@ -6,22 +6,23 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nucleiseg import PredictOptions, Tiling, datasets
 from nucleiseg.cli.main import main
 from nucleiseg.inference import Evaluation, ImageScore
-from nucleiseg.instances import PixelCounts
+from nucleiseg.instances import match
 from nucleiseg.segmenter import Segmenter
 
 
 class Recorder:
     """In place of a model: remembers what it is given, and scores every image alike."""
 
-    def evaluate(self, data, options):
+    def evaluate(self, data, options, watch=None):
         self.ids, self.options = data.ids, options
-        counts = PixelCounts(tp=8, fp=2, fn=2, tn=88)
-        return Evaluation([ImageScore(sample.id, "", counts, nuclei=3, found=4) for sample in data])
+        counts = match([[1, 1, 2, 0]], [[1, 1, 0, 0]])
+        return Evaluation([ImageScore(sample.id, "", counts) for sample in data])
 
 
 @pytest.fixture
@@ -48,13 +49,15 @@ def evaluate(*arguments):
     return main(["evaluate", *map(str, arguments)])
 
 
-def test_it_prints_a_table(model, disc_dataset, capfd):
+def test_it_prints_tables(model, disc_dataset, capfd):
     assert evaluate(disc_dataset) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    header, row = out.splitlines()
-    assert header.split() == ["images", "mean_dice", "dice", "iou", "pixel_accuracy", "nuclei", "found"]
-    assert row.split() == ["all", "6", "0.8", "0.8", "0.6667", "0.96", "18", "24"]
+    tables = [table.splitlines() for table in out.split("\n\n")]
+    values = {name: value for header, row in tables for name, value in zip(header.split(), row.split(), strict=True)}
+    assert values["images"] == "6"
+    assert (values["nuclei"], values["errors"]) == ("12", "all")  # the first column of a table is its name
+    assert (values["ap50"], values["f1_50"], values["dice"], values["misses"]) == ("0.5", "0.6667", "0.8", "6")
 
 
 def test_json_is_for_machines(model, disc_dataset, capfd):
@@ -62,6 +65,15 @@ def test_json_is_for_machines(model, disc_dataset, capfd):
     out, err = capfd.readouterr()
     assert err == ""
     assert json.loads(out) == model.evaluate(datasets.read(disc_dataset), None).to_dict()
+
+
+def test_scores_of_each_image_go_into_a_file(model, disc_dataset, tmp_path, capfd):
+    assert evaluate(disc_dataset, "--per-image", tmp_path / "new" / "images.csv") == 0
+    out, _ = capfd.readouterr()
+    assert "images.csv" not in out
+    table = pd.read_csv(tmp_path / "new" / "images.csv", dtype={"group": str}, keep_default_na=False)
+    scored = model.evaluate(datasets.read(disc_dataset), None)
+    pd.testing.assert_frame_equal(table, scored.per_image(), check_dtype=False)
 
 
 def test_without_a_split_all_images_count(model, disc_dataset, splits):

@@ -21,7 +21,7 @@ from nucleiseg.cli.terminal import say
 from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.networks import list_encoders
 
-COMMANDS = ("predict", "train", "evaluate", "demo", "encoders")
+COMMANDS = ("predict", "train", "evaluate", "score", "check", "demo", "encoders")
 
 # Runs command lines one after the other in one process, and says after each what it did and what has been imported.
 RUN_ALL = """
@@ -99,6 +99,7 @@ WRONG = {
     "evaluate missing data": (["evaluate", "NEW/none"], 1, ["none: no such file or folder"]),
     "evaluate unknown model": ([*EVALUATE, "--model", "best"], 2, ["unknown pretrained model 'best'", "nuclei"]),
     "evaluate bad threshold": ([*EVALUATE, "--threshold", "-1"], 2, ["threshold", "-1"]),
+    "scores into a folder": ([*EVALUATE, "--per-image", "NEW/empty"], 2, ["--per-image must be a file", "empty"]),
     "split without table": ([*EVALUATE, "--split", "test"], 2, ["--split needs --splits"]),
     "unknown split": ([*EVALUATE, "--splits", "NEW/splits.csv", "--split", "tset"], 2, ["did you mean 'test'?"]),
     "table without splits": (
@@ -106,6 +107,9 @@ WRONG = {
         2,
         ["'test'", "no_split.csv", "(none)"],
     ),
+    "score one folder": (["score", "DATA/labels"], 2, ["PREDICTION", "nucleiseg score --help"]),
+    "score missing folder": (["score", "DATA/labels", "NEW/none"], 1, ["none: is not a folder"]),
+    "score into a folder": (["score", *["DATA/labels"] * 2, "--per-image", "NEW/empty"], 2, ["--per-image", "empty"]),
     "table of other images": ([*EVALUATE, "--splits", "NEW/others.csv"], 1, ["others.csv", "disc0"]),
 }
 

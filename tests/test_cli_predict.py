@@ -17,12 +17,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from nucleiseg import PredictOptions, Tiling
-from nucleiseg._checks import check_image
+from nucleiseg import PredictOptions, ReadOptions, Tiling
 from nucleiseg.cli import arguments as cli_arguments
 from nucleiseg.cli.main import main
 from nucleiseg.cli.predict import unique_stems
-from nucleiseg.images import read_image
+from nucleiseg.images import read_image, read_micrograph
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import split_components, write_labels, write_mask
 from nucleiseg.segmenter import Segmenter
@@ -31,13 +30,24 @@ COLUMNS = [
     "image",
     "label",
     "area",
-    "centroid_row",
-    "centroid_col",
-    "bbox_min_row",
-    "bbox_min_col",
-    "bbox_max_row",
-    "bbox_max_col",
-    "mean_intensity_0",
+    "centroid-0",
+    "centroid-1",
+    "bbox-0",
+    "bbox-1",
+    "bbox-2",
+    "bbox-3",
+    "touches_edge",
+    "perimeter",
+    "eccentricity",
+    "axis_major_length",
+    "axis_minor_length",
+    "orientation",
+    "solidity",
+    "equivalent_diameter_area",
+    "intensity_mean-0",
+    "intensity_min-0",
+    "intensity_max-0",
+    "intensity_total-0",
 ]
 
 
@@ -49,10 +59,11 @@ class Threshold:
 
     def predict(self, path, options):
         self.options.append(options)
-        image = check_image(read_image(path))
+        source = read_micrograph(path, options.reading)
+        image = source.shown
         grey = image if image.ndim == 2 else image[..., :3].mean(axis=-1)
         bright = (grey > 127).astype(np.float32)
-        return Prediction(image, bright, split_components(bright, min_area=options.min_area))
+        return Prediction(image, bright, split_components(bright, min_area=options.min_area), source)
 
 
 @pytest.fixture
@@ -110,6 +121,7 @@ def test_it_writes_labels_mask_overlay_and_one_table(model, tmp_path, capfd):
         "second_labels.tif",
         "second_mask.png",
         "second_overlay.png",
+        "summary.csv",
     ]
     labels = tifffile.imread(tmp_path / "out" / "first_labels.tif")
     assert labels.dtype == np.uint16
@@ -134,9 +146,9 @@ def test_the_table_measures_the_raw_pixels(model, tmp_path):
     assert predict(path, "-o", tmp_path / "out") == 0
     found = table(tmp_path / "out")
     assert list(found.columns) == COLUMNS
-    assert found.to_numpy().tolist() == [
-        [str(path), 1, 9, 2.0, 3.0, 1, 2, 4, 5, 40_000.0],
-        [str(path), 2, 9, 9.0, 11.0, 8, 10, 11, 13, 41_000.0],
+    assert found[[*COLUMNS[:10], *COLUMNS[-4:]]].to_numpy().tolist() == [
+        [str(path), 1, 9, 2.0, 3.0, 1, 2, 4, 5, False, 40_000.0, 40_000.0, 40_000.0, 360_000.0],
+        [str(path), 2, 9, 9.0, 11.0, 8, 10, 11, 13, False, 41_000.0, 40_000.0, 49_000.0, 369_000.0],
     ]
 
 
@@ -147,10 +159,11 @@ def test_every_channel_is_measured(model, tmp_path):
     rgba = save(tmp_path / "b_colour.png", np.concatenate([colours, alpha], axis=-1))
     assert predict(grey, rgba, "-o", tmp_path / "out") == 0
     found = table(tmp_path / "out")
-    assert list(found.columns) == [*COLUMNS, "mean_intensity_1", "mean_intensity_2", "mean_intensity_3"]
-    assert found.loc[1].tolist()[-4:] == [255, 200, 150, 99]
-    assert found.loc[0, "mean_intensity_0"] == 200
-    assert found.loc[0, "mean_intensity_1":].isna().all()
+    more = [f"intensity_{kind}-{i}" for i in (1, 2, 3) for kind in ("mean", "min", "max", "total")]
+    assert list(found.columns) == [*COLUMNS, *more]
+    assert found.loc[1, [f"intensity_mean-{i}" for i in range(4)]].tolist() == [255, 200, 150, 99]
+    assert found.loc[0, "intensity_mean-0"] == 200
+    assert found.loc[0, more].isna().all()
 
 
 def test_more_than_65535_nuclei_need_32_bits(model, tmp_path):
@@ -216,7 +229,7 @@ def test_bad_files_are_reported_and_the_others_go_on(model, tmp_path, capfd):
         assert line.count(name) == 1
     assert "2 of 6 images segmented, 2 nuclei" in out
     assert segmented(tmp_path / "out") == ["a_good.png", "f_good.png"]
-    assert len(names(tmp_path / "out")) == 2 * 3 + 1
+    assert len(names(tmp_path / "out")) == 2 * 3 + 2
 
 
 def test_a_missing_input_is_reported_and_the_others_go_on(model, tmp_path, capfd):
@@ -314,7 +327,7 @@ def test_such_names_are_input_where_nucleiseg_did_not_write_them(model, tmp_path
     assert "tissue_mask_mask.png" in names(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["a_mask.png", "a_labels.tif", "a_overlay.png", "measurements.csv"])
+@pytest.mark.parametrize("name", ["a_mask.png", "a_labels.tif", "a_overlay.png", "measurements.csv", "summary.csv"])
 @pytest.mark.parametrize("folder", ["in", "out"])
 def test_files_of_others_are_never_replaced(model, tmp_path, capfd, folder, name):
     image = save(tmp_path / "in" / "a.png", squares((1, 1)))
@@ -395,17 +408,29 @@ def test_names_with_commas_and_quotes_read_back(model, tmp_path):
 # ---- Every option of the library has a flag. ----
 
 
+VALUES = {int: 48, float: 0.25, bool: True}
+READING = {
+    "channel": (1, "DAPI"),
+    "axes": "CYX",
+    "project": "max",
+    "select": {"T": 3},
+    "scene": "left",
+    "level": 2,
+    "pixel_size": 0.25,
+}
+
+
 def flags():
-    """Each field of `PredictOptions`, those of `Tiling` in its place: name, how it is got at, and a value."""
-    values = {int: 48, float: 0.25, bool: True}
+    """Each field of `PredictOptions`, those of its parts in their place: name, how it is got at, and a value."""
     for field in dataclasses.fields(PredictOptions):
         hint = typing.get_type_hints(PredictOptions)[field.name]
         (kind,) = {*(typing.get_args(hint) or [hint])} - {type(None)}
-        if kind is Tiling:
-            for part in dataclasses.fields(Tiling):
-                yield part.name, lambda options, name=part.name: getattr(options.tiling, name), values[int]
+        if kind in (Tiling, ReadOptions):
+            for part in dataclasses.fields(kind):
+                value = VALUES[int] if kind is Tiling else READING[part.name]
+                yield part.name, lambda options, f=field.name, p=part.name: getattr(getattr(options, f), p), value
         else:
-            yield field.name, lambda options, name=field.name: getattr(options, name), values[kind]
+            yield field.name, lambda options, name=field.name: getattr(options, name), VALUES[kind]
 
 
 FLAGS = {name: (get, value) for name, get, value in flags()}
@@ -414,11 +439,15 @@ FLAGS = {name: (get, value) for name, get, value in flags()}
 def given(name, value):
     flag = f"--{name.replace('_', '-')}"
     tile = ["--tile", "100"] if name == "overlap" else []
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    elif isinstance(value, dict):
+        value = ",".join(f"{axis}={position}" for axis, position in value.items())
     return [*tile, flag] if value is True else [*tile, flag, str(value)]
 
 
 def test_there_are_flags_to_test():
-    assert {"threshold", "min_area", "tile", "overlap", "tta"} <= set(FLAGS)
+    assert {"threshold", "min_area", "tile", "overlap", "tta", "remove_edge", "fill_holes", *READING} <= set(FLAGS)
 
 
 @pytest.mark.parametrize("name", FLAGS)
@@ -430,8 +459,16 @@ def test_every_option_has_a_flag(name):
 
 
 @pytest.mark.parametrize("name", FLAGS)
-def test_every_option_arrives(model, tmp_path, name):
+def test_every_option_arrives(model, tmp_path, monkeypatch, name):
     get, value = FLAGS[name]
+    plain = model.predict
+
+    def predict_with_defaults(path, options):
+        result = plain(path, PredictOptions())
+        model.options = [options]
+        return result
+
+    monkeypatch.setattr(model, "predict", predict_with_defaults)
     path = save(tmp_path / "a.png", squares((1, 1)))
     assert predict(path, "-o", tmp_path / "out", *given(name, value)) == 0
     assert [get(options) for options in model.options] == [value]
@@ -447,6 +484,59 @@ def test_the_overlap_is_a_quarter_of_the_tile(model, tmp_path):
     path = save(tmp_path / "a.png", squares((1, 1)))
     assert predict(path, "-o", tmp_path / "out", "--tile", "100") == 0
     assert model.options == [PredictOptions(tiling=Tiling(tile=100, overlap=25))]
+
+
+# ---- Channels, planes, pixel size and the summary. ----
+
+
+def stained(path, bright, *, axes="CYX", **metadata):
+    """An OME-TIFF whose channel DAPI has bright squares and whose channel actin is grey."""
+    actin = np.full_like(bright, 60)
+    names = {"Channel": {"Name": ["actin", "DAPI"]}, **metadata}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, np.stack([actin, bright]), ome=True, metadata={"axes": axes, **names})
+    return path
+
+
+def test_a_channel_is_segmented_and_all_are_measured(model, tmp_path):
+    path = stained(tmp_path / "two.ome.tif", squares((1, 2)), PhysicalSizeX=0.5, PhysicalSizeY=0.5)
+    assert predict(path, "-o", tmp_path / "out", "--channel", "DAPI") == 0
+    found = table(tmp_path / "out")
+    assert found[["intensity_mean-actin", "intensity_mean-DAPI"]].to_numpy().tolist() == [[60, 200]]
+    assert found["area_um2"].tolist() == [9 * 0.25]
+    assert read_image(tmp_path / "out" / "two.ome_overlay.png").shape == (16, 20, 3)
+
+
+def test_a_file_that_leaves_the_channel_open_is_reported_and_the_others_go_on(model, tmp_path, capfd):
+    stained(tmp_path / "in" / "a.tif", squares((1, 2)))
+    save(tmp_path / "in" / "b.png", squares((1, 2)))
+    assert predict(tmp_path / "in", "-o", tmp_path / "out") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "has 2 channels (0 'actin', 1 'DAPI'); say which one shows the nuclei" in line
+    assert segmented(tmp_path / "out") == ["b.png"]
+
+
+@pytest.mark.parametrize("item", ["T", "T=x", "T=-1", "=1", "Y=3"])
+def test_selections_that_make_no_sense(model, tmp_path, capfd, item):
+    path = save(tmp_path / "a.png", squares((1, 1)))
+    assert predict(path, "-o", tmp_path / "out", "--select", item) == 2
+    assert "select must" in capfd.readouterr().err
+
+
+def test_the_summary_has_a_row_for_each_image(model, tmp_path):
+    paths = [
+        save(tmp_path / "a.png", squares((0, 2), (8, 10))),
+        save(tmp_path / "b.png", squares()),
+    ]
+    assert predict(*paths, "-o", tmp_path / "out") == 0
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert summary["image"].tolist() == [str(path) for path in paths]
+    assert summary["count"].tolist() == [2, 0]
+    assert summary["touching_edge"].tolist() == [1, 0]
+    assert summary["density"].tolist() == [2 / 320 * 1e6, 0]
+    assert summary["median_area"].tolist()[0] == 9
+    assert np.isnan(summary["median_area"].tolist()[1])
+    assert "density_mm2" not in summary
 
 
 # ---- With the model in the box. ----

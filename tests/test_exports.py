@@ -27,7 +27,7 @@ PROMISED = {
     ],
     "nucleiseg.datasets": ["Dataset", "Sample", "read", "from_arrays", "clear_cache"],
     "nucleiseg.images": ["Tiling", "binarize", "find_images", "overlay", "read_image", "rescale"],
-    "nucleiseg.instances": ["measure", "split_components", "write_labels", "write_mask", "write_picture"],
+    "nucleiseg.instances": ["match", "measure", "split_components", "write_labels", "write_mask", "write_picture"],
     "nucleiseg.networks": ["get_encoder", "list_encoders", "register_encoder", "unet", "upsample"],
     "nucleiseg.training": ["Augmentation", "FitOptions", "as_tf_dataset", "losses", "metrics"],
     "nucleiseg.training.losses": ["get"],
@@ -41,7 +41,8 @@ METHODS = {
     "inference.Prediction": ["mask", "count", "table", "overlay", "save"],
     "datasets.Dataset": ["split", "split_by", "with_metadata", "select", "prepare", "load", "to_arrays"],
     "plotting.History": ["plot", "to_csv", "from_csv", "table"],
-    "inference.Evaluation": ["to_dict", "table"],
+    "inference.Evaluation": ["to_dict", "table", "per_image"],
+    "instances.InstanceCounts": ["average_precision", "at", "aji", "aji_plus"],
 }
 
 PACKAGES = [

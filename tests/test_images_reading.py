@@ -181,7 +181,15 @@ def test_labels_must_be_whole_numbers_of_one_channel():
     with pytest.raises(ImageFileError, match="got colours"):
         decode_labels(packed(np.random.default_rng(0).integers(0, 9, (4, 4, 3), np.uint8), "png"), "a.png")
     with pytest.raises(ImageFileError, match="whole numbers"):
-        decode_labels(tiff(np.zeros((4, 4), np.float32)), "a.tif")
+        decode_labels(tiff(np.full((4, 4), 0.5, np.float32)), "a.tif")
+
+
+def test_whole_numbers_may_be_floats():
+    labels = np.array([[0, 1], [65_536, 2**24]])
+    np.testing.assert_array_equal(decode_labels(tiff(labels.astype(np.float32)), "a.tif"), labels)
+    for wrong in (-1, 0.5, np.nan, np.inf, 2.0**60):
+        with pytest.raises(ImageFileError, match="whole numbers"):
+            decode_labels(tiff(np.array([[0, wrong]], np.float64)), "a.tif")
 
 
 @EXAMPLES
@@ -234,10 +242,10 @@ def test_other_failures_say_what_to_do(tmp_path, monkeypatch):
         read_image(tmp_path / "grey.png", max_pixels=1199)
     assert read_labels(str(tmp_path / "grey.png"), max_pixels=1200).shape == (30, 40)
 
-    def refuse(self):
+    def refuse(self, mode):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ImageFileError, match="Permission denied"):
         read_image(tmp_path / "grey.png")
 
@@ -253,7 +261,7 @@ def test_tiffs_with_more_than_one_image_are_refused():
     with tifffile.TiffWriter(file) as writer:
         writer.write(np.zeros((30, 40), np.uint8))
         writer.write(np.zeros((20, 20), np.uint16))
-    with pytest.raises(ImageFileError, match="got 2 of unlike shapes"):
+    with pytest.raises(ImageFileError, match=r"got 2; choose one with scene=0: 0 \(30, 40\), 1 \(20, 20\)"):
         decode_image(file.getvalue(), "a.tif")
 
 

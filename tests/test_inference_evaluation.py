@@ -1,86 +1,67 @@
-"""Scores of predicted masks: from counts, pooled over images, by group and over all."""
+"""From counts of images to tables: per group, over all, and for each image."""
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.inference import Evaluation, ImageScore
-from nucleiseg.instances import PixelCounts, count_pixels
+from nucleiseg.instances import match, score_images
 
-COLUMNS = ["images", "mean_dice", "dice", "iou", "pixel_accuracy", "nuclei", "found"]
-counts = st.builds(PixelCounts, *[st.integers(0, 10**9)] * 4)
-scores = st.builds(ImageScore, st.text(max_size=3), st.sampled_from(["", "a", "b"]), counts, *[st.integers(0, 99)] * 2)
-
-
-def score(name="a", group="", tp=8, fp=2, fn=2, tn=88, nuclei=3, found=4):
-    return ImageScore(name, group, PixelCounts(tp=tp, fp=fp, fn=fn, tn=tn), nuclei, found)
+ONE, OTHER = np.array([[1, 1, 0, 0]]), np.array([[0, 0, 7, 7]])
+GOOD, BAD, HALF = match(ONE, ONE), match(ONE, OTHER), match(ONE + OTHER, ONE)
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(scores, min_size=1, max_size=8))
-def test_groups_are_evaluations_of_their_own(images):
-    result = Evaluation(images).to_dict()
-    groups = {image.group for image in images} - {""}
-    assert list(result) == [*sorted(groups), "all"]
-    for group in groups:
-        assert result[group] == Evaluation([image for image in images if image.group == group]).to_dict()["all"]
-    for row in result.values():
-        assert list(row) == COLUMNS
-        assert all(0 <= row[name] <= 1 for name in COLUMNS[1:5])
+@pytest.fixture
+def evaluation():
+    return Evaluation(
+        [ImageScore("a", "tissue", GOOD), ImageScore("b", "culture", BAD), ImageScore("c", "tissue", HALF)]
+    )
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(*[st.lists(st.booleans(), min_size=4, max_size=4)] * 2), min_size=1, max_size=5))
-def test_pooled_scores_are_those_of_all_pixels_together(pairs):
-    images = [ImageScore("", "", count_pixels([true], [found]), 0, 0) for true, found in pairs]
-    true, found = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
-    both, either = np.sum(true & found), np.sum(true | found)
-    row = Evaluation(images).to_dict()["all"]
-    assert row["pixel_accuracy"] == pytest.approx(np.mean(true == found))
-    assert row["iou"] == pytest.approx(both / either if either else 1)
-    assert row["dice"] == pytest.approx(2 * both / (both + either) if either else 1)
-    assert row["mean_dice"] == pytest.approx(np.mean([image.counts.dice for image in images]))
+def test_groups_are_pooled_from_counts(evaluation):
+    scores = evaluation.to_dict()
+    assert list(scores) == ["culture", "tissue", "all"]
+    assert scores["tissue"] == score_images([GOOD, HALF])
+    assert scores["all"] == score_images([GOOD, BAD, HALF])
+    assert scores["tissue"]["ap50"] == (1 + 1) / (1 + 2)
+    assert scores["tissue"]["dsb"] == pytest.approx((1 + 0.5) / 2)
+    assert scores["all"]["recall_50"] == 2 / 4
 
 
-def test_nuclei_are_summed():
-    row = Evaluation([score(nuclei=3, found=4), score(nuclei=10, found=0)]).to_dict()["all"]
-    assert (row["images"], row["nuclei"], row["found"]) == (2, 13, 4)
+def test_without_groups_there_is_only_one_row():
+    assert list(Evaluation([ImageScore("a", "", GOOD)]).to_dict()) == ["all"]
 
 
-def test_large_images_weigh_more_in_pooled_scores_only():
-    small, large = score(tp=1, fp=0, fn=0), score(tp=0, fp=500, fn=500)
-    row = Evaluation([small, large]).to_dict()["all"]
-    assert row["mean_dice"] == 0.5
-    assert row["dice"] < 0.01
+def test_the_table_has_a_row_for_each_group(evaluation):
+    table = evaluation.table()
+    assert table.loc["culture", "misses"] == table.loc["culture", "false_positives"] == 1
+    pd.testing.assert_series_equal(table.loc["all"], pd.Series(evaluation.to_dict()["all"], name="all", dtype=float))
 
 
-def test_it_prints_as_a_table():
-    header, *rows = str(Evaluation([score("x", "tissue"), score("y", "cells")])).splitlines()
-    assert header.split() == COLUMNS
-    assert [row.split()[0] for row in rows] == ["cells", "tissue", "all"]
-    assert rows[1].split()[2:5] == ["0.8", "0.8", "0.6667"]
+def test_it_prints_what_people_look_for(evaluation):
+    tables = str(evaluation).split("\n\n")
+    assert [table.split()[0] for table in tables] == ["nuclei", "areas", "errors"]
+    assert all([row.split()[0] for row in table.splitlines()[1:]] == ["culture", "tissue", "all"] for table in tables)
+    assert max(map(len, str(evaluation).splitlines())) <= 120
+    printed = {name for table in tables for name in table.splitlines()[0].split()}
+    detail = {f"ap{level}" for level in range(55, 100, 5)} - {"ap75", "ap90"}
+    assert printed >= set(evaluation.to_dict()["all"]) - detail
 
 
-def test_it_is_json():
-    evaluation = Evaluation([score(group="tissue")])
-    assert json.loads(json.dumps(evaluation.to_dict())) == evaluation.to_dict()
-
-
-def test_tables_hold_the_same_numbers():
-    evaluation = Evaluation([score("x", "tissue"), score("y")])
-    assert evaluation.table().to_dict(orient="index") == evaluation.to_dict()
+def test_each_image_has_a_row_of_its_own_scores(evaluation, tmp_path):
     table = evaluation.per_image()
-    assert table["id"].tolist() == ["x", "y"]
-    assert table["group"].tolist() == ["tissue", ""]
-    assert table.loc[0, ["dice", "nuclei", "found"]].tolist() == [0.8, 3, 4]
+    assert table["id"].tolist() == ["a", "b", "c"]
+    assert table["group"].tolist() == ["tissue", "culture", "tissue"]
+    assert table["ap50"].tolist() == [1, 0, 0.5]
+    assert table["dsb"].tolist() == pytest.approx([1, 0, 0.5])
+    assert set(table.columns) == {"id", "group", *evaluation.to_dict()["all"]} - {"images", "mean_dice"}
+    evaluation.write_per_image(tmp_path / "images.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "images.csv"), table, check_dtype=False)
 
 
-def test_no_images_are_no_evaluation():
-    with pytest.raises(InvalidInputError, match="at least one image, got none; check the split"):
+def test_no_image_is_no_evaluation():
+    with pytest.raises(InvalidInputError, match="at least one image, got none"):
         Evaluation([])

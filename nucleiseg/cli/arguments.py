@@ -10,11 +10,12 @@ from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset
+    from nucleiseg.images.read_options import ReadOptions
     from nucleiseg.inference.options import PredictOptions
 
 DATA_HELP = (
     "labelled images: the Kaggle layout as folder or zip, a folder with images/ and labels/ (or masks/), "
-    "Kaggle's run-length CSV beside its images, or an .npz file"
+    "Kaggle's run-length CSV or a COCO JSON file beside its images, or an .npz file"
 )
 
 
@@ -38,11 +39,52 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("prediction")
     group.add_argument("--threshold", type=float, help="probability above which a pixel is nucleus [the model's own]")
     group.add_argument("--min-area", type=int, default=0, metavar="PIXELS", help="leave smaller nuclei out [0]")
+    group.add_argument("--remove-edge", action="store_true", help="leave nuclei at the edge of the image out")
+    group.add_argument("--fill-holes", action="store_true", help="fill holes in nuclei")
     group.add_argument(
         "--tile", type=int, metavar="PIXELS", help="cut large images into tiles of this size [whole images]"
     )
     group.add_argument("--overlap", type=int, metavar="PIXELS", help="overlap of the tiles [a quarter of --tile]")
     group.add_argument("--tta", action="store_true", help="average over flips and turns: better, eight times as slow")
+    add_read_options(parser)
+
+
+def add_read_options(parser: argparse.ArgumentParser) -> None:
+    """A flag for each field of `ReadOptions`."""
+    group = parser.add_argument_group("microscopy files")
+    group.add_argument("--channel", metavar="N|NAME", help="that shows the nuclei; two or three with commas: DAPI,2")
+    group.add_argument("--axes", metavar="LETTERS", help="what the axes are, e.g. ZCYX [what the file says]")
+    group.add_argument("--project", metavar="max|mean", help="how the planes along Z become one")
+    group.add_argument("--select", metavar="AXIS=N", help="one position along an axis, e.g. T=0 or T=0,Z=4")
+    group.add_argument("--scene", metavar="N|NAME", help="one of several images in a file")
+    group.add_argument("--level", type=int, default=0, metavar="N", help="of a pyramid: 0 is the full size [0]")
+    group.add_argument("--pixel-size", type=float, metavar="UM", help="of the full size, in µm [what the file says]")
+
+
+def read_options(arguments: argparse.Namespace) -> ReadOptions:
+    """`ReadOptions` from the flags."""
+    from nucleiseg.images.read_options import ReadOptions
+
+    channels = tuple(map(_index_or_name, arguments.channel.split(","))) if arguments.channel else ()
+    select = {}
+    for item in arguments.select.split(",") if arguments.select else ():
+        axis, sign, position = item.partition("=")
+        if not sign or not position.isdecimal():
+            raise InvalidInputError(f"--select must be an axis and a position, got {item!r}; for example --select T=0")
+        select[axis] = int(position)
+    return ReadOptions(
+        channel=channels[0] if len(channels) == 1 else channels or None,
+        axes=arguments.axes,
+        project=arguments.project,
+        select=select,
+        scene=None if arguments.scene is None else _index_or_name(arguments.scene),
+        level=arguments.level,
+        pixel_size=arguments.pixel_size,
+    )
+
+
+def _index_or_name(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def predict_options(arguments: argparse.Namespace) -> PredictOptions:
@@ -55,7 +97,27 @@ def predict_options(arguments: argparse.Namespace) -> PredictOptions:
         tiling = Tiling(arguments.tile, arguments.tile // 4 if arguments.overlap is None else arguments.overlap)
     elif arguments.overlap is not None:
         raise InvalidInputError("--overlap needs --tile, the size of the tiles; for example --tile 512")
-    return PredictOptions(arguments.threshold, arguments.min_area, tiling, arguments.tta)
+    return PredictOptions(
+        threshold=arguments.threshold,
+        min_area=arguments.min_area,
+        remove_edge=arguments.remove_edge,
+        fill_holes=arguments.fill_holes,
+        tiling=tiling,
+        tta=arguments.tta,
+        reading=read_options(arguments),
+    )
+
+
+def add_score_output(parser: argparse.ArgumentParser) -> None:
+    """``--json`` and ``--per-image``: where scores go besides the table."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--per-image", metavar="CSV", type=Path, help="also write the scores of each image here")
+
+
+def check_score_output(arguments: argparse.Namespace) -> None:
+    """Raises before the work is done if its outcome could not be written."""
+    if arguments.per_image is not None and arguments.per_image.is_dir():
+        raise InvalidInputError(f"--per-image must be a file, but {arguments.per_image} is a folder; add a file name")
 
 
 def check_folder(folder: Path) -> None:

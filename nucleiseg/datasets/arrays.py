@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nucleiseg._checks import check_image, check_labels
 from nucleiseg.datasets.dataset import Dataset
-from nucleiseg.datasets.records import Array, check_pair
+from nucleiseg.datasets.records import Array, SourceNotes, check_pair
 from nucleiseg.errors import DatasetError, InvalidInputError
 
 __all__ = ["ArrayRecord", "from_arrays", "read_npy", "read_npz"]
@@ -28,7 +28,11 @@ class ArrayRecord:
     def stamp(self) -> None:
         """Nothing to be cached."""
 
-    def read(self) -> tuple[Array, NDArray[np.int32]]:
+    def files(self, labels: Sequence[int] = ()) -> tuple[str, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:  # noqa: ARG002
         """The image and its labels."""
         return check_pair(self.id, self.image, self.labels)
 

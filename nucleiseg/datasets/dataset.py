@@ -68,6 +68,11 @@ class Dataset(Sequence[Sample]):
         return tuple(record.id for record in self._records)
 
     @property
+    def records(self) -> tuple[Record, ...]:
+        """Where the samples lie."""
+        return self._records
+
+    @property
     def metadata(self) -> tuple[Mapping[str, object], ...]:
         """What is known of each sample; no image is read."""
         return tuple(self._metadata.get(name, NO_METADATA) for name in self.ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.datasets.records import Array, file_stamp, read_file, shorten
-from nucleiseg.errors import DatasetError
+from nucleiseg.datasets.records import Array, SourceNotes, Unpaired, complain, file_stamp, read_file, shorten
+from nucleiseg.errors import DatasetError, SizeMismatchError
 from nucleiseg.images.decoding import decode_image, decode_mask
 from nucleiseg.images.reading import IMAGE_SUFFIXES
 
@@ -33,10 +33,14 @@ class FolderRecord:
         """Paths, sizes and times of all files."""
         return "\n".join(file_stamp(path) for path in (self.image, *self.masks))
 
-    def read(self) -> tuple[Array, NDArray[np.int32]]:
+    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the masks as labels."""
         files = ((path, read_file(path)) for path in (self.image, *self.masks))
-        return _assemble(self.id, files)
+        return _assemble(self.id, files, notes)
+
+    def files(self, labels: Sequence[int] = ()) -> tuple[str, ...]:
+        """The masks of these labels, or the image."""
+        return tuple(self.masks[label - 1] for label in labels) or (self.image,)
 
 
 class Member(NamedTuple):
@@ -64,17 +68,21 @@ class ZipRecord:
         """Path, size and time of the archive."""
         return self.archive_stamp
 
-    def read(self) -> tuple[Array, NDArray[np.int32]]:
+    def files(self, labels: Sequence[int] = ()) -> tuple[str, ...]:
+        """The masks of these labels, or the image, in the archive."""
+        return tuple(self.masks[label - 1].name for label in labels) or (self.image.name,)
+
+    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the masks as labels."""
         if file_stamp(self.archive) != self.archive_stamp:
             raise DatasetError(f"{self.archive}: has changed since it was opened; call datasets.read again")
         # Masks are small and lie side by side: one buffer holds dozens of them.
         with open(self.archive, "rb", buffering=1 << 16) as file:  # noqa: PTH123
             files = ((f"{self.archive}/{m.name}", _unpack(file, m, self.archive)) for m in (self.image, *self.masks))
-            return _assemble(self.id, files)
+            return _assemble(self.id, files, notes)
 
 
-def find_kaggle_folder(folder: Path) -> list[FolderRecord] | None:
+def find_kaggle_folder(folder: Path, unpaired: list[Unpaired] | None = None) -> list[FolderRecord] | None:
     """The samples of a folder, also one folder deeper; None if the layout is another one."""
     for pattern in ("*/images", "*/*/images"):
         roots = sorted(path.parent for path in folder.glob(pattern) if path.is_dir())
@@ -92,11 +100,11 @@ def find_kaggle_folder(folder: Path) -> list[FolderRecord] | None:
             *(entry.name for entry in os.scandir(root / kind)),
         )  # "" tells an empty folder of masks from a missing one
     ]
-    samples = _group(names, str(folder))
+    samples = _group(names, str(folder), unpaired)
     return [FolderRecord(name, image, tuple(masks)) for name, image, masks in samples]
 
 
-def find_kaggle_zip(path: Path) -> list[ZipRecord] | None:
+def find_kaggle_zip(path: Path, unpaired: list[Unpaired] | None = None) -> list[ZipRecord] | None:
     """The samples of a zip archive; None if the layout is another one."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -113,11 +121,13 @@ def find_kaggle_zip(path: Path) -> list[ZipRecord] | None:
     stamp = file_stamp(str(path))
     return [
         ZipRecord(name, str(path), stamp, _member(infos[image], path), tuple(_member(infos[m], path) for m in masks))
-        for name, image, masks in _group(names, str(path))
+        for name, image, masks in _group(names, str(path), unpaired)
     ]
 
 
-def _group(names: Iterable[tuple[str, str, str]], source: str) -> Iterator[tuple[str, str, list[str]]]:
+def _group(
+    names: Iterable[tuple[str, str, str]], source: str, unpaired: list[Unpaired] | None
+) -> Iterator[tuple[str, str, list[str]]]:
     """From (sample, "images" or "masks", file) to (sample, image, masks); names that end in a slash are folders."""
     images: dict[str, list[str]] = {}
     masks: dict[str, list[str]] = {}
@@ -127,21 +137,27 @@ def _group(names: Iterable[tuple[str, str, str]], source: str) -> Iterator[tuple
             files.append(name)
     without = sorted(images.keys() - masks.keys())
     if without:
-        raise DatasetError(
+        complain(
+            without,
             f"{source}: {len(without)} of {len(images)} samples have no folder 'masks': {shorten(without)}; "
-            "add one (empty if there are no nuclei), or predict on images without masks with Segmenter.predict"
+            "add one (empty if there are no nuclei), or predict on images without masks with Segmenter.predict",
+            unpaired,
         )
     wrong = sorted(sample for sample in images.keys() | masks.keys() if len(images.get(sample, [])) != 1)
     if wrong:
-        raise DatasetError(
+        complain(
+            wrong,
             f"{source}: each folder 'images' must hold one image, got {len(images.get(wrong[0], []))} in {wrong[0]!r}; "
-            "for many images in one folder use images/ beside labels/ (not in a zip)"
+            "for many images in one folder use images/ beside labels/ (not in a zip)",
+            unpaired,
         )
-    for sample in sorted(images):
+    for sample in sorted(images.keys() - {*without, *wrong}):
         yield sample, images[sample][0], sorted(masks[sample])
 
 
-def _assemble(name: str, files: Iterator[tuple[str, bytes]]) -> tuple[Array, NDArray[np.int32]]:
+def _assemble(
+    name: str, files: Iterator[tuple[str, bytes]], notes: SourceNotes | None
+) -> tuple[Array, NDArray[np.int32]]:
     """Decode the image, then paint mask after mask: label k is the k-th mask, and covers earlier ones."""
     path, data = next(files)
     image = decode_image(data, path)
@@ -150,11 +166,14 @@ def _assemble(name: str, files: Iterator[tuple[str, bytes]]) -> tuple[Array, NDA
     for label, (path, data) in enumerate(files, start=1):
         shape, (row, column), inside = decode_mask(data, path)
         if shape != (height, width):
-            raise DatasetError(
+            raise SizeMismatchError(
                 f"sample {name!r}: image and masks must have the same height and width, got {(height, width)} and "
                 f"{shape} in {path}; check that they belong together"
             )
-        labels[row : row + inside.shape[0], column : column + inside.shape[1]][inside] = label
+        box = labels[row : row + inside.shape[0], column : column + inside.shape[1]]
+        if notes is not None:
+            notes.add_mask(label, inside, box)
+        box[inside] = label
     return image, labels
 
 

@@ -29,8 +29,13 @@ def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, s
     return columns, rows
 
 
-def read_metadata(path: str | os.PathLike[str], ids: Sequence[str]) -> dict[str, Mapping[str, object]]:
-    """What a CSV file says of these samples, one row each: id to {column: value}; columns of numbers become numbers."""
+def read_metadata(
+    path: str | os.PathLike[str], ids: Sequence[str], spare: Sequence[str] = ()
+) -> dict[str, Mapping[str, object]]:
+    """What a CSV file says of these samples, one row each: id to {column: value}; columns of numbers become numbers.
+
+    There may be rows of ``spare`` samples.
+    """
     table = _read_table(path)
     without = [name for name in ids if name not in table]
     if without:
@@ -38,7 +43,7 @@ def read_metadata(path: str | os.PathLike[str], ids: Sequence[str]) -> dict[str,
             f"{path}: every sample needs a row, {len(without)} have none: {shorten(without)}; "
             "add rows, or leave the samples out with dataset.select(ids)"
         )
-    unknown = sorted(table.keys() - set(ids))
+    unknown = sorted(table.keys() - {*ids, *spare})
     if unknown:
         raise DatasetError(
             f"{path}: every row needs a sample, {len(unknown)} have none: {shorten(unknown)}; "

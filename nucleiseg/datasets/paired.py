@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.datasets.records import Array, check_pair, file_stamp, read_file, shorten
+from nucleiseg.datasets.label_files import LABEL_SUFFIXES, REGION_SUFFIXES, decode_label_file
+from nucleiseg.datasets.records import (
+    Array,
+    SourceNotes,
+    Unpaired,
+    check_pair,
+    complain,
+    file_stamp,
+    read_file,
+    shorten,
+)
 from nucleiseg.errors import DatasetError
-from nucleiseg.images.decoding import decode_image, decode_labels
+from nucleiseg.images.decoding import decode_image
 from nucleiseg.images.reading import IMAGE_SUFFIXES
 from nucleiseg.instances.splitting import split_components
 
 __all__ = ["PairRecord", "find_label_folder", "find_pairs", "list_images"]
 
-_ENDING = re.compile(r"_(labels?|masks?)$")
+_ENDING = re.compile(r"_((imagej_)?labels?|masks?|rois?|RoiSet)(\.ome)?$")
 
 
 @dataclass(frozen=True)
@@ -32,11 +43,20 @@ class PairRecord:
         """Paths, sizes and times of the two files."""
         return f"{file_stamp(self.image)}\n{file_stamp(self.labels)}"
 
-    def read(self) -> tuple[Array, NDArray[np.int32]]:
+    def files(self, labels: Sequence[int] = ()) -> tuple[str, ...]:
+        """The file of the labels, or the image's."""
+        return (self.labels if labels else self.image,)
+
+    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the labels; those of a binary mask are its connected components."""
-        labels = decode_labels(read_file(self.labels), self.labels)
-        image, labels = check_pair(self.id, decode_image(read_file(self.image), self.image), labels)
-        return image, split_components(labels != 0) if _is_mask(labels) else labels
+        data = read_file(self.labels)
+        image = decode_image(read_file(self.image), self.image)
+        found = decode_label_file(data, self.labels, (image.shape[0], image.shape[1]))
+        image, labels = check_pair(self.id, image, found)
+        is_mask = not self.labels.lower().endswith(REGION_SUFFIXES) and _is_mask(labels)
+        if notes is not None:
+            notes.split_mask, notes.lossy = is_mask, data.startswith(b"\xff\xd8\xff")
+        return image, split_components(labels != 0) if is_mask else labels
 
 
 def find_label_folder(folder: Path) -> Path | None:
@@ -46,28 +66,32 @@ def find_label_folder(folder: Path) -> Path | None:
     return next((folder / name for name in ("labels", "masks") if (folder / name).is_dir()), None)
 
 
-def find_pairs(images: Path, labels: Path) -> list[PairRecord]:
+def find_pairs(images: Path, labels: Path, unpaired: list[Unpaired] | None = None) -> list[PairRecord]:
     """Images and labels of the same name; endings such as ``_labels`` and ``_mask`` do not count."""
     image_files = _by_name(images, {path.stem: path for path in list_images(images)}, list_images(images))
-    label_paths = list_images(labels)
+    label_paths = list_images(labels, LABEL_SUFFIXES)
     label_files = _by_name(labels, {_ENDING.sub("", path.stem): path for path in label_paths}, label_paths)
     for one, other, what in ((image_files, label_files, "labels"), (label_files, image_files, "an image")):
         missing = sorted(one.keys() - other.keys())
         if missing:
-            raise DatasetError(
+            complain(
+                missing,
                 f"{images} and {labels}: each image needs labels of the same name (and the reverse), "
-                f"{len(missing)} lack {what}: {shorten(missing)}; add them, or move these files elsewhere"
+                f"{len(missing)} lack {what}: {shorten(missing)}; add them, or move these files elsewhere",
+                unpaired,
             )
-    return [PairRecord(name, str(path), str(label_files[name])) for name, path in image_files.items()]
+    return [
+        PairRecord(name, str(path), str(label_files[name])) for name, path in image_files.items() if name in label_files
+    ]
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Image files of a folder, by name."""
+def list_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+    """Image files (or files with other endings) of a folder, by name."""
     if not folder.is_dir():
         raise DatasetError(f"{folder}: is not a folder; check the path")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
     if not files:
-        raise DatasetError(f"{folder}: holds no images; put files ending in {', '.join(IMAGE_SUFFIXES)} there")
+        raise DatasetError(f"{folder}: holds no images; put files ending in {', '.join(suffixes)} there")
     return files
 
 

@@ -8,19 +8,22 @@ from pathlib import Path
 
 from nucleiseg.datasets.arrays import read_npy, read_npz
 from nucleiseg.datasets.cache import Cache, cache_folder
+from nucleiseg.datasets.coco import find_coco
 from nucleiseg.datasets.dataset import Dataset
 from nucleiseg.datasets.kaggle import find_kaggle_folder, find_kaggle_zip
 from nucleiseg.datasets.paired import find_label_folder, find_pairs
-from nucleiseg.datasets.records import Record
+from nucleiseg.datasets.records import Record, Unpaired
 from nucleiseg.datasets.run_length_csv import find_run_lengths
 from nucleiseg.errors import DatasetError
 
-__all__ = ["read"]
+__all__ = ["open_dataset", "read"]
 
 _LAYOUTS = (
     "known layouts are: Kaggle, folder or zip, <id>/images/<id>.png and <id>/masks/*.png, read('stage1_train.zip'); "
     "paired folders, images/a.png and labels/a.png (or masks/), read('folder') or read('images', labels='labels'); "
+    "regions, labels/a.geojson of QuPath or labels/a.zip of ImageJ; "
     "run lengths, a CSV with ImageId,EncodedPixels, read('images', labels='runs.csv'); "
+    "COCO, read('images', labels='annotations.json'); "
     "arrays, read('data.npz') or read('images.npy', labels='labels.npy')"
 )
 
@@ -43,9 +46,12 @@ def read(
           one wins;
         - a folder with ``images`` and ``labels`` (or ``masks``), or a folder of images with ``labels`` another one,
           paired by name; ``a_labels.tif`` and ``a_mask.png`` belong to ``a.png``. Files with only the values 0 and 1,
-          or 0 and 255, are masks: their connected components become the labels;
+          or 0 and 255, are masks: their connected components become the labels. Instead of label images there may be
+          ``a.npy`` or ``a.npz`` (with an array ``labels``), polygons of QuPath, ``a.geojson``, and regions of ImageJ,
+          ``a_rois.zip`` or ``a.roi``;
         - a folder of images with ``labels`` a CSV of run lengths (``ImageId,EncodedPixels``); or the CSV by itself, if
           the images lie beside it or in ``images`` beside it;
+        - the same with a JSON file in COCO's format, of run lengths or polygons: all categories count, crowds do not;
         - ``data.npz`` with the arrays ``images`` and ``labels``, or ``images.npy`` with ``labels`` another ``.npy``.
     labels : str or path, optional
         Where the labels are, if not below ``path``.
@@ -74,6 +80,16 @@ def read(
     >>> read(path)
     Dataset(2 samples: 0000, 0001)
     """
+    return open_dataset(path, labels, cache)
+
+
+def open_dataset(
+    path: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | None,
+    cache: bool | str | os.PathLike[str],
+    unpaired: list[Unpaired] | None = None,
+) -> Dataset:
+    """See `read`; with a list, samples without an image or labels are noted there and left out."""
     source = Path(path).absolute()
     label_source = None if labels is None else Path(labels).absolute()
     for place in (source, label_source):
@@ -84,7 +100,7 @@ def read(
         return read_npz(source)
     if suffixes == (".npy", ".npy") and label_source is not None:
         return read_npy(source, label_source)
-    records = _find_records(source, label_source)
+    records = _find_records(source, label_source, unpaired)
     if not records:
         given = str(source) if label_source is None else f"{source} with labels {label_source}"
         raise DatasetError(f"{given}: unknown layout; {_LAYOUTS}")
@@ -93,17 +109,22 @@ def read(
     return Dataset(records, cache=Cache(cache_folder() if cache is True else Path(cache).absolute()))
 
 
-def _find_records(source: Path, labels: Path | None) -> Sequence[Record] | None:
+def _find_records(source: Path, labels: Path | None, unpaired: list[Unpaired] | None) -> Sequence[Record] | None:
     if labels is not None:
         if source.is_dir() and labels.suffix.lower() == ".csv":
-            return find_run_lengths(source, labels)
-        return find_pairs(source, labels) if source.is_dir() and labels.is_dir() else None
+            return find_run_lengths(source, labels, unpaired)
+        if source.is_dir() and labels.suffix.lower() == ".json":
+            return find_coco(source, labels, unpaired)
+        return find_pairs(source, labels, unpaired) if source.is_dir() and labels.is_dir() else None
     if source.is_dir():
         paired = find_label_folder(source)
-        return find_pairs(source / "images", paired) if paired is not None else find_kaggle_folder(source)
+        if paired is not None:
+            return find_pairs(source / "images", paired, unpaired)
+        return find_kaggle_folder(source, unpaired)
     if source.suffix.lower() == ".zip":
-        return find_kaggle_zip(source)
-    if source.suffix.lower() == ".csv":
+        return find_kaggle_zip(source, unpaired)
+    if source.suffix.lower() in (".csv", ".json"):
         images = source.parent / "images"
-        return find_run_lengths(images if images.is_dir() else source.parent, source)
+        find = find_coco if source.suffix.lower() == ".json" else find_run_lengths
+        return find(images if images.is_dir() else source.parent, source, unpaired)
     return None

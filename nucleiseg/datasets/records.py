@@ -3,16 +3,73 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg.errors import DatasetError
+from nucleiseg.errors import DatasetError, LabelTypeError, SizeMismatchError
 
-__all__ = ["Array", "Record", "check_pair", "file_stamp", "read_file", "shorten"]
+__all__ = [
+    "Array",
+    "Overlap",
+    "Record",
+    "SourceNotes",
+    "Unpaired",
+    "check_pair",
+    "complain",
+    "file_stamp",
+    "read_file",
+    "shorten",
+]
 
 Array = NDArray[Any]
+
+
+class Overlap(NamedTuple):
+    """Pixels that two masks of one image claim; the later mask has them."""
+
+    earlier: int
+    later: int
+    pixels: int
+
+
+@dataclass
+class SourceNotes:
+    """What the files of a sample tell beyond its labels; filled in while the record is read.
+
+    Parameters
+    ----------
+    split_mask : bool
+        The labels are the connected components of a mask.
+    lossy : bool
+        The labels were saved as JPEG, which changes pixels.
+    mask_areas : list of int
+        Pixels of each mask, in the order of the labels; an empty mask has 0.
+    overlaps : list of Overlap
+        Where masks share pixels.
+    """
+
+    split_mask: bool = False
+    lossy: bool = False
+    mask_areas: list[int] = field(default_factory=list)
+    overlaps: list[Overlap] = field(default_factory=list)
+
+    def add_mask(self, label: int, inside: Array, labels: Array) -> None:
+        """Note a mask before it is painted: its pixels, and the labels that are there already."""
+        self.mask_areas.append(int(np.count_nonzero(inside)))
+        earlier, pixels = np.unique(labels[inside], return_counts=True)
+        pairs = zip(earlier.tolist(), pixels.tolist(), strict=True)
+        self.overlaps += [Overlap(value, label, count) for value, count in pairs if value]
+
+
+class Unpaired(NamedTuple):
+    """Samples that lack an image or labels, and what to say about them."""
+
+    ids: tuple[str, ...]
+    message: str
 
 
 class Record(Protocol):
@@ -28,24 +85,34 @@ class Record(Protocol):
     def stamp(self) -> str | None:
         """Text that changes when the source does, so that the cache notices; None if there is nothing to save."""
 
-    def read(self) -> tuple[Array, NDArray[np.int32]]:
-        """The image and its labels."""
+    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
+        """The image and its labels; with ``notes``, what else the files tell is written there."""
+
+    def files(self, labels: Sequence[int] = ()) -> tuple[str, ...]:
+        """The files that hold these labels; without labels, the image's file. Nothing for arrays in memory."""
 
 
 def check_pair(name: str, image: Array, labels: Array) -> tuple[Array, NDArray[np.int32]]:
     """An image and labels of one size, the labels as int32."""
     if image.shape[:2] != labels.shape[:2]:
-        raise DatasetError(
+        raise SizeMismatchError(
             f"sample {name!r}: image and labels must have the same height and width, got {image.shape[:2]} and "
             f"{labels.shape[:2]}; check that they belong together"
         )
     highest = np.iinfo(np.int32).max
     if labels.min() < 0 or labels.max() > highest:
-        raise DatasetError(
+        raise LabelTypeError(
             f"sample {name!r}: labels must lie in 0 to {highest}, got {labels.min()} to {labels.max()}; "
             "renumber them, e.g. with skimage.segmentation.relabel_sequential"
         )
     return image, labels.astype(np.int32, copy=False)
+
+
+def complain(ids: Sequence[str], message: str, unpaired: list[Unpaired] | None) -> None:
+    """Raise about samples that lack something; with a list, note them there, and the rest can be read."""
+    if unpaired is None:
+        raise DatasetError(message)
+    unpaired.append(Unpaired(tuple(ids), message))
 
 
 def file_stamp(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.datasets.metadata import read_rows
-from nucleiseg.datasets.records import Array, file_stamp, read_file, shorten
+from nucleiseg.datasets.records import Array, SourceNotes, Unpaired, complain, file_stamp, read_file, shorten
 from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.images.decoding import decode_image
 from nucleiseg.images.reading import IMAGE_SUFFIXES
@@ -33,20 +34,27 @@ class RunLengthRecord:
         """Path, size and time of the image, and the run lengths."""
         return "\n".join((file_stamp(self.image), *self.runs))
 
-    def read(self) -> tuple[Array, NDArray[np.int32]]:
+    def files(self, labels: Sequence[int] = ()) -> tuple[str, ...]:  # noqa: ARG002
+        """The image; its labels are rows of the table."""
+        return (self.image,)
+
+    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the labels: label k is the k-th row of the image, and covers earlier ones."""
         image = decode_image(read_file(self.image), self.image)
         height, width = image.shape[:2]
         labels = np.zeros((height, width), np.int32)
         for label, runs in enumerate(self.runs, start=1):
             try:
-                labels[decode_run_lengths(runs, (height, width))] = label
+                inside = decode_run_lengths(runs, (height, width))
             except InvalidInputError as error:
                 raise DatasetError(f"sample {self.id!r}: {error}") from error
+            if notes is not None:
+                notes.add_mask(label, inside, labels)
+            labels[inside] = label
         return image, labels
 
 
-def find_run_lengths(images: Path, table: Path) -> list[RunLengthRecord]:
+def find_run_lengths(images: Path, table: Path, unpaired: list[Unpaired] | None = None) -> list[RunLengthRecord]:
     """The images that the CSV names; an image without nuclei has one row without run lengths."""
     columns, rows = read_rows(table)
     missing = [column for column in _COLUMNS if column not in columns]
@@ -60,17 +68,21 @@ def find_run_lengths(images: Path, table: Path) -> list[RunLengthRecord]:
     files = _find_files(images)
     without = sorted(runs.keys() - files.keys())
     if without:
-        raise DatasetError(
+        complain(
+            without,
             f"{images}: each ImageId of {table} needs an image of that name, {len(without)} have none: "
-            f"{shorten(without)}; pass the folder of the images"
+            f"{shorten(without)}; pass the folder of the images",
+            unpaired,
         )
     unnamed = sorted(files.keys() - runs.keys())
     if unnamed:
-        raise DatasetError(
+        complain(
+            unnamed,
             f"{table}: each image of {images} needs a row, {len(unnamed)} have none: {shorten(unnamed)}; "
-            "add rows (with empty EncodedPixels if there are no nuclei), or move the images elsewhere"
+            "add rows (with empty EncodedPixels if there are no nuclei), or move the images elsewhere",
+            unpaired,
         )
-    return [RunLengthRecord(name, str(files[name]), tuple(runs[name])) for name in sorted(runs)]
+    return [RunLengthRecord(name, str(files[name]), tuple(runs[name])) for name in sorted(runs) if name in files]
 
 
 def _find_files(folder: Path) -> dict[str, Path]:

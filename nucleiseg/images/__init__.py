@@ -2,8 +2,11 @@
 
 from nucleiseg.images.binarizers import binarize, list_binarizers, register_binarizer, unbinarize
 from nucleiseg.images.channels import to_rgb
+from nucleiseg.images.label_colours import colour_labels
+from nucleiseg.images.micrograph import Micrograph, as_micrograph
 from nucleiseg.images.overlay import overlay
-from nucleiseg.images.reading import find_images, read_image
+from nucleiseg.images.read_options import ReadOptions
+from nucleiseg.images.reading import find_images, read_image, read_micrograph
 from nucleiseg.images.scaling import (
     apply_range,
     list_scalings,
@@ -14,16 +17,21 @@ from nucleiseg.images.scaling import (
 from nucleiseg.images.tiling import Tile, Tiling, pad_to_multiple, tiles
 
 __all__ = [
+    "Micrograph",
+    "ReadOptions",
     "Tile",
     "Tiling",
     "apply_range",
+    "as_micrograph",
     "binarize",
+    "colour_labels",
     "find_images",
     "list_binarizers",
     "list_scalings",
     "overlay",
     "pad_to_multiple",
     "read_image",
+    "read_micrograph",
     "register_binarizer",
     "register_scaling",
     "rescale",

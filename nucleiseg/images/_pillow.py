@@ -15,11 +15,13 @@ __all__ = ["check_pixels", "pillow_to_array"]
 _NATIVE_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I", "F")
 
 
-def check_pixels(height: int, width: int, name: str, max_pixels: int) -> None:
+def check_pixels(height: int, width: int, name: str, max_pixels: int, levels: int = 1) -> None:
     """Refuse an image that would not fit, before its pixels are decoded."""
     if height * width > max_pixels:
+        smaller = f", choose another of its levels, 0 to {levels - 1}" if levels > 1 else ""
         raise ImageFileError(
-            f"{name}: {height} x {width} is more than {max_pixels} pixels; crop it, or pass a larger max_pixels"
+            f"{name}: {height} x {width} is more than {max_pixels} pixels; crop it{smaller}, "
+            "or pass a larger max_pixels"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 from typing import Any
 
@@ -10,53 +11,73 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
-from nucleiseg._checks import MAX_CHANNELS
 from nucleiseg.errors import ImageFileError
 from nucleiseg.images._pillow import check_pixels, pillow_to_array
+from nucleiseg.images._scenes import check_level, find_scene
+from nucleiseg.images._tiff_metadata import channel_names, pixel_size
+from nucleiseg.images.micrograph import Stack
+from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["decode_tiff"]
+__all__ = ["read_tiff"]
 
 
-def decode_tiff(data: bytes, name: str, max_pixels: int, *, palette_to_colour: bool) -> NDArray[Any]:
-    """Decode one 2-D image, (H, W) or (H, W, C), in the file's own type."""
-    with tifffile.TiffFile(BytesIO(data)) as file:
-        if len(file.series) != 1:
-            raise ImageFileError(
-                f"{name}: must hold one image, got {len(file.series)} of unlike shapes; save the one to use by itself"
-            )
-        series, page = file.series[0], file.pages.first
-        axes, shape = _planes(series.axes, series.shape, name)
-        check_pixels(shape[axes.index("Y")], shape[axes.index("X")], name, max_pixels)
-        palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
+def read_tiff(
+    source: str | os.PathLike[str] | bytes,
+    name: str,
+    options: ReadOptions,
+    max_pixels: int,
+    *,
+    palette_to_colour: bool = True,
+) -> Stack:
+    """One image of a TIFF file, of a path or in memory, with all of its axes and in the file's own type."""
+    with tifffile.TiffFile(BytesIO(source) if isinstance(source, bytes) else source) as file:
+        number = _scene(file, name, options)
+        series = file.series[number]
+        sizes = [(level.get_shape(False), level.get_axes(False)) for level in series.levels]
+        heights = [shape[axes.index("Y")] for shape, axes in sizes]
+        widths = [shape[axes.index("X")] for shape, axes in sizes]
+        check_level(name, options.level, list(zip(heights, widths, strict=True)))
+        check_pixels(heights[options.level], widths[options.level], name, max_pixels, levels=len(sizes))
+        shape, axes = sizes[options.level]
+        page = series.keyframe
         try:
-            array = series.asarray().reshape(shape)
+            array = series.levels[options.level].asarray().reshape(shape)
         except ValueError as error:
             if "imagecodecs" not in str(error):
                 raise
-            return _decode_with_pillow(data, name, page, palette_to_colour=palette_to_colour)
+            if len(file.pages) == 1:  # Pillow sees the first page only
+                array = _decode_with_pillow(source, name, page, palette_to_colour=palette_to_colour)
+                return Stack(array, "YX" if array.ndim == 2 else "YXS", name)
+            raise _needs_imagecodecs(name, page) from None
+        names = channel_names(file, number, axes, shape)
+        size = pixel_size(file, number)
+    palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
     if palette is not None and palette_to_colour:
-        return np.moveaxis(palette[:, array] >> 8, 0, -1).astype(np.uint8)
-    array = np.moveaxis(array, [axes.index("Y"), axes.index("X")], [0, 1])
-    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+        if "S" in axes:
+            array, axes = array.squeeze(axes.index("S")), axes.replace("S", "")
+        array, axes = np.moveaxis(palette[:, array] >> 8, 0, -1).astype(np.uint8), axes + "S"
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return Stack(array, axes, name, names, size, scale=heights[0] / heights[options.level])
 
 
-def _planes(axes: str, shape: tuple[int, ...], name: str) -> tuple[str, tuple[int, ...]]:
-    """Rows, columns and at most one axis of channels; other axes must have length 1."""
-    kept = [(axis, length) for axis, length in zip(axes, shape, strict=True) if axis in "YX" or length > 1]
-    others = [(axis, length) for axis, length in kept if axis not in "YX"]
-    if len(others) > 1 or any(axis not in "SC" or length > MAX_CHANNELS for axis, length in others):
-        raise ImageFileError(
-            f"{name}: must hold one image (H, W) with up to {MAX_CHANNELS} channels, got a stack of shape {shape} "
-            f"(axes {axes}); save the planes to use as single images"
-        )
-    return "".join(axis for axis, _ in kept), tuple(length for _, length in kept)
+def _scene(file: tifffile.TiffFile, name: str, options: ReadOptions) -> int:
+    """The series to read: the slide itself where a scanner adds its label and a thumbnail."""
+    names = [series.name for series in file.series]
+    if options.scene is None and "Baseline" in names:
+        return names.index("Baseline")
+    shapes = [f"{label!r} {s.shape}" if (label := s.name) else f"{s.shape}" for s in file.series]
+    return find_scene(name, options.scene, names, shapes)
 
 
-def _decode_with_pillow(data: bytes, name: str, page: Any, *, palette_to_colour: bool) -> NDArray[Any]:
-    bits = page.bitspersample
-    if page.samplesperpixel > 1 and bits != 8:  # Pillow would silently drop the lower bits
-        raise ImageFileError(
-            f"{name}: {page.compression.name} compression of {bits}-bit colours needs another package; "
-            "run 'pip install imagecodecs', or save the TIFF without compression"
-        )
-    return pillow_to_array(TiffImagePlugin.TiffImageFile(BytesIO(data)), palette_to_colour=palette_to_colour)
+def _decode_with_pillow(source: Any, name: str, page: Any, *, palette_to_colour: bool) -> NDArray[Any]:
+    if page.samplesperpixel > 1 and page.bitspersample != 8:  # Pillow would silently drop the lower bits
+        raise _needs_imagecodecs(name, page)
+    with TiffImagePlugin.TiffImageFile(BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        return pillow_to_array(picture, palette_to_colour=palette_to_colour)
+
+
+def _needs_imagecodecs(name: str, page: Any) -> ImageFileError:
+    return ImageFileError(
+        f"{name}: {page.compression.name} compression of {page.bitspersample}-bit pixels needs another package; "
+        "run 'pip install \"nucleiseg[microscopy]\"' or 'pip install imagecodecs', or save without compression"
+    )

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 
 from nucleiseg._checks import describe
-from nucleiseg.errors import ImageFileError
+from nucleiseg.errors import ImageFileError, LabelTypeError
 from nucleiseg.images._pillow import check_pixels, pillow_to_array
 from nucleiseg.images._png16 import decode_png16, is_png16_colour
+from nucleiseg.images.micrograph import flatten
+from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["MAX_PIXELS", "decode_image", "decode_labels", "decode_mask"]
+__all__ = ["MAX_PIXELS", "decode_image", "decode_labels", "decode_mask", "is_tiff", "undecodable"]
 
 Array = NDArray[Any]
 
@@ -71,13 +73,15 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ar
     if labels.ndim == 3:
         colours = labels[..., : labels.shape[2] - (labels.shape[2] in (2, 4))]
         if (colours != colours[..., :1]).any():
-            raise ImageFileError(
+            raise LabelTypeError(
                 f"{name}: labels must be one channel of whole numbers, got colours, {describe(labels)}; "
                 "save label images as 16-bit grey PNG or TIFF"
             )
         labels = colours[..., 0]
+    if labels.dtype.kind == "f" and (labels >= 0).all() and (labels <= 2**53).all() and (labels % 1 == 0).all():
+        labels = labels.astype(np.int64)  # ImageJ has no other type for labels above 65,535
     if labels.dtype.kind not in "bui":
-        raise ImageFileError(
+        raise LabelTypeError(
             f"{name}: labels must be whole numbers, got {describe(labels)}; save label images as 16-bit PNG or TIFF"
         )
     return labels
@@ -100,7 +104,7 @@ def decode_mask(data: bytes, name: str) -> tuple[tuple[int, int], tuple[int, int
         except ImageFileError:
             raise
         except Exception as error:
-            raise _undecodable(name, error) from error
+            raise undecodable(name, error) from error
     mask = decode_labels(data, name)
     return (mask.shape[0], mask.shape[1]), (0, 0), mask != 0
 
@@ -110,9 +114,10 @@ def _decode(data: bytes, name: str, max_pixels: int, *, palette_to_colour: bool)
         raise ImageFileError(f"{name}: the file is empty; copy it again from its source")
     try:
         if data.startswith(_TIFF_STARTS):
-            from nucleiseg.images._tiff import decode_tiff  # tifffile takes long to import; PNG needs none of it
+            from nucleiseg.images._tiff import read_tiff  # tifffile takes long to import; PNG needs none of it
 
-            return decode_tiff(data, name, max_pixels, palette_to_colour=palette_to_colour)
+            stack = read_tiff(data, name, ReadOptions(), max_pixels, palette_to_colour=palette_to_colour)
+            return flatten(stack, ReadOptions()).shown
         for start, plugin in _PILLOW_STARTS.items():
             if data.startswith(start):
                 picture = plugin(BytesIO(data))
@@ -123,10 +128,16 @@ def _decode(data: bytes, name: str, max_pixels: int, *, palette_to_colour: bool)
     except ImageFileError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise _undecodable(name, error) from error
+        raise undecodable(name, error) from error
     raise ImageFileError(f"{name}: is not a PNG, JPEG, BMP or TIFF image; convert it to one of these")
 
 
-def _undecodable(name: str, error: Exception) -> ImageFileError:
+def is_tiff(start: bytes) -> bool:
+    """Whether a file that starts like this is a TIFF."""
+    return start.startswith(_TIFF_STARTS)
+
+
+def undecodable(name: str, error: Exception) -> ImageFileError:
+    """What a decoder raised as one clear error."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return ImageFileError(f"{name}: cannot be decoded ({reason}); open it in a viewer, or export it again")

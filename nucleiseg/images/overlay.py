@@ -9,7 +9,7 @@ from nucleiseg._checks import Array, check_image, check_labels, check_same_size
 from nucleiseg.images.channels import to_rgb
 from nucleiseg.images.scaling import rescale
 
-__all__ = ["overlay"]
+__all__ = ["of_neighbours", "overlay"]
 
 # Cyan differs from brown, pink, purple and grey, and from blue by its brightness.
 LINE = (0, 255, 230)
@@ -51,7 +51,7 @@ def overlay(image: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDArray[np.uint8
     picture = to_rgb(np.rint(rescale(pixels) * 255).astype(np.uint8))
     highest = lowest = values
     for _ in range(1 + min(values.shape) // 800):
-        highest, lowest = _of_neighbours(np.maximum, highest), _of_neighbours(np.minimum, lowest)
+        highest, lowest = of_neighbours(np.maximum, highest), of_neighbours(np.minimum, lowest)
     # The line lies inside the nuclei and the casing around them, so that neither hides much of the other's side.
     nuclei = values > 0
     picture[nuclei & (highest != lowest)] = LINE
@@ -59,7 +59,7 @@ def overlay(image: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDArray[np.uint8
     return picture
 
 
-def _of_neighbours(pick: np.ufunc, values: Array) -> Array:
+def of_neighbours(pick: np.ufunc, values: Array) -> Array:
     """Of every pixel and its four neighbours the largest or smallest value; ndimage takes three times as long."""
     result = values.copy()
     pick(result[1:], values[:-1], out=result[1:])

@@ -1,4 +1,4 @@
-"""Read image files (PNG, JPEG, BMP, TIFF) into arrays, and find them on disk."""
+"""Read image files (PNG, JPEG, BMP, TIFF, and microscopes' own formats) into arrays, and find them on disk."""
 
 from __future__ import annotations
 
@@ -11,35 +11,86 @@ from typing import Any
 from numpy.typing import NDArray
 
 from nucleiseg.errors import ImageFileError, InvalidInputError
-from nucleiseg.images.decoding import MAX_PIXELS, decode_image, decode_labels
+from nucleiseg.images._scenes import check_level, find_scene
+from nucleiseg.images.decoding import MAX_PIXELS, decode_image, decode_labels, is_tiff, undecodable
+from nucleiseg.images.micrograph import Micrograph, Stack, flatten
+from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["IMAGE_SUFFIXES", "find_images", "read_image", "read_labels"]
+__all__ = ["IMAGE_SUFFIXES", "MICROSCOPE_SUFFIXES", "find_images", "read_image", "read_labels", "read_micrograph"]
 
 Array = NDArray[Any]
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+MICROSCOPE_SUFFIXES = (".czi", ".lif", ".nd2", ".svs")
+"""Whole-slide and microscopes' own formats, which need the extra ``nucleiseg[microscopy]``."""
 
 
-def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Array:
-    """Read one image file as it is: no scaling, no change of type.
+def read_micrograph(
+    path: str | os.PathLike[str], options: ReadOptions | None = None, *, max_pixels: int = MAX_PIXELS
+) -> Micrograph:
+    """Read one image with all of its channels: no scaling, no change of type.
+
+    Channels, planes and the size of a pixel are known for OME-TIFF, ImageJ's TIFF, Zeiss CZI, Nikon ND2, Leica LIF and
+    Aperio SVS. The last four need more packages: ``pip install "nucleiseg[microscopy]"``.
 
     Parameters
     ----------
     path : str or path
-        A PNG, JPEG, BMP or TIFF file.
+        A PNG, JPEG, BMP, TIFF, CZI, ND2, LIF or SVS file.
+    options : ReadOptions, optional
+        Channel, planes, scene, level, pixel size.
     max_pixels : int
-        Refuse files with more pixels (height times width) than this.
+        Refuse images with more pixels (height times width) than this.
+
+    Returns
+    -------
+    Micrograph
+        Raw pixels of all channels, the part to look at, names of the channels, size of a pixel.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is missing, empty, cut short, no image or too large; if it is left open which part of it to look at
+        (the message lists the choices), or there is no such part; if a package is missing (the message names it).
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy, tifffile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "two.ome.tif"
+    >>> names = {"axes": "CYX", "Channel": {"Name": ["actin", "DAPI"]}}
+    >>> tifffile.imwrite(path, numpy.zeros((2, 30, 40), "uint16"), metadata=names)
+    >>> picture = read_micrograph(path, ReadOptions(channel="DAPI"))
+    >>> picture.channels, picture.pixels.shape, picture.shown.shape
+    (('actin', 'DAPI'), (30, 40, 2), (30, 40))
+    """
+    options = options or ReadOptions()
+    return flatten(_read_stack(Path(path), options, max_pixels), options)
+
+
+def read_image(
+    path: str | os.PathLike[str], options: ReadOptions | None = None, *, max_pixels: int = MAX_PIXELS
+) -> Array:
+    """Read the part of an image file that shows the nuclei: no scaling, no change of type.
+
+    Parameters
+    ----------
+    path : str or path
+        As for `read_micrograph`.
+    options : ReadOptions, optional
+        Channel, planes, scene, level.
+    max_pixels : int
+        Refuse images with more pixels (height times width) than this.
 
     Returns
     -------
     image : (H, W) or (H, W, C) array
         In the file's own type: bool (1 bit), uint8, uint16, int32, float32 and so on. Palette images become RGB or
-        RGBA. A TIFF with up to 4 channels, before or after the rows and columns, becomes (H, W, C).
+        RGBA. A colour TIFF becomes (H, W, C), wherever it has its channels.
 
     Raises
     ------
     ImageFileError
-        If the file is missing, empty, cut short, no image, too large, or a stack of planes.
+        As `read_micrograph`.
 
     Examples
     --------
@@ -51,7 +102,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     >>> image.shape, image.dtype, int(image.max())
     ((3, 4), dtype('uint8'), 7)
     """
-    return decode_image(_read_bytes(path), os.fspath(path), max_pixels=max_pixels)
+    return read_micrograph(path, options, max_pixels=max_pixels).shown
 
 
 def read_labels(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Array:
@@ -121,7 +172,7 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
         if not paths:
             raise InvalidInputError(
                 f"no images found in {str(item)!r}; pass image files, folders of them or patterns such as "
-                f"'plate7/*.tif' (known endings: {', '.join(IMAGE_SUFFIXES)})"
+                f"'plate7/*.tif' (known endings: {', '.join(IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES)})"
             )
         for path in paths:
             found.setdefault(path.resolve(), path)
@@ -131,17 +182,41 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _is_image_name(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    known = path.suffix.lower() in IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES
+    return known and not path.name.startswith(".") and path.is_file()
 
 
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+def _read_stack(path: Path, options: ReadOptions, max_pixels: int) -> Stack:
+    name, suffix = str(path), path.suffix.lower()
+    start = _read_bytes(path, IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES, most=4)
+    try:
+        if is_tiff(start):
+            from nucleiseg.images._tiff import read_tiff
+
+            return read_tiff(path, name, options, max_pixels)
+        if suffix in MICROSCOPE_SUFFIXES and start:
+            from nucleiseg.images._microscopes import read_microscope
+
+            return read_microscope(path, options, max_pixels)
+    except ImageFileError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise undecodable(name, error) from error
+    image = decode_image(_read_bytes(path, IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES), name, max_pixels=max_pixels)
+    find_scene(name, options.scene, [path.stem], [str(image.shape)])
+    check_level(name, options.level, [(image.shape[0], image.shape[1])])
+    return Stack(image, "YX" if image.ndim == 2 else "YXS", name)
+
+
+def _read_bytes(path: str | os.PathLike[str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES, most: int = -1) -> bytes:
     path = Path(path)
     if path.is_dir():
         raise ImageFileError(f"{path}: is a folder, not an image; pass the files in it")
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ImageFileError(f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(IMAGE_SUFFIXES)}")
+    if path.suffix.lower() not in suffixes:
+        raise ImageFileError(f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(suffixes)}")
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
     except FileNotFoundError:
         raise ImageFileError(f"{path}: no such file; check the path") from None
     except OSError as error:

@@ -1,18 +1,25 @@
-"""How good predicted masks are: counts per image, scores per group and over all."""
+"""How good predicted nuclei are: counts per image, scores per group and over all."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import TYPE_CHECKING
 
+from nucleiseg._files import write_text
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances import PixelCounts
+from nucleiseg.instances import InstanceCounts, score_images
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# What is printed, as tables below each other: scores of nuclei, of pixels, and kinds of errors.
+_PRINTED = {
+    "nuclei": "images nuclei found dsb ap50 ap75 ap90 f1_50 precision_50 recall_50",
+    "areas": "pq sq rq aji aji_plus mean_dice dice iou pixel_accuracy",
+    "errors": "splits merges misses false_positives poor_outlines boundary_offset boundary_bias",
+}
 
 
 @dataclass(frozen=True)
@@ -25,30 +32,27 @@ class ImageScore:
         Of the image.
     group : str
         What scores are reported for separately, such as the modality; "" for none.
-    counts : PixelCounts
-        True and false pixels of the mask.
-    nuclei, found : int
-        True and predicted nuclei.
+    counts : InstanceCounts
+        Of `nucleiseg.instances.match`, with its default thresholds.
 
     Examples
     --------
-    >>> ImageScore("a", "", PixelCounts(tp=8, fp=2, fn=2, tn=88), nuclei=1, found=1).counts.dice
-    0.8
+    >>> from nucleiseg.instances import match
+    >>> ImageScore("a", "", match([[1, 1, 0]], [[1, 0, 0]])).counts.average_precision(0.5)
+    1.0
     """
 
     id: str
     group: str
-    counts: PixelCounts
-    nuclei: int
-    found: int
+    counts: InstanceCounts
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a set of images. Prints as a table.
+    """Scores of a set of images. Prints as tables: of nuclei, of areas, and of kinds of errors.
 
-    ``mean_dice`` is the mean over images of each image's Dice coefficient; ``dice``, ``iou`` and ``pixel_accuracy`` are
-    taken from the counts of all pixels together, so large images weigh more.
+    ``dsb`` and ``mean_dice`` are means over images; everything else is taken from the counts of all images together, so
+    images with more nuclei or pixels weigh more. `nucleiseg.instances.score_images` says what each score is.
 
     Parameters
     ----------
@@ -57,10 +61,13 @@ class Evaluation:
 
     Examples
     --------
-    >>> score = ImageScore("a", "", PixelCounts(tp=8, fp=2, fn=2, tn=88), nuclei=1, found=1)
-    >>> print(Evaluation([score]))
-         images  mean_dice  dice     iou  pixel_accuracy  nuclei  found
-    all       1        0.8   0.8  0.6667            0.96       1      1
+    >>> from nucleiseg.instances import match
+    >>> scores = Evaluation([ImageScore("a", "", match([[1, 1, 0, 2]], [[1, 1, 1, 0]]))])
+    >>> scores.to_dict()["all"]["ap50"], scores.to_dict()["all"]["dice"]
+    (0.5, 0.6666666666666666)
+    >>> print(scores.table()[["images", "nuclei", "found", "dsb"]])
+         images  nuclei  found  dsb
+    all       1       2      1  0.2
     """
 
     images: Sequence[ImageScore]
@@ -73,7 +80,10 @@ class Evaluation:
         """Scores by group name; ``"all"`` is over all images."""
         groups = sorted({image.group for image in self.images} - {""})
         parts = {group: [image for image in self.images if image.group == group] for group in groups}
-        return {**{group: _scores(part) for group, part in parts.items()}, "all": _scores(self.images)}
+        return {
+            group: score_images([image.counts for image in images])
+            for group, images in {**parts, "all": self.images}.items()
+        }
 
     def table(self) -> pd.DataFrame:
         """`to_dict` as a table: a row for each group and one for all."""
@@ -82,36 +92,18 @@ class Evaluation:
         return pd.DataFrame.from_dict(self.to_dict(), orient="index")
 
     def per_image(self) -> pd.DataFrame:
-        """One row an image: id, group, Dice, IoU, accuracy, nuclei, found."""
+        """One row an image: id, group, and the scores of this image alone."""
         import pandas as pd
 
-        return pd.DataFrame(
-            [
-                {
-                    "id": image.id,
-                    "group": image.group,
-                    "dice": image.counts.dice,
-                    "iou": image.counts.iou,
-                    "pixel_accuracy": image.counts.accuracy,
-                    "nuclei": image.nuclei,
-                    "found": image.found,
-                }
-                for image in self.images
-            ]
-        )
+        rows = [{"id": image.id, "group": image.group, **score_images([image.counts])} for image in self.images]
+        return pd.DataFrame(rows).drop(columns=["images", "mean_dice"])
+
+    def write_per_image(self, path: str | os.PathLike[str]) -> None:
+        """Write `per_image` as a CSV file."""
+        write_text(path, self.per_image().to_csv(index=False, lineterminator="\n"))
 
     def __str__(self) -> str:
-        return self.table().round(4).to_string()
-
-
-def _scores(images: Sequence[ImageScore]) -> dict[str, float]:
-    pooled = reduce(add, (image.counts for image in images))
-    return {
-        "images": len(images),
-        "mean_dice": sum(image.counts.dice for image in images) / len(images),
-        "dice": pooled.dice,
-        "iou": pooled.iou,
-        "pixel_accuracy": pooled.accuracy,
-        "nuclei": sum(image.nuclei for image in images),
-        "found": sum(image.found for image in images),
-    }
+        table = self.table().round(4)
+        return "\n\n".join(
+            table[columns.split()].rename_axis(columns=title).to_string() for title, columns in _PRINTED.items()
+        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nucleiseg._checks import check_count, check_range
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.images.tiling import Tiling
 
 
@@ -23,6 +24,12 @@ class PredictOptions:
         Cut large images into tiles, to need less memory. None takes every image whole.
     tta : bool
         Average over the eight flips and quarter turns of the image: a little more accurate, eight times as slow.
+    remove_edge : bool
+        Nuclei at the edge of the image, which may be cut off, are left out.
+    fill_holes : bool
+        Background that a single nucleus encloses becomes part of it.
+    reading : ReadOptions
+        Which channel and planes of the image are looked at, and the size of its pixels.
 
     Raises
     ------
@@ -31,14 +38,18 @@ class PredictOptions:
 
     Examples
     --------
-    >>> PredictOptions(threshold=0.4, tiling=Tiling(tile=512))
-    PredictOptions(threshold=0.4, min_area=0, tiling=Tiling(tile=512, overlap=64), tta=False)
+    >>> options = PredictOptions(min_area=30, tiling=Tiling(tile=512), reading=ReadOptions(channel="DAPI"))
+    >>> options.tiling, options.reading.channel
+    (Tiling(tile=512, overlap=64), 'DAPI')
     """
 
     threshold: float | None = None
     min_area: int = 0
     tiling: Tiling | None = None
     tta: bool = False
+    remove_edge: bool = False
+    fill_holes: bool = False
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -46,3 +57,5 @@ class PredictOptions:
         check_count(self.min_area, "min_area", 0)
         if self.tiling is not None and not isinstance(self.tiling, Tiling):
             raise InvalidInputError(f"tiling must be a Tiling or None, got {self.tiling!r}; use Tiling(tile=256)")
+        if not isinstance(self.reading, ReadOptions):
+            raise InvalidInputError(f"reading must be ReadOptions, got {self.reading!r}; use ReadOptions(channel=0)")

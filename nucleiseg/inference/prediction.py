@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._files import write_text
-from nucleiseg.images import overlay
-from nucleiseg.instances import measure, write_labels, write_mask, write_picture
+from nucleiseg.images import Micrograph, overlay
+from nucleiseg.instances import NamedLabels, get_exporter, measure, summarize, write_labels, write_mask, write_picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +27,13 @@ class Prediction:
     Parameters
     ----------
     image : numpy.ndarray, (H, W) or (H, W, C)
-        The raw pixels that were given.
+        The raw pixels that the model saw: all that were given, or the channel that was chosen.
     probability : numpy.ndarray, (H, W)
         float32 in [0, 1]: how sure the model is that a pixel belongs to a nucleus.
     labels : numpy.ndarray, (H, W)
         int32: 0 is background, 1 … n are the nuclei.
+    source : Micrograph, optional
+        Raw pixels of every channel, their names and the size of a pixel, where there is more than ``image``.
 
     Examples
     --------
@@ -42,6 +45,7 @@ class Prediction:
     image: npt.NDArray[Any] = field(repr=False)
     probability: npt.NDArray[np.float32] = field(repr=False)
     labels: npt.NDArray[np.int32] = field(repr=False)
+    source: Micrograph | None = field(default=None, repr=False)
 
     @cached_property
     def mask(self) -> npt.NDArray[np.bool_]:
@@ -53,9 +57,22 @@ class Prediction:
         """How many nuclei there are."""
         return int(self.labels.max(initial=0))
 
+    @property
+    def pixel_size(self) -> float | None:
+        """Height and width of a pixel in µm, where it is known."""
+        return None if self.source is None else self.source.pixel_size
+
     def table(self) -> pd.DataFrame:
-        """One row a nucleus, measured on the raw pixels; see `nucleiseg.instances.measure`."""
-        return measure(self.labels, self.image)
+        """One row a nucleus, measured on the raw pixels of every channel; see `nucleiseg.instances.measure`."""
+        if self.source is None:
+            return measure(self.labels, self.image)
+        source = self.source
+        return measure(self.labels, source.pixels, pixel_size=source.pixel_size, channels=source.channels)
+
+    def summary(self) -> pd.DataFrame:
+        """One row about all nuclei; see `nucleiseg.instances.summarize`."""
+        height, width = self.labels.shape
+        return summarize(self.table(), (height, width), self.pixel_size)
 
     def overlay(self) -> npt.NDArray[np.uint8]:
         """The image with the outlines of the nuclei: uint8 RGB (H, W, 3)."""
@@ -74,7 +91,7 @@ class Prediction:
             "mask": Path(folder) / f"{stem}_mask.png",
             "overlay": Path(folder) / f"{stem}_overlay.png",
         }
-        write_labels(paths["labels"], self.labels)
+        write_labels(paths["labels"], self.labels, self.pixel_size)
         write_mask(paths["mask"], self.mask)
         write_picture(paths["overlay"], self.overlay())
         return paths
@@ -100,6 +117,45 @@ class Prediction:
         paths = self.save_images(folder, stem)
         write_text(measurements, self.table().to_csv(index=False, lineterminator="\n"))
         return {**paths, "measurements": measurements}
+
+    def export(
+        self, folder: str | os.PathLike[str], stem: str = "image", formats: Sequence[str] = ("geojson",)
+    ) -> dict[str, Path]:
+        """Write the nuclei for other programs: QuPath, ImageJ, COCO's and Kaggle's tools, and so on.
+
+        Parameters
+        ----------
+        folder : path
+            Where to; it is made if needed, and files of the same names are replaced.
+        stem : str
+            How the file names begin.
+        formats : sequence of str
+            Of `nucleiseg.instances.list_exporters`.
+
+        Returns
+        -------
+        dict of str to Path
+            The file of each format.
+
+        Raises
+        ------
+        InvalidInputError
+            If a format is unknown.
+        MissingPackageError
+            If a package that a format needs is not installed.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> found = Prediction(np.zeros((1, 3)), np.zeros((1, 3), np.float32), np.array([[1, 0, 2]], np.int32))
+        >>> found.export(tempfile.mkdtemp(), "a", ["geojson", "coco"])["coco"].name
+        'a_coco.json'
+        """
+        exporters = [get_exporter(name) for name in formats]
+        for exporter in exporters:
+            exporter.check()
+        image = NamedLabels(stem, self.labels, pixel_size=self.pixel_size, measurements=self.table())
+        return {exporter.name: exporter.export(Path(folder), stem, [image]) for exporter in exporters}
 
     def __repr__(self) -> str:
         height, width = self.labels.shape

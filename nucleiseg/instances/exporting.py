@@ -1,4 +1,4 @@
-"""Labels, masks and pictures as files that other programs read."""
+"""Masks and pictures as files that other programs read; and which files are our own."""
 
 from __future__ import annotations
 
@@ -9,54 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import check_labels, describe
-from nucleiseg._files import atomic_path
+from nucleiseg._files import SOFTWARE, atomic_path, check_suffix
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["is_own_file", "write_labels", "write_mask", "write_picture"]
-
-# What every file says it was written by, so that it can be told from others of the same name.
-_SOFTWARE = "nucleiseg"
-
-
-def write_labels(path: str | os.PathLike[str], labels: npt.ArrayLike) -> None:
-    """Write labels as a TIFF, losslessly compressed (deflate).
-
-    Parameters
-    ----------
-    path : str or path
-        Ends in ``.tif`` or ``.tiff``. An existing file is replaced once the new one is complete.
-    labels : array-like of int, (H, W)
-        0 background. Written as uint16, or as uint32 if a label is above 65,535.
-
-    Raises
-    ------
-    InvalidInputError
-        If the labels are not (H, W) integers from 0 to 4,294,967,295, or the path has another suffix.
-
-    Examples
-    --------
-    >>> import tempfile, tifffile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_labels(f"{folder}/labels.tif", [[0, 1], [0, 70000]])
-    ...     tifffile.imread(f"{folder}/labels.tif").tolist()
-    [[0, 1], [0, 70000]]
-    """
-    values = check_labels(labels)
-    highest = int(values.max())
-    if highest > np.iinfo(np.uint32).max:
-        raise InvalidInputError(
-            f"labels must be at most {np.iinfo(np.uint32).max} to fit a TIFF, got {highest}; "
-            "number them anew, e.g. with skimage.segmentation.relabel_sequential"
-        )
-    _check_suffix(path, ".tif", ".tiff")
-
-    import tifffile
-
-    dtype = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
-    with atomic_path(path) as temporary:
-        tifffile.imwrite(
-            temporary, values.astype(dtype), compression="zlib", photometric="minisblack", software=_SOFTWARE
-        )
+__all__ = ["is_own_file", "write_mask", "write_picture"]
 
 
 def write_mask(path: str | os.PathLike[str], mask: npt.ArrayLike) -> None:
@@ -119,12 +75,12 @@ def write_picture(path: str | os.PathLike[str], picture: npt.ArrayLike) -> None:
 
 
 def _write_png(path: str | os.PathLike[str], pixels: npt.NDArray[np.uint8]) -> None:
-    _check_suffix(path, ".png")
+    check_suffix(path, ".png")
 
     from PIL import Image, PngImagePlugin
 
     mark = PngImagePlugin.PngInfo()
-    mark.add_text("Software", _SOFTWARE)
+    mark.add_text("Software", SOFTWARE)
     with atomic_path(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=mark)
 
@@ -145,15 +101,8 @@ def is_own_file(path: str | os.PathLike[str]) -> bool:
     try:
         if Path(path).suffix.lower() in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as tiff:
-                return bool(tiff.pages.first.software == _SOFTWARE)
+                return bool(tiff.pages.first.software == SOFTWARE)
         with Path(path).open("rb") as png:
-            return f"tEXtSoftware\0{_SOFTWARE}".encode() in png.read(256)  # our text comes before the pixels
+            return f"tEXtSoftware\0{SOFTWARE}".encode() in png.read(256)  # our text comes before the pixels
     except (OSError, ValueError, tifffile.TiffFileError):
         return False
-
-
-def _check_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
-    if Path(path).suffix.lower() not in suffixes:
-        raise InvalidInputError(
-            f"path must end in {' or '.join(suffixes)}, got {str(path)!r}; use a name such as 'well_A01{suffixes[0]}'"
-        )

@@ -1,7 +1,9 @@
-"""Kaggle's run-length coding of masks: pairs of start and length, counted from 1, down the columns."""
+"""Run-length coding of masks, down the columns; Kaggle's as pairs of start and length, counted from 1."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from nucleiseg._checks import check_count, check_labels
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["decode_run_lengths", "encode_run_lengths"]
+__all__ = ["decode_run_lengths", "encode_run_lengths", "find_runs"]
 
 
 def encode_run_lengths(mask: NDArray[Any]) -> str:
@@ -89,6 +91,43 @@ def decode_run_lengths(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
     np.add.at(steps, starts, 1)
     np.add.at(steps, stops, -1)
     return np.cumsum(steps[:-1], dtype=np.int8).astype(bool).reshape((height, width), order="F")
+
+
+def find_runs(labels: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """The runs of every nucleus, found in one go.
+
+    Parameters
+    ----------
+    labels : (H, W) integer array
+        0 background.
+
+    Yields
+    ------
+    label : int
+        In rising order.
+    starts, lengths : int64 arrays
+        Runs of its pixels; pixels are counted from 0, top to bottom and then left to right.
+
+    Raises
+    ------
+    InvalidInputError
+        If the labels are not (H, W) integers from 0.
+
+    Examples
+    --------
+    >>> [(label, starts.tolist(), lengths.tolist()) for label, starts, lengths in find_runs(np.array([[7, 0], [7, 7]]))]
+    [(7, [0, 3], [2, 1])]
+    """
+    values = check_labels(labels).ravel(order="F")
+    starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+    lengths = np.diff(starts, append=values.size)
+    inside = values[starts] != 0
+    starts, lengths = starts[inside], lengths[inside]
+    order = np.argsort(values[starts], kind="stable")
+    starts, lengths = starts[order], lengths[order]
+    names, firsts = np.unique(values[starts], return_index=True)
+    for label, (first, last) in zip(names.tolist(), pairwise([*firsts.tolist(), starts.size]), strict=True):
+        yield label, starts[first:last], lengths[first:last]
 
 
 def _parse(text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

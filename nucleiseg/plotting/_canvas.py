@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nucleiseg._checks import check_choice
-from nucleiseg._files import atomic_path
+from nucleiseg._files import SOFTWARE, atomic_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,11 @@ PALE_BLUE = "#E3EFF7"
 PALE_ORANGE = "#FBE9DD"
 
 Align = Literal["left", "center", "right"]
+
+
+def as_rgb(colour: str) -> tuple[int, ...]:
+    """Red, green and blue from 0 to 255 of a colour such as ``"#0072B2"``."""
+    return tuple(bytes.fromhex(colour.removeprefix("#")))
 
 
 def check_picture_path(path: str | os.PathLike[str]) -> Path:
@@ -53,14 +58,16 @@ def save_figure(figure: Figure, path: Path, colours: int = 128) -> Path:
 
     A PNG gets a palette of ``colours``, which makes the file a third as large; photographs need more than diagrams.
     """
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
+    mark = PngImagePlugin.PngInfo()
+    mark.add_text("Software", SOFTWARE)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DPI, facecolor="white")
         if path.suffix.lower() == ".png":
             with Image.open(temporary) as picture:
                 reduced = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-            reduced.save(temporary, optimize=True, dpi=(DPI, DPI))
+            reduced.save(temporary, optimize=True, dpi=(DPI, DPI), pnginfo=mark)
     return path
 
 

@@ -15,7 +15,7 @@ from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.channels import to_rgb
 from nucleiseg.images.overlay import overlay
 from nucleiseg.images.scaling import rescale
-from nucleiseg.plotting._canvas import GREY, INK, ORANGE, SKY, Drawing, check_picture_path
+from nucleiseg.plotting._canvas import GREY, INK, ORANGE, SKY, Drawing, as_rgb, check_picture_path
 
 __all__ = ["Row", "plot_predictions"]
 
@@ -155,13 +155,9 @@ def _mask(labels: npt.ArrayLike) -> Picture:
 def _agreement(row: Row) -> Picture:
     true, predicted = np.asarray(row.truth) > 0, np.asarray(row.predicted) > 0
     picture = _mask(true & predicted)
-    picture[true & ~predicted] = _rgb(SKY)
-    picture[predicted & ~true] = _rgb(ORANGE)
+    picture[true & ~predicted] = as_rgb(SKY)
+    picture[predicted & ~true] = as_rgb(ORANGE)
     return picture
-
-
-def _rgb(color: str) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(color.removeprefix("#")))
 
 
 _COLUMNS: dict[str, Callable[[Row], Picture]] = {

@@ -1,0 +1,145 @@
+"""What ``predict`` writes on demand: exports and pictures, of each image and of all together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nucleiseg.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nucleiseg.inference import Prediction
+    from nucleiseg.instances import Exporter, NamedLabels
+    from nucleiseg.plotting import Thumbnail
+
+_TOGETHER = "nuclei"  # how the names of files begin that hold all images
+_COLOURS, _SHEET, _HISTOGRAMS = "_colours.png", "contact_sheet.png", "histograms.png"
+_MOST_THUMBNAILS = 120
+
+
+def find_exporters(names: str | None) -> list[Exporter]:
+    """The exporters of ``--export``, each once; a name that is unknown or a package that is missing raises."""
+    from nucleiseg._checks import check_choice
+    from nucleiseg.instances import get_exporter, list_exporters
+
+    known = list_exporters()
+    wanted = [name.strip() for name in (names or "").split(",")] if names is not None else []
+    found = [get_exporter(check_choice(name, "--export", known)) for name in dict.fromkeys(wanted)]
+    for exporter in found:
+        exporter.check()
+    return found
+
+
+def check_own(folder: Path, names: Sequence[str]) -> None:
+    """Raise if one of these files is there, but was not written by nucleiseg."""
+    from nucleiseg.instances.exporters import is_own_export
+
+    foreign = [name for name in names if not is_own_export(folder / name, missing=True)]
+    if foreign:
+        listed = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+        raise InvalidInputError(
+            f"{listed} in {folder} would be replaced, but nucleiseg did not write it; choose another output folder"
+        )
+
+
+class FurtherFiles:
+    """Exports and pictures beside labels, mask and overlay.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write.
+    exporters : sequence of Exporter
+        Of ``--export``.
+    pictures : bool
+        Whether to draw pictures.
+    paths : sequence of Path
+        All images, in order.
+    """
+
+    def __init__(self, folder: Path, exporters: Sequence[Exporter], pictures: bool, paths: Sequence[Path]) -> None:
+        self._folder = folder
+        self._exporters = exporters
+        self._pictures = pictures
+        parents = {os.path.dirname(path.absolute()) for path in paths}  # noqa: PTH120
+        try:
+            self._root: Path | None = Path(os.path.commonpath(parents))
+        except ValueError:  # several drives, or no image
+            self._root = None
+        self._every = max(1, -(-len(paths) // _MOST_THUMBNAILS))
+        self._count = 0
+        self._done: list[tuple[str, str, float | None, pd.DataFrame]] = []
+        self._thumbnails: list[Thumbnail] = []
+
+    def check(self, stems: Sequence[str]) -> None:
+        """Raise if a file would be replaced that nucleiseg has not written."""
+        check_own(self._folder, self._names(stems))
+
+    def add(self, result: Prediction, path: Path, stem: str, table: pd.DataFrame) -> None:
+        """Write the files of one image, and keep what those of all images need."""
+        from nucleiseg.images import colour_labels
+        from nucleiseg.instances import NamedLabels, write_picture
+
+        name = self._file_name(path)
+        image = NamedLabels(stem, result.labels, name, result.pixel_size, table)
+        for exporter in self._exporters:
+            if not exporter.one_file:
+                exporter.export(self._folder, stem, [image])
+        if self._pictures:
+            from nucleiseg.plotting import Thumbnail
+
+            write_picture(self._folder / f"{stem}{_COLOURS}", colour_labels(result.labels, result.image))
+            if self._count % self._every == 0:
+                nuclei = f"{result.count} {'nucleus' if result.count == 1 else 'nuclei'}"
+                self._thumbnails.append(Thumbnail(path.name, result.overlay(), nuclei))
+        self._count += 1
+        self._done.append((stem, name, image.pixel_size, table))
+
+    def finish(self) -> None:
+        """Write the files that hold all images."""
+        if not self._done:
+            return
+        for exporter in self._exporters:
+            if exporter.one_file:
+                exporter.export(self._folder, _TOGETHER, self._read_back())
+        if self._pictures:
+            self._draw()
+
+    def _draw(self) -> None:
+        import pandas as pd
+
+        from nucleiseg.plotting import plot_contact_sheet, plot_histograms
+
+        shown = "" if self._count == len(self._thumbnails) else f"{len(self._thumbnails)} of "
+        images = f"{self._count:,} {'image' if self._count == 1 else 'images'}"
+        nuclei = sum(len(table) for *_, table in self._done)
+        title = f"{shown}{images}, {nuclei:,} nuclei"
+        plot_contact_sheet(self._thumbnails, self._folder / _SHEET, title)
+        if nuclei:
+            plot_histograms(pd.concat([table for *_, table in self._done]), self._folder / _HISTOGRAMS, title=title)
+
+    def _read_back(self) -> Iterator[NamedLabels]:
+        """The labels of one image after the other, from the files that they were written to."""
+        from nucleiseg.images.reading import read_labels
+        from nucleiseg.instances import NamedLabels
+
+        for stem, name, pixel_size, table in self._done:
+            labels = read_labels(self._folder / f"{stem}_labels.tif", max_pixels=2**62)
+            yield NamedLabels(stem, labels, name, pixel_size, table)
+
+    def _names(self, stems: Sequence[str]) -> list[str]:
+        single = [exporter.ending for exporter in self._exporters if not exporter.one_file]
+        together = [_TOGETHER + exporter.ending for exporter in self._exporters if exporter.one_file]
+        if self._pictures:
+            single.append(_COLOURS)
+            together += [_SHEET, _HISTOGRAMS]
+        return [*(f"{stem}{ending}" for stem in stems for ending in single), *together]
+
+    def _file_name(self, path: Path) -> str:
+        """The image's file relative to the folder that holds all images, as COCO has it."""
+        text = path.name if self._root is None else path.absolute().relative_to(self._root).as_posix()
+        return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,83 @@
+"""Labels of one image in one file: a label image, a NumPy array, or regions drawn in QuPath or ImageJ."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg._checks import check_labels
+from nucleiseg.datasets.records import Array
+from nucleiseg.errors import DatasetError, InvalidInputError, LabelTypeError
+from nucleiseg.images.decoding import decode_labels
+from nucleiseg.images.reading import IMAGE_SUFFIXES
+from nucleiseg.instances.geojson import from_geojson
+from nucleiseg.instances.imagej_rois import decode_rois
+
+__all__ = ["LABEL_SUFFIXES", "REGION_SUFFIXES", "decode_label_file"]
+
+REGION_SUFFIXES = (".geojson", ".roi", ".zip")
+LABEL_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".npz", *REGION_SUFFIXES)
+
+
+def decode_label_file(data: bytes, name: str, shape: tuple[int, int]) -> Array:
+    """Decode the bytes of a file of labels; its kind is told by its ending.
+
+    Parameters
+    ----------
+    data : bytes
+        Of an image, ``.npy``, ``.npz`` with an array ``labels``, GeoJSON (``.geojson``), or ImageJ's regions (``.roi``,
+        ``.zip``).
+    name : str
+        Of the file.
+    shape : (height, width)
+        Of the image, for regions, which have no size of their own.
+
+    Returns
+    -------
+    labels : (H, W) integer array
+
+    Raises
+    ------
+    DatasetError, ImageFileError
+        If the file is damaged or does not hold labels.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return decode_labels(data, name)
+    try:
+        if suffix == ".geojson":
+            return from_geojson(_load_json(data), shape)
+        if suffix in REGION_SUFFIXES:
+            return decode_rois(data, shape)
+        array = _load_array(data)
+    except InvalidInputError as error:
+        raise DatasetError(f"{name}: {error}") from error
+    try:
+        return check_labels(array)
+    except InvalidInputError as error:
+        raise LabelTypeError(f"{name}: {error}") from error
+
+
+def _load_json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise InvalidInputError(f"is no JSON ({error}); export it again") from error
+
+
+def _load_array(data: bytes) -> NDArray[Any]:
+    try:
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return np.asarray(loaded["labels"])
+    except Exception as error:  # a damaged zip, pickled objects, an array of another name
+        raise InvalidInputError(
+            f"cannot be read ({error}); save it with numpy.save(path, labels) or numpy.savez(path, labels=labels)"
+        ) from error

@@ -1,0 +1,86 @@
+"""What TIFF files of OME, ImageJ and Aperio say about their channels and their pixels' size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+import tifffile
+
+__all__ = ["channel_names", "pixel_size", "square_size"]
+
+_MICROMETRES = {
+    **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer", "\\u00b5m"), 1.0),
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "inch": 25_400.0,
+}
+_MOST_UNLIKE = 0.01
+
+
+def channel_names(file: tifffile.TiffFile, series: int, axes: str, shape: Sequence[int]) -> tuple[str, ...]:
+    """Names along C, empty if the file has none for each."""
+    count = shape[axes.index("C")] if "C" in axes else 1
+    if file.is_ome:
+        image = _ome_image(file, series)
+        found = [] if image is None else [c.get("Name") or "" for c in image.iterfind("{*}Pixels/{*}Channel")]
+    else:
+        found = list((file.imagej_metadata or {}).get("Labels") or [])
+    return tuple(found) if len(found) == count and all(found) else ()
+
+
+def pixel_size(file: tifffile.TiffFile, series: int) -> float | None:
+    """Height and width of a pixel in µm, where the file says so and they are the same."""
+    if file.is_ome:
+        return _ome_size(_ome_image(file, series))
+    if file.is_imagej:
+        return _imagej_size(file)
+    if file.is_svs and (found := re.search(r"\bMPP\s*=\s*([0-9.]+)", file.pages.first.description)):
+        return square_size(float(found[1]), float(found[1]))
+    return None
+
+
+def square_size(height: float, width: float) -> float | None:
+    """The size of a square pixel; None for others, since nothing here is made for them."""
+    if not (0 < height < float("inf") and 0 < width < float("inf")):
+        return None
+    return width if abs(height - width) <= _MOST_UNLIKE * width else None
+
+
+def _ome_image(file: tifffile.TiffFile, series: int) -> ElementTree.Element | None:
+    try:
+        images = ElementTree.fromstring(file.ome_metadata or "").findall("{*}Image")
+    except ElementTree.ParseError:
+        return None
+    return images[series] if series < len(images) else None
+
+
+def _ome_size(image: ElementTree.Element | None) -> float | None:
+    pixels = None if image is None else image.find("{*}Pixels")
+    if pixels is None:
+        return None
+    sides = []
+    for axis in "YX":
+        unit = _MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm").lower())
+        length = pixels.get(f"PhysicalSize{axis}")
+        if unit is None or length is None:
+            return None
+        sides.append(float(length) * unit)
+    return square_size(*sides)
+
+
+def _imagej_size(file: tifffile.TiffFile) -> float | None:
+    unit = _MICROMETRES.get(str((file.imagej_metadata or {}).get("unit", "")).lower())
+    tags = file.pages.first.tags
+    if unit is None or "XResolution" not in tags or "YResolution" not in tags:
+        return None
+    sides = []
+    for axis in "YX":
+        pixels, units = tags[f"{axis}Resolution"].value
+        if pixels == 0:
+            return None
+        sides.append(unit * units / pixels)
+    return square_size(*sides)

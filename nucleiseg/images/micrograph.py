@@ -1,0 +1,269 @@
+"""From an array with axes of many kinds to one image: raw pixels of all channels, and what of them is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._checks import MAX_CHANNELS, Array, check_image, check_number_array
+from nucleiseg.errors import ImageFileError, InvalidInputError
+from nucleiseg.images.read_options import AXES, Channel, ReadOptions
+
+__all__ = ["Micrograph", "Stack", "as_micrograph", "flatten"]
+
+_COLOURS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Micrograph:
+    """An image with all of its channels.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray, (H, W) or (H, W, C)
+        Raw values of every channel, any number of them.
+    shown : numpy.ndarray, (H, W) or (H, W, C)
+        The part that shows the nuclei: grey, grey + alpha, RGB or RGBA.
+    channels : tuple of str
+        Names of the channels; empty if unknown.
+    pixel_size : float or None
+        Height and width of a pixel in µm.
+
+    Examples
+    --------
+    >>> stack = np.zeros((2, 30, 40), np.uint16)
+    >>> picture = as_micrograph(stack, ReadOptions(axes="CYX", channel=1, pixel_size=0.5))
+    >>> picture.pixels.shape, picture.shown.shape, picture.pixel_size
+    ((30, 40, 2), (30, 40), 0.5)
+    """
+
+    pixels: Array = field(repr=False)
+    shown: Array = field(repr=False)
+    channels: tuple[str, ...] = ()
+    pixel_size: float | None = None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An array as a file has it, and what is known of it.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        One axis for each letter of ``axes``.
+    axes : str
+        T, Z, C, Y, X, S as in `ReadOptions`; any other letter stands for an axis of unknown meaning.
+    name : str
+        For messages: the path, or "image" for an array.
+    channels : tuple of str
+        Names along C; empty if unknown.
+    pixel_size : float or None
+        In µm, at full size.
+    scale : float
+        How many pixels of the full size are one, along a side; more than 1 in the smaller levels of a pyramid.
+    """
+
+    pixels: Array = field(repr=False)
+    axes: str
+    name: str
+    channels: tuple[str, ...] = ()
+    pixel_size: float | None = None
+    scale: float = 1.0
+    from_file: bool = True
+
+    def error(self, text: str) -> ImageFileError | InvalidInputError:
+        """An error about this stack; begins with its name."""
+        return (ImageFileError if self.from_file else InvalidInputError)(f"{self.name}: {text}")
+
+    @property
+    def described(self) -> str:
+        """Shape and axes in words, for error messages."""
+        return f"shape {self.pixels.shape} (axes {self.axes})"
+
+
+def as_micrograph(image: npt.ArrayLike, options: ReadOptions | None = None) -> Micrograph:
+    """An array as `Micrograph`: choose channels and planes as from a file.
+
+    Parameters
+    ----------
+    image : array-like
+        Any real dtype. (H, W) or (H, W, C) with up to 4 channels; of any other shape if ``options.axes`` says what the
+        axes mean.
+    options : ReadOptions, optional
+        Channel, axes, projection, pixel size. ``scene`` and ``level`` are for files.
+
+    Returns
+    -------
+    Micrograph
+        Its ``pixels`` are a view of the array where possible.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is left open which part of the array to use, or there is no such channel or plane.
+
+    Examples
+    --------
+    >>> as_micrograph(np.zeros((5, 30, 40)), ReadOptions(axes="ZYX", project="max")).shown.shape
+    (30, 40)
+    """
+    options = options or ReadOptions()
+    if options.axes is not None:
+        array = check_number_array(image, "image")
+        return flatten(Stack(array, "?" * array.ndim, "image", from_file=False), options)
+    array = np.asarray(image)
+    try:
+        array = check_image(array)
+    except InvalidInputError as error:
+        if array.ndim < 3 or array.dtype.kind not in "bui":
+            raise
+        raise InvalidInputError(f"{error}; or say what its axes are, e.g. axes='CYX' with channel=0") from None
+    return flatten(Stack(array, "YX" if array.ndim == 2 else "YXS", "image", from_file=False), options)
+
+
+def flatten(stack: Stack, options: ReadOptions) -> Micrograph:
+    """Reduce a stack to rows, columns and channels, and choose the channels to look at."""
+    if options.axes is not None:
+        stack = _renamed(stack, options.axes)
+    for axis, position in options.select.items():
+        stack = _selected(stack, axis, position)
+    stack = _without_single(stack)
+    if "Z" in stack.axes and options.project is not None:
+        stack = _projected(stack, options.project)
+    _check_flat(stack)
+
+    order = [stack.axes.index(axis) for axis in "YXCS" if axis in stack.axes]
+    pixels = np.ascontiguousarray(stack.pixels.transpose(order))
+    names = stack.channels if len(stack.channels) == (pixels.shape[2] if pixels.ndim == 3 else 1) else ()
+    size = stack.pixel_size if options.pixel_size is None else float(options.pixel_size)
+    size = None if size is None else size * stack.scale
+    shown = _shown(replace(stack, channels=names), pixels, options.wanted_channels)
+    return Micrograph(pixels, shown, names, size)
+
+
+def _renamed(stack: Stack, axes: str) -> Stack:
+    """The stack with the user's axes, less axes of length 1 that the user leaves out."""
+    lengths = list(zip(stack.axes, stack.pixels.shape, strict=True))
+    # All of them, those longer than 1, or those and the ones that the file calls the same.
+    choices = [
+        list(range(len(lengths))),
+        [i for i, (axis, length) in enumerate(lengths) if length > 1 or axis in "YX"],
+        [i for i, (axis, length) in enumerate(lengths) if length > 1 or axis in axes],
+    ]
+    keep = next((choice for choice in choices if len(choice) == len(axes)), None)
+    if keep is None:
+        raise stack.error(
+            f"axes={axes!r} names {len(axes)} axes, got an array of {stack.described}; "
+            "name each axis that is longer than 1"
+        )
+    shape = tuple(stack.pixels.shape[i] for i in keep)
+    channels = stack.channels if "C" in axes and len(stack.channels) == shape[axes.index("C")] else ()
+    return replace(stack, pixels=stack.pixels.reshape(shape), axes=axes, channels=channels)
+
+
+def _selected(stack: Stack, axis: str, position: int) -> Stack:
+    if axis not in stack.axes:
+        if position == 0:  # files leave out axes of length 1
+            return stack
+        raise stack.error(f"select names the axis {axis}, got an array of {stack.described}; select along its axes")
+    where = stack.axes.index(axis)
+    length = stack.pixels.shape[where]
+    if position >= length:
+        raise stack.error(f"select must be 0 to {length - 1} along {axis}, got {position}; count from 0")
+    channels = stack.channels[position : position + 1] if axis == "C" else stack.channels
+    return replace(
+        stack,
+        pixels=stack.pixels.take(position, where),
+        axes=stack.axes[:where] + stack.axes[where + 1 :],
+        channels=channels,
+    )
+
+
+def _without_single(stack: Stack) -> Stack:
+    keep = [(a, n) for a, n in zip(stack.axes, stack.pixels.shape, strict=True) if n != 1 or a in "YX"]
+    return replace(stack, pixels=stack.pixels.reshape([n for _, n in keep]), axes="".join(a for a, _ in keep))
+
+
+def _projected(stack: Stack, method: str) -> Stack:
+    where = stack.axes.index("Z")
+    if method == "max":
+        pixels = stack.pixels.max(axis=where)
+    else:
+        # float32 holds means of 8- and 16-bit values to more digits than they have.
+        exact = stack.pixels.mean(axis=where, dtype=np.float64)
+        pixels = exact.astype(np.float32) if stack.pixels.dtype.itemsize <= 2 else exact
+    return replace(stack, pixels=pixels, axes=stack.axes.replace("Z", ""))
+
+
+def _check_flat(stack: Stack) -> None:
+    """Raise, with the choices, if there are planes or times left, or nothing that could be rows and columns."""
+    if not {"Y", "X"} <= set(stack.axes) or stack.pixels.size == 0:
+        raise stack.error(f"must have rows and columns, got an array of {stack.described}; say what its axes are")
+    known = {"Z": "project='max', project='mean' or select={'Z': 0}", "T": "select={'T': 0}"}
+    if "S" in stack.axes:
+        known["C"] = "select={'C': 0}"
+    lengths = dict(zip(stack.axes, stack.pixels.shape, strict=True))
+    choices = [f"choose from {lengths[axis]} along {axis} with {how}" for axis, how in known.items() if axis in lengths]
+    unknown = [axis for axis in stack.axes if axis not in AXES]
+    if len(unknown) == 1:
+        (axis,) = unknown
+        channels, depths = (stack.axes.replace(axis, letter) for letter in "CZ")
+        choices.append(
+            f"say what the {lengths[axis]} planes are: channels with axes={channels!r} and channel=0, "
+            f"depths with axes={depths!r} and project='max', or choose one with select={{{axis!r}: 0}}"
+        )
+    elif unknown:
+        choices.append(f"say what its axes are, e.g. axes={'TZCYX'[-len(stack.axes) :]!r}")
+    if choices:
+        raise stack.error(f"must come down to one image, got a stack of {stack.described}; {'; '.join(choices)}")
+
+
+def _shown(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:
+    if wanted:
+        return _chosen(stack, pixels, wanted)
+    count = pixels.shape[2] if pixels.ndim == 3 else 1
+    if "S" in stack.axes and count <= MAX_CHANNELS:
+        return pixels
+    as_colours = count == len(_COLOURS) and _is_colours(stack.channels)
+    if count > 1 and not as_colours:
+        raise stack.error(
+            f"has {count} channels ({_listed(stack.channels, count)}); "
+            f"say which one shows the nuclei, e.g. channel={stack.channels[0] if stack.channels else 0!r}"
+        )
+    return pixels
+
+
+def _is_colours(names: Sequence[str]) -> bool:
+    """Three channels without names have always been taken as red, green and blue."""
+    return not names or tuple(name.lower() for name in names) in (_COLOURS, ("r", "g", "b"))
+
+
+def _chosen(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:
+    count = pixels.shape[2] if pixels.ndim == 3 else 1
+    layers = pixels.reshape((*pixels.shape[:2], count))
+    indices = [_index(stack, channel, count) for channel in wanted]
+    if len(indices) == 1:
+        return layers[..., indices[0]]
+    shown = np.zeros((*pixels.shape[:2], 3), pixels.dtype)
+    shown[..., : len(indices)] = layers[..., indices]
+    return shown
+
+
+def _index(stack: Stack, channel: Channel, count: int) -> int:
+    names = list(stack.channels) or (list(_COLOURS) if "S" in stack.axes and count >= len(_COLOURS) else [])
+    if isinstance(channel, str):
+        exact = [i for i, name in enumerate(names) if name == channel]
+        alike = exact or [i for i, name in enumerate(names) if name.lower() == channel.lower()]
+        if len(alike) == 1:
+            return alike[0]
+    elif channel < count:
+        return int(channel)
+    raise stack.error(f"has no channel {channel!r}; choose one of {_listed(names, count)}")
+
+
+def _listed(names: Sequence[str], count: int) -> str:
+    labels = [f"{i} {names[i]!r}" if i < len(names) else str(i) for i in range(count)]
+    return ", ".join(labels)

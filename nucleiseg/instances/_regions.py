@@ -1,0 +1,70 @@
+"""The pixels of all nuclei in one order, so that every nucleus is measured at once and none in a loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._checks import Array
+
+__all__ = ["Regions", "find_regions"]
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Pixels sorted by nucleus, and row by row within one.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray, (N,)
+        The value of each nucleus, ascending.
+    starts : numpy.ndarray, (N,)
+        Where its pixels begin in the next three.
+    rows, cols, owner : numpy.ndarray, (P,)
+        Place of each pixel, and which nucleus (0 to N - 1) it belongs to.
+    """
+
+    labels: Array
+    starts: _Ints
+    rows: _Ints
+    cols: _Ints
+    owner: _Ints
+
+    @property
+    def area(self) -> npt.NDArray[np.int64]:
+        """Pixels of each nucleus."""
+        return np.diff(self.starts, append=self.rows.size).astype(np.int64)
+
+    def reduce(self, how: np.ufunc, values: Array) -> Array:
+        """One value for each nucleus from one for each pixel, such as the maximum."""
+        # An empty image has no nucleus to begin with, which reduceat does not take.
+        result: Array = how.reduceat(values, self.starts) if self.starts.size else values[:0]
+        return result
+
+    def sum(self, values: Array | None = None) -> _Floats:
+        """Sum over the pixels of each nucleus, in float64."""
+        return np.bincount(self.owner, weights=values, minlength=self.labels.size).astype(np.float64)
+
+    def mean(self, values: Array) -> _Floats:
+        """Mean over the pixels of each nucleus."""
+        return self.sum(values) / self.area
+
+
+def find_regions(labels: npt.NDArray[Any]) -> Regions:
+    """The nuclei of a label image."""
+    rows, cols = np.nonzero(labels)
+    values = labels[rows, cols]
+    if values.size and int(values.max()) <= np.iinfo(np.uint16).max:
+        values = values.astype(np.uint16)  # which NumPy sorts by counting, several times faster
+    order = np.argsort(values, kind="stable")
+    values = values[order]
+    first = np.ones(values.size, bool)
+    first[1:] = values[1:] != values[:-1]
+    starts = np.flatnonzero(first)
+    return Regions(values[starts], starts, rows[order], cols[order], np.cumsum(first) - 1)

@@ -1,0 +1,98 @@
+"""Which nuclei count: those that are large enough, whole, and without holes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._checks import Array, check_count, check_labels
+
+__all__ = ["filter_labels"]
+
+
+def filter_labels(
+    labels: npt.ArrayLike, min_area: int = 0, *, remove_edge: bool = False, fill_holes: bool = False
+) -> npt.NDArray[np.int32]:
+    """Fill holes, then leave out nuclei that are too small or at the edge, and number the others anew.
+
+    Parameters
+    ----------
+    labels : array-like of int, (H, W)
+        0 background. Values may have gaps.
+    min_area : int
+        Nuclei of fewer pixels are left out.
+    remove_edge : bool
+        Leave out nuclei with a pixel at the edge of the image, since part of them may be missing.
+    fill_holes : bool
+        Background that a single nucleus encloses becomes part of it. It is enclosed if no way through the sides of
+        background pixels leads out.
+
+    Returns
+    -------
+    numpy.ndarray of int32, (H, W)
+        0 background, 1 to n the nuclei in the order of their labels, without gaps.
+
+    Raises
+    ------
+    InvalidInputError
+        If the labels are not (H, W) integers, or the area is not a whole number from 0.
+
+    Examples
+    --------
+    >>> ring = np.array([[7, 7, 7, 0, 3], [7, 0, 7, 0, 0], [7, 7, 7, 0, 0]])
+    >>> filter_labels(ring, min_area=2, fill_holes=True)[:, :3].tolist()
+    [[1, 1, 1], [1, 1, 1], [1, 1, 1]]
+    """
+    values = check_labels(labels)
+    check_count(min_area, "min_area", 0)
+    ranks = _ranks(values)
+    if fill_holes:
+        ranks = _filled(ranks)
+    kept = np.bincount(ranks.ravel()) >= max(min_area, 1)
+    if remove_edge:
+        for edge in (ranks[0], ranks[-1], ranks[:, 0], ranks[:, -1]):
+            kept[edge] = False
+    kept[0] = False
+    numbers: npt.NDArray[np.int32] = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    result: npt.NDArray[np.int32] = numbers[ranks]
+    return result
+
+
+def _ranks(labels: Array) -> npt.NDArray[np.int32]:
+    """1 to n in place of the labels, 0 stays background."""
+    if labels.dtype == bool:  # would be taken for a mask below
+        return labels.astype(np.int32)
+    if int(labels.max()) <= labels.size:  # a table is much quicker than sorting
+        present = np.zeros(int(labels.max()) + 1, bool)
+        present[labels] = True
+        present[0] = False
+        table: npt.NDArray[np.int32] = np.where(present, np.cumsum(present), 0).astype(np.int32)
+        return table[labels]
+    found, ranked = np.unique(labels, return_inverse=True)
+    return ranked.reshape(labels.shape).astype(np.int32) + np.int32(found[0] != 0)
+
+
+def _filled(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Holes that touch one nucleus only, and not the edge, get its label."""
+    from scipy import ndimage
+
+    holes, count = ndimage.label(labels == 0)
+    lowest = np.full(count + 1, np.iinfo(np.int32).max, np.int32)
+    highest = np.zeros(count + 1, np.int32)
+    for here, beside in _sides():
+        where = (holes[here] > 0) & (labels[beside] > 0)
+        hole, nucleus = holes[here][where], labels[beside][where]
+        np.minimum.at(lowest, hole, nucleus)
+        np.maximum.at(highest, hole, nucleus)
+    fill = np.where(lowest == highest, highest, 0)
+    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
+        fill[edge] = 0
+    return np.where(labels > 0, labels, fill[holes]).astype(np.int32)
+
+
+def _sides() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Pixels and their neighbours in the four directions, as pairs of views of the same shape."""
+    every, but_first, but_last = slice(None), slice(1, None), slice(None, -1)
+    down = ((but_last, every), (but_first, every))
+    right = ((every, but_last), (every, but_first))
+    return [down, down[::-1], right, right[::-1]]

@@ -1,0 +1,82 @@
+"""One row an image: how many nuclei there are, how dense they lie, and what is typical of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nucleiseg._checks import check_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["summarize"]
+
+_PIXELS = 1_000_000
+_SQUARE_MICROMETRES = 1_000_000  # in a square millimetre
+_NOT_TYPICAL = ("label", "centroid", "bbox", "touches_edge", "orientation")
+
+
+def summarize(table: pd.DataFrame, shape: tuple[int, int], pixel_size: float | None = None) -> pd.DataFrame:
+    """Summarize the measurements of one image.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `measure`.
+    shape : (int, int)
+        Height and width of the image in pixels.
+    pixel_size : float, optional
+        Height and width of a pixel in µm; adds the density per mm².
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row with the columns
+
+        ``height``, ``width``
+            Of the image, in pixels.
+        ``count``
+            Number of nuclei.
+        ``touching_edge``
+            Of these at the edge of the image.
+        ``density``
+            Nuclei in a million pixels.
+        ``density_mm2``
+            Nuclei in a square millimetre; only with ``pixel_size``.
+        ``covered``
+            Share of the image that is nucleus, in [0, 1].
+        ``median_area``, ``median_perimeter``, and so on
+            Median over the nuclei of every column that is a size, a shape or an intensity; empty without nuclei.
+
+    Raises
+    ------
+    InvalidInputError
+        If the shape is not (height, width).
+
+    Examples
+    --------
+    >>> from nucleiseg.instances import measure
+    >>> summary = summarize(measure([[0, 3, 3], [0, 3, 0]]), shape=(2, 3))
+    >>> summary[["count", "covered", "median_area"]]
+       count  covered  median_area
+    0      1      0.5          3.0
+    """
+    height, width = check_size(shape, "shape")
+
+    import pandas as pd
+
+    pixels, count = height * width, len(table)
+    row: dict[str, float] = {
+        "height": height,
+        "width": width,
+        "count": count,
+        "touching_edge": int(table["touches_edge"].sum()),
+        "density": count / pixels * _PIXELS,
+        "covered": float(table["area"].sum()) / pixels,
+    }
+    if pixel_size is not None:
+        row["density_mm2"] = count / (pixels * pixel_size**2) * _SQUARE_MICROMETRES
+    for name in table.columns:
+        if not name.startswith(_NOT_TYPICAL):
+            row[f"median_{name}"] = float(table[name].median())
+    return pd.DataFrame([row])

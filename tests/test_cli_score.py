@@ -1,0 +1,135 @@
+"""``nucleiseg score``: which files are compared, how scores are printed, what is said about lonely files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from nucleiseg.cli.main import main
+from nucleiseg.inference import Evaluation, ImageScore, Prediction
+from nucleiseg.instances import match, write_labels
+
+SQUARES = np.zeros((30, 40), np.int32)
+for number, (row, column) in enumerate([(2, 3), (2, 13), (15, 20)], start=1):
+    SQUARES[row : row + 10, column : column + 10] = number
+SHIFTED = np.roll(SQUARES, 2, axis=0)
+
+
+def score(*arguments):
+    return main(["score", *map(str, arguments)])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two images each: one found exactly, one shifted."""
+    for name, found in (("a", SQUARES), ("b", SHIFTED)):
+        write_labels(tmp_path / "truth" / f"{name}.tif", SQUARES)
+        write_labels(tmp_path / "found" / f"{name}.tif", found * 1000)
+    return tmp_path / "truth", tmp_path / "found"
+
+
+def test_it_prints_the_scores(folders, capfd):
+    assert score(*folders) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    expected = Evaluation([ImageScore("a", "", match(SQUARES, SQUARES)), ImageScore("b", "", match(SQUARES, SHIFTED))])
+    assert out == f"{expected}\n"
+
+
+def test_json_is_flat(folders, capfd):
+    assert score(*folders, "--json") == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    scores = json.loads(out)
+    assert (scores["images"], scores["nuclei"], scores["found"]) == (2, 6, 6)
+    assert (scores["ap50"], scores["f1_50"]) == (1, 1)
+    assert scores["ap70"] == 3 / 9  # an IoU of 8 / 12 does not reach it
+    assert scores["dsb"] == pytest.approx((1 + 4 / 10) / 2)
+    assert scores["aji"] == (300 + 240) / (300 + 360)
+
+
+def test_scores_of_each_image_go_into_a_file(folders, tmp_path):
+    assert score(*folders, "--per-image", tmp_path / "images.csv") == 0
+    table = pd.read_csv(tmp_path / "images.csv")
+    assert table["id"].tolist() == ["a", "b"]
+    assert table["ap95"].tolist() == [1, 0]
+
+
+def test_a_folder_of_results_is_taken_as_it_is(folders, tmp_path, capfd):
+    truth, _ = folders
+    for name in ("a", "b"):
+        found = Prediction(np.zeros(SQUARES.shape), np.zeros(SQUARES.shape, np.float32), SQUARES)
+        found.save(tmp_path / "results", stem=name)
+    assert score(truth, tmp_path / "results", "--json") == 0
+    assert json.loads(capfd.readouterr().out)["dsb"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("truth", "found"), [("a_labels.png", "a.tif"), ("a.PNG", "a_labels.png"), ("a_mask.png", "a_mask_labels.tif")]
+)
+def test_endings_do_not_count(tmp_path, truth, found, capfd):
+    for folder, name in (("truth", truth), ("found", found)):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / name
+        if path.suffix == ".tif":
+            write_labels(path, SQUARES)
+        else:
+            Image.fromarray(SQUARES.astype(np.uint8)).save(path)
+    assert score(tmp_path / "truth", tmp_path / "found", "--json") == 0
+    assert json.loads(capfd.readouterr().out)["aji"] == 1
+
+
+def complaint(capfd):
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    return line
+
+
+def test_files_without_a_partner_are_listed(folders, capfd):
+    truth, found = folders
+    for number in range(12):
+        write_labels(truth / f"lonely{number}.tif", SQUARES)
+    write_labels(found / "other_labels.tif", SQUARES)
+    assert score(truth, found) == 1
+    line = complaint(capfd)
+    assert all(f"lonely{number}.tif" in line for number in range(12))
+    assert "have no prediction; other_labels.tif has no truth" in line
+    assert "a.tif" not in line
+
+
+def test_two_files_of_one_name_are_refused(folders, capfd):
+    truth, found = folders
+    write_labels(found / "b_labels.tif", SQUARES)
+    assert score(truth, found) == 1
+    assert "b.tif and b_labels.tif have one name" in complaint(capfd)
+
+
+def test_other_sizes_are_refused_by_name(folders, capfd):
+    truth, found = folders
+    write_labels(found / "b.tif", SQUARES[:-1])
+    assert score(truth, found) == 1
+    line = complaint(capfd)
+    assert f"{truth / 'b.tif'} and {found / 'b.tif'}: " in line
+    assert "same height and width, got (30, 40) and (29, 40)" in line
+
+
+def test_a_file_that_is_no_image_is_named(folders, capfd):
+    truth, found = folders
+    (found / "b.tif").write_bytes(b"no image")
+    assert score(truth, found) == 1
+    assert str(found / "b.tif") in complaint(capfd)
+
+
+def test_it_needs_no_tensorflow(folders, run_python):
+    code = (
+        "import sys; from nucleiseg.cli.main import main; status = main(['score', *sys.argv[1:]]);"
+        "print(status, sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    done = run_python(code, *folders)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "0 []"

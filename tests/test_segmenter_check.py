@@ -1,0 +1,69 @@
+"""`Segmenter.fit` looks at some of the data first, and warns once."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from nucleiseg import datasets, segmenter
+from nucleiseg.errors import DatasetWarning
+from nucleiseg.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def semantic():
+    return Segmenter(weights=None, widths=(4, 4, 4, 4, 4))
+
+
+@pytest.fixture(autouse=True)
+def no_training(monkeypatch):
+    row = {"epoch": 1, "phase": "full", "loss": 1.0, "learning_rate": 0.1, "seconds": 1.0}
+    monkeypatch.setattr(segmenter, "fit_two_phases", lambda *arguments, **named: (row,))
+
+
+def labelled(count=3):
+    rng = np.random.default_rng(0)
+    labels = np.zeros((count, 64, 64), np.int32)
+    labels[:, 10:30, 10:30], labels[:, 40:60, 35:50] = 1, 2
+    return rng.integers(0, 200, labels.shape, np.uint8), labels
+
+
+def test_sound_data_trains_in_silence(semantic):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        semantic.fit(datasets.from_arrays(*labelled()))
+
+
+def test_errors_are_one_warning(semantic):
+    images, labels = labelled()
+    images[0] = 7
+    labels[1] += 1
+    with pytest.warns(DatasetWarning) as caught:
+        semantic.fit(datasets.from_arrays(images, labels))
+    (warning,) = caught
+    text = str(warning.message)
+    parts = ["3 of 3 images", "images of one value (1 image)", "cover the background (1 image)", "nucleiseg check"]
+    assert [part for part in parts if part not in text] == []
+    assert warning.filename == __file__
+
+
+def test_masks_are_what_a_semantic_head_learns(semantic):
+    images, labels = labelled()
+    semantic.fit(datasets.from_arrays(images, labels > 0))
+
+
+def test_few_images_of_many_are_read(semantic, monkeypatch):
+    images, labels = labelled(100)
+    images[50] = 7
+    read = []
+
+    class Counting(list):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    semantic.fit(Counting(datasets.from_arrays(images, labels)))
+    assert len(read) == 32
+    assert (read[0], read[-1]) == (0, 99)
