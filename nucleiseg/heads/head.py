@@ -24,6 +24,8 @@ class Head:
         Activation of the maps.
     loss : str
         One of `nucleiseg.training.losses.list_losses`.
+    foreground : tuple of int
+        The maps whose sum is the probability of being nucleus; progress is measured by it.
     decoder : str
         One of `nucleiseg.instances.list_decoders`: maps → probability and labels. Decoders know no Keras.
     thresholds : mapping of str to float
@@ -41,6 +43,7 @@ class Head:
     activation: str
     loss: str
     decoder: str
+    foreground: tuple[int, ...] = (0,)
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -101,5 +104,28 @@ register_head(
         loss="bce_dice",
         decoder="components",
         thresholds={"probability": 0.5},
+    )
+)
+register_head(
+    Head(
+        name="boundary",
+        target="boundary",
+        channels=3,
+        activation="softmax",
+        loss="categorical_crossentropy",
+        foreground=(1, 2),
+        decoder="boundary",
+        thresholds={"probability": 0.5, "seed": 0.5},
+    )
+)
+register_head(
+    Head(
+        name="distance",
+        target="distance",
+        channels=2,
+        activation="sigmoid",
+        loss="mask_and_depth",
+        decoder="distance",
+        thresholds={"probability": 0.5, "seed": 0.5},
     )
 )

@@ -5,7 +5,7 @@ from nucleiseg.instances.exporting import write_labels, write_mask, write_pictur
 from nucleiseg.instances.measuring import measure
 from nucleiseg.instances.pixels import PixelCounts, count_pixels
 from nucleiseg.instances.run_lengths import decode_run_lengths, encode_run_lengths
-from nucleiseg.instances.splitting import split_components
+from nucleiseg.instances.splitting import split_by_distance, split_components
 
 __all__ = [
     "Decoded",
@@ -17,6 +17,7 @@ __all__ = [
     "list_decoders",
     "measure",
     "register_decoder",
+    "split_by_distance",
     "split_components",
     "write_labels",
     "write_mask",
