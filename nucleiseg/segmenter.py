@@ -8,7 +8,8 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -22,8 +23,8 @@ from nucleiseg.engines import KerasEngine
 from nucleiseg.errors import DatasetWarning, InvalidInputError, ModelFileError
 from nucleiseg.heads import get_head
 from nucleiseg.images import as_micrograph, list_scalings, read_micrograph
-from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps
-from nucleiseg.instances import filter_labels, get_decoder, match
+from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps, tune_thresholds
+from nucleiseg.instances import InstanceCounts, filter_labels, get_decoder, match
 from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
@@ -240,13 +241,13 @@ class Segmenter:
                 f"the checkpoint folder {keeper.folder} holds an earlier run; pass resume=True to go on with it, "
                 "or choose another folder"
             )
-        settings = self._settings
+        settings, head = self._settings, get_head(self._settings.head)
         self._warn_about(train)
         rows = fit_two_phases(
             self._model,
             train,
             validation_data,
-            Task(get_head(settings.head).target, settings.scaling, settings.loss),
+            Task(head.target, settings.scaling, settings.loss, head.foreground),
             epochs,
             pretrained=settings.trained or settings.weights is not None,
             options=options or FitOptions(),
@@ -346,6 +347,48 @@ class Segmenter:
             counts = match(sample.labels, found.labels)
             scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), counts))
         return Evaluation(scores)
+
+    def optimize_thresholds(self, data: Dataset, options: PredictOptions | None = None) -> Mapping[str, float]:
+        """Choose what the maps are cut at by the nuclei of labelled images, and keep it in the model.
+
+        The score is the average precision, pooled over the images, averaged over IoU thresholds .5 to .95. Choose on
+        validation data; a score on the same images is too good afterwards.
+
+        Parameters
+        ----------
+        data : Dataset
+            Labelled images; their maps are held in memory.
+        options : PredictOptions, optional
+            As for `predict`; its threshold is not used.
+
+        Returns
+        -------
+        mapping of str to float
+            The new `thresholds`.
+
+        Raises
+        ------
+        InvalidInputError
+            If the dataset is empty.
+        """
+        if not len(data):
+            raise InvalidInputError("thresholds are chosen on labelled images, got an empty dataset; check the split")
+        options = options or PredictOptions()
+        settings = self._settings
+        decode = get_decoder(get_head(settings.head).decoder)
+        cases = [
+            (sample.labels, predict_maps(sample.image, self._engine, settings.scaling, options))
+            for sample in progress(data, "predicting", len(data))
+        ]
+
+        def score(thresholds: Mapping[str, float]) -> float:
+            counts = (match(truth, decode(maps, thresholds, options.min_area).labels) for truth, maps in cases)
+            pooled: InstanceCounts = reduce(add, counts)
+            return pooled.mean_average_precision
+
+        best = tune_thresholds(score, settings.thresholds)
+        self._settings = replace(settings, thresholds=best)
+        return self.thresholds
 
     def plot_architecture(self, path: str | os.PathLike[str], part: Literal["unet", "encoder"] = "unet") -> Path:
         """Draw the network as a picture, one box a stage.

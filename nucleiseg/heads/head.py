@@ -28,6 +28,8 @@ class Head:
         One of `nucleiseg.instances.list_decoders`: maps → probability and labels. Decoders know no Keras.
     thresholds : mapping of str to float
         Defaults of what the decoder can be tuned by.
+    foreground : tuple of int
+        The maps whose sum is the probability of being nucleus; progress is measured by it.
 
     Examples
     --------
@@ -42,6 +44,7 @@ class Head:
     loss: str
     decoder: str
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    foreground: tuple[int, ...] = (0,)
 
 
 _heads: Registry[Head] = Registry("head", group="nucleiseg.heads")
@@ -101,5 +104,28 @@ register_head(
         loss="bce_dice",
         decoder="components",
         thresholds={"probability": 0.5},
+    )
+)
+register_head(
+    Head(
+        name="boundary",
+        target="boundary",
+        channels=3,
+        activation="softmax",
+        loss="categorical_crossentropy",
+        foreground=(1, 2),
+        decoder="boundary",
+        thresholds={"probability": 0.5, "seed": 0.5},
+    )
+)
+register_head(
+    Head(
+        name="distance",
+        target="distance",
+        channels=2,
+        activation="sigmoid",
+        loss="mask_and_depth",
+        decoder="distance",
+        thresholds={"probability": 0.5, "seed": 0.5},
     )
 )

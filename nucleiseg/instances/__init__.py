@@ -22,7 +22,7 @@ from nucleiseg.instances.polygons import Outline, fill_polygons, trace_polygons
 from nucleiseg.instances.run_length_csv import write_run_lengths
 from nucleiseg.instances.run_lengths import decode_run_lengths, encode_run_lengths, find_runs
 from nucleiseg.instances.scoring import score_images
-from nucleiseg.instances.splitting import split_components
+from nucleiseg.instances.splitting import split_by_distance, split_components
 from nucleiseg.instances.summary import summarize
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "register_decoder",
     "register_exporter",
     "score_images",
+    "split_by_distance",
     "split_components",
     "summarize",
     "to_coco",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._registry import Registry
-from nucleiseg.instances.splitting import split_components
+from nucleiseg.instances.splitting import split_by_distance, split_components
 
 
 class Decoded(NamedTuple):
@@ -38,7 +38,7 @@ def list_decoders() -> list[str]:
     Examples
     --------
     >>> list_decoders()
-    ['components']
+    ['boundary', 'components', 'distance']
     """
     return _decoders.names()
 
@@ -71,3 +71,33 @@ def decode_components(maps: npt.NDArray[Any], thresholds: Mapping[str, float], m
     """
     probability = np.asarray(maps[..., 0], np.float32)
     return Decoded(probability, split_components(probability, thresholds["probability"], min_area))
+
+
+@register_decoder("distance")
+def decode_distance(maps: npt.NDArray[Any], thresholds: Mapping[str, float], min_area: int) -> Decoded:
+    """Maps of mask and depth; nuclei that touch come apart between the depth's maxima, see `split_by_distance`.
+
+    Examples
+    --------
+    >>> maps = np.array([[[0.9, 0.9], [0.9, 0.2], [0.9, 0.8]]], np.float32)
+    >>> decode_distance(maps, {"probability": 0.5, "seed": 0.5}, 0).labels.max()
+    np.int32(2)
+    """
+    probability = np.asarray(maps[..., 0], np.float32)
+    labels = split_by_distance(probability, maps[..., 1], thresholds["probability"], thresholds["seed"], min_area)
+    return Decoded(probability, labels)
+
+
+@register_decoder("boundary")
+def decode_boundary(maps: npt.NDArray[Any], thresholds: Mapping[str, float], min_area: int) -> Decoded:
+    """Maps of background, interior and boundary; every interior grows to the edge of the nucleus that it is part of.
+
+    Examples
+    --------
+    >>> maps = np.array([[[0.0, 0.9, 0.1], [0.0, 0.2, 0.8], [0.0, 0.8, 0.2]]], np.float32)
+    >>> decode_boundary(maps, {"probability": 0.5, "seed": 0.5}, 0).labels.max()
+    np.int32(2)
+    """
+    probability = np.clip(maps[..., 1] + maps[..., 2], 0, 1).astype(np.float32)
+    labels = split_by_distance(probability, maps[..., 1], thresholds["probability"], thresholds["seed"], min_area)
+    return Decoded(probability, labels)

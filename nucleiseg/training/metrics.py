@@ -6,11 +6,12 @@ them at the end, do not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from nucleiseg._checks import check_range
+from nucleiseg._checks import check_count, check_range
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["Dice", "IoU", "PixelAccuracy"]
@@ -19,9 +20,10 @@ __all__ = ["Dice", "IoU", "PixelAccuracy"]
 class _PooledCounts(keras.metrics.Metric):
     """True and false positives and negatives, summed over all batches."""
 
-    def __init__(self, threshold: float, name: str, **keras_options: Any) -> None:
+    def __init__(self, threshold: float, name: str, channels: Sequence[int] | None, **keras_options: Any) -> None:
         super().__init__(name=name, **keras_options)
         self.threshold = check_range(threshold, "threshold", 0, 1)
+        self.channels = None if channels is None else tuple(check_count(channel, "channels", 0) for channel in channels)
         self.tp, self.fp, self.fn, self.tn = (
             self.add_weight(name=count, initializer="zeros") for count in ("tp", "fp", "fn", "tn")
         )
@@ -31,6 +33,8 @@ class _PooledCounts(keras.metrics.Metric):
         ops = keras.ops
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         _check_same_shape(y_true, y_pred)
+        if self.channels is not None:
+            y_true, y_pred = (sum(maps[..., channel] for channel in self.channels) for maps in (y_true, y_pred))
         true, positive = ops.cast(y_true, "bool"), ops.greater(y_pred, self.threshold)
         negative = ops.logical_not(positive)
         for count, pixels in (
@@ -43,7 +47,7 @@ class _PooledCounts(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         """Settings from which Keras can build the same metric again."""
-        return {**super().get_config(), "threshold": self.threshold}
+        return {**super().get_config(), "threshold": self.threshold, "channels": self.channels}
 
 
 def _check_same_shape(y_true: Any, y_pred: Any) -> None:
@@ -74,6 +78,8 @@ class PixelAccuracy(_PooledCounts):
         Predictions above it count as nucleus.
     name : str
         Name in logs.
+    channels : sequence of int, optional
+        The maps whose sum is the probability of being nucleus; None takes every map as one of its own.
 
     Examples
     --------
@@ -83,8 +89,14 @@ class PixelAccuracy(_PooledCounts):
     0.75
     """
 
-    def __init__(self, threshold: float = 0.5, name: str = "pixel_accuracy", **keras_options: Any) -> None:
-        super().__init__(threshold, name, **keras_options)
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        name: str = "pixel_accuracy",
+        channels: Sequence[int] | None = None,
+        **keras_options: Any,
+    ) -> None:
+        super().__init__(threshold, name, channels, **keras_options)
 
     def result(self) -> Any:
         """The accuracy so far."""
@@ -101,6 +113,8 @@ class IoU(_PooledCounts):
         Predictions above it count as nucleus.
     name : str
         Name in logs.
+    channels : sequence of int, optional
+        The maps whose sum is the probability of being nucleus; None takes every map as one of its own.
 
     Examples
     --------
@@ -110,8 +124,14 @@ class IoU(_PooledCounts):
     0.5
     """
 
-    def __init__(self, threshold: float = 0.5, name: str = "iou", **keras_options: Any) -> None:
-        super().__init__(threshold, name, **keras_options)
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        name: str = "iou",
+        channels: Sequence[int] | None = None,
+        **keras_options: Any,
+    ) -> None:
+        super().__init__(threshold, name, channels, **keras_options)
 
     def result(self) -> Any:
         """The IoU so far."""
@@ -128,6 +148,8 @@ class Dice(_PooledCounts):
         Predictions above it count as nucleus.
     name : str
         Name in logs.
+    channels : sequence of int, optional
+        The maps whose sum is the probability of being nucleus; None takes every map as one of its own.
 
     Examples
     --------
@@ -137,8 +159,14 @@ class Dice(_PooledCounts):
     0.667
     """
 
-    def __init__(self, threshold: float = 0.5, name: str = "dice", **keras_options: Any) -> None:
-        super().__init__(threshold, name, **keras_options)
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        name: str = "dice",
+        channels: Sequence[int] | None = None,
+        **keras_options: Any,
+    ) -> None:
+        super().__init__(threshold, name, channels, **keras_options)
 
     def result(self) -> Any:
         """The Dice coefficient so far."""

@@ -15,6 +15,8 @@ from nucleiseg.training.options import FitOptions
 class Task:
     """What a model is trained for: target and scaling of the data, and the loss, by name.
 
+    ``foreground`` are the maps whose sum is the probability of being nucleus, by which progress is measured.
+
     Examples
     --------
     >>> Task(target="mask", scaling="percentile", loss="bce_dice").loss
@@ -24,6 +26,7 @@ class Task:
     target: str
     scaling: str
     loss: str
+    foreground: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,11 @@ def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int) -> N
         warmup_target=phase.learning_rate,
         warmup_steps=warm_up,
     )
+    scores = (metrics.PixelAccuracy, metrics.IoU, metrics.Dice)
     model.compile(
         optimizer=keras.optimizers.Adam(schedule),
         loss=losses.get(task.loss),
-        metrics=[metrics.PixelAccuracy(), metrics.IoU(), metrics.Dice()],
+        metrics=[score(channels=task.foreground) for score in scores],
         # TensorFlow's XLA takes three times as long for these networks on CPU.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )

@@ -7,11 +7,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from nucleiseg._registry import Registry
 from nucleiseg.images import binarize
 
 Target: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
+
+BETWEEN_NUCLEI = 5.0
 
 _targets: Registry[Target] = Registry("target", group="nucleiseg.targets")
 register_target = _targets.register
@@ -23,7 +26,7 @@ def list_targets() -> list[str]:
     Examples
     --------
     >>> list_targets()
-    ['mask']
+    ['boundary', 'distance', 'mask']
     """
     return _targets.names()
 
@@ -54,3 +57,71 @@ def mask_target(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     [0.0, 1.0, 1.0]
     """
     return binarize(labels, "labels").astype(np.float32)
+
+
+@register_target("distance")
+def distance_target(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The mask, and how deep inside its nucleus a pixel lies: (H, W, 2).
+
+    The depth is the distance to the nearest pixel outside of the nucleus, divided by the largest in this nucleus: 1 at
+    its centre, above 0 inside, 0 in the background. Where a nucleus is cut by the image's border, that is no edge.
+
+    Examples
+    --------
+    >>> distance_target(np.array([[0, 1, 1, 1, 0]]))[..., 1].tolist()
+    [[0.0, 0.5, 1.0, 0.5, 0.0]]
+    """
+    mask = mask_target(labels)
+    depth = _depth(labels)
+    names, index = np.unique(labels, return_inverse=True)
+    deepest = ndimage.maximum(depth, index.reshape(labels.shape), np.arange(len(names)))
+    relative = depth / np.maximum(np.asarray(deepest, np.float32)[index.reshape(labels.shape)], 1)
+    return np.concatenate([mask, relative[..., np.newaxis].astype(np.float32)], axis=-1)
+
+
+@register_target("boundary")
+def boundary_target(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Background, interior and boundary, one of them above 0: (H, W, 3).
+
+    The boundary is a nucleus's own outermost pixels, two deep where another nucleus touches it. The value is the weight
+    in a cross-entropy: 1, and 5 for boundaries between nuclei, few pixels on which it depends whether they come apart.
+
+    Examples
+    --------
+    >>> boundary_target(np.array([[0, 1, 1, 1, 2, 2, 2, 2]])).argmax(-1).tolist()
+    [[0, 2, 2, 2, 2, 2, 1, 1]]
+    """
+    inside = labels > 0
+    near_another = _differs(labels, inside, reach=2)
+    boundary = inside & ((_depth(labels) <= 1) | near_another)
+    target = np.stack([~inside, inside & ~boundary, boundary], axis=-1).astype(np.float32)
+    target[near_another, 2] *= BETWEEN_NUCLEI
+    return target
+
+
+def _depth(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Distance to the nearest pixel that is not of the same nucleus; 0 in the background."""
+    inside = labels > 0
+    if inside.all() and (labels == labels.flat[0]).all():
+        return np.ones(labels.shape, np.float32)  # one nucleus everywhere: no edge to measure from
+    # Distances from the outermost pixels of the nuclei, which part those that touch, plus the step to the outside.
+    outermost = inside & _differs(labels, np.ones_like(inside), reach=1)
+    depth = ndimage.distance_transform_edt(inside & ~outermost) + 1
+    return np.where(inside, depth, 0).astype(np.float32)
+
+
+def _differs(labels: npt.NDArray[Any], counts: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
+    """Pixels of nuclei that have, at most ``reach`` steps along a row or column, a counted pixel of another label."""
+    found = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        for step in range(1, reach + 1):
+            if labels.shape[axis] <= step:
+                continue
+            low = [slice(None)] * 2
+            high = [slice(None)] * 2
+            low[axis], high[axis] = slice(None, -step), slice(step, None)
+            one, other = tuple(low), tuple(high)
+            unequal = labels[one] != labels[other]
+            found[one] |= unequal & counts[other]
+            found[other] |= unequal & counts[one]
+    return found & (labels > 0)
