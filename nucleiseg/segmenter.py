@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, reduce
-from operator import add
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -17,14 +13,23 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_choice, check_count
 from nucleiseg._progress import progress
-from nucleiseg.datasets.doctor import check_quickly
-from nucleiseg.datasets.doctor.findings import described
+from nucleiseg._seeding import seeded
+from nucleiseg._settings import SegmenterSettings
+from nucleiseg.datasets.doctor import warn_about_errors
 from nucleiseg.engines import KerasEngine
-from nucleiseg.errors import DatasetWarning, InvalidInputError, ModelFileError
+from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.heads import get_head
 from nucleiseg.images import as_micrograph, list_scalings, read_micrograph
-from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions, predict_maps, tune_thresholds
-from nucleiseg.instances import InstanceCounts, filter_labels, get_decoder, match
+from nucleiseg.inference import (
+    Evaluation,
+    ImageScore,
+    Prediction,
+    PredictOptions,
+    decoding_score,
+    predict_maps,
+    tune_thresholds,
+)
+from nucleiseg.instances import filter_labels, get_decoder, match
 from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
@@ -37,22 +42,6 @@ if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset, Sample
 
 ImageInput: TypeAlias = "npt.ArrayLike | str | os.PathLike[str]"
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What a saved model needs besides its weights; written into the file as JSON."""
-
-    encoder: str
-    weights: str | None
-    head: str
-    loss: str
-    upsampling: str
-    widths: tuple[int, ...]
-    scaling: str
-    seed: int
-    thresholds: Mapping[str, float]
-    trained: bool = False
 
 
 class Segmenter:
@@ -109,7 +98,7 @@ class Segmenter:
         loss = check_choice(wanted.loss if loss is None else loss, "loss", losses.list_losses())
         check_choice(scaling, "scaling", list_scalings())
         check_count(seed, "seed", 0)
-        self._settings = _Settings(
+        self._settings = SegmenterSettings(
             encoder=encoder,
             weights=None if weights is None else os.fspath(weights),
             head=head,
@@ -120,7 +109,7 @@ class Segmenter:
             seed=seed,
             thresholds=dict(wanted.thresholds),
         )
-        with _seeded(seed):
+        with seeded(seed):
             self._model = unet(
                 get_encoder(encoder, weights),
                 channels=wanted.channels,
@@ -154,7 +143,7 @@ class Segmenter:
         segmenter._model = model
         try:
             stored = settings["segmenter"]
-            segmenter._settings = _Settings(**{**stored, "widths": tuple(stored["widths"])})
+            segmenter._settings = SegmenterSettings(**{**stored, "widths": tuple(stored["widths"])})
         except (KeyError, TypeError) as error:
             raise ModelFileError(
                 f"{os.fspath(path)} holds no settings of a Segmenter ({error}); save it with Segmenter.save"
@@ -242,7 +231,7 @@ class Segmenter:
                 "or choose another folder"
             )
         settings, head = self._settings, get_head(self._settings.head)
-        self._warn_about(train)
+        warn_about_errors(train, semantic=head.target == "mask")
         rows = fit_two_phases(
             self._model,
             train,
@@ -375,19 +364,12 @@ class Segmenter:
             raise InvalidInputError("thresholds are chosen on labelled images, got an empty dataset; check the split")
         options = options or PredictOptions()
         settings = self._settings
-        decode = get_decoder(get_head(settings.head).decoder)
         cases = [
             (sample.labels, predict_maps(sample.image, self._engine, settings.scaling, options))
             for sample in progress(data, "predicting", len(data))
         ]
-
-        def score(thresholds: Mapping[str, float]) -> float:
-            counts = (match(truth, decode(maps, thresholds, options.min_area).labels) for truth, maps in cases)
-            pooled: InstanceCounts = reduce(add, counts)
-            return pooled.mean_average_precision
-
-        best = tune_thresholds(score, settings.thresholds)
-        self._settings = replace(settings, thresholds=best)
+        score = decoding_score(cases, get_decoder(get_head(settings.head).decoder), options.min_area)
+        self._settings = replace(settings, thresholds=tune_thresholds(score, settings.thresholds))
         return self.thresholds
 
     def plot_architecture(self, path: str | os.PathLike[str], part: Literal["unet", "encoder"] = "unet") -> Path:
@@ -407,18 +389,6 @@ class Segmenter:
         """
         return plot_architecture(self._model, path, part=part)
 
-    def _warn_about(self, train: Dataset) -> None:
-        """Errors in the labels are seen in seconds, before training takes hours."""
-        report = check_quickly(train, semantic=get_head(self._settings.head).target == "mask")
-        if report.findings:
-            found = "; ".join(f"{finding.title} ({described(finding)})" for finding in report.findings)
-            warnings.warn(
-                f"the training data has errors, seen in {report.samples} of {len(train)} images: {found}. "
-                "Run 'nucleiseg check' or nucleiseg.datasets.check(train) to see all, and what to do",
-                DatasetWarning,
-                stacklevel=3,
-            )
-
     @cached_property
     def _engine(self) -> KerasEngine:
         return KerasEngine(self._model)
@@ -427,14 +397,3 @@ class Segmenter:
         settings = self._settings
         parameters = f"{self._model.count_params():,}"
         return f"Segmenter(encoder={settings.encoder!r}, head={settings.head!r}, parameters={parameters})"
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Keras draws the seeds of its initialisers from Python's generator, whose state is given back afterwards."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)

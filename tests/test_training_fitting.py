@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 
 import keras
@@ -101,6 +102,22 @@ def test_the_best_weights_are_kept(model, data, monkeypatch):
     assert same(weights(model), seen[1])
 
 
+def test_a_phase_begins_with_the_best_weights(model, data, monkeypatch):
+    scores = iter([0.9, 0.1, 0.2])
+    ends, begins = [], []
+    plain = fitting._Keeper.on_epoch_end
+
+    def on_epoch_end(self, epoch, logs=None):
+        plain(self, epoch, {**logs, "val_dice": next(scores)})
+        ends.append(weights(self.model))
+
+    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(fitting._Keeper, "on_train_begin", lambda self, logs=None: begins.append(weights(self.model)))
+    fit(model, data, epochs=3)  # two of them frozen
+    assert same(begins[1], ends[0])
+    assert not same(begins[1], ends[1])
+
+
 def test_without_validation_data_the_loss_decides(model, data):
     rows = fit(model, data, epochs=2, validation=False)
     assert "val_dice" not in rows[0]
@@ -146,6 +163,75 @@ def test_an_interruption_changes_nothing(tiny_encoder, data, uninterrupted, tmp_
         np.testing.assert_allclose(one, other, atol=1e-6)
     for row, wanted in zip(rows, expected, strict=True):
         assert {**row, "seconds": 0} == pytest.approx({**wanted, "seconds": 0}, abs=1e-5)
+
+
+def test_interruptions_while_nothing_improves_change_nothing(tiny_encoder, data, tmp_path, monkeypatch):
+    # The second epoch is the best; two more without gain end the first phase, and two the second.
+    scores = [0.3, 0.5, 0.4, 0.4, 0.2, 0.1]
+    plain = fitting._Keeper.on_epoch_end
+    stops = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        plain(self, epoch, {**logs, "val_dice": scores[epoch]})
+        if epoch + 1 in stops:
+            raise KeyboardInterrupt
+
+    def run(folder):
+        model = build(tiny_encoder)
+        options = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=8, patience=2, augmentation=None)
+        rows = fit(model, data, 16, options=options, checkpoint=Checkpoint(tmp_path / folder))
+        assert [row["phase"] for row in rows] == ["frozen"] * 4 + ["fine-tune"] * 2
+        return weights(model)
+
+    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    at_once = run("at once")
+    for epoch in (3, 4):  # while it waits, and as the phase ends
+        stops[:] = [epoch]
+        with pytest.raises(KeyboardInterrupt):
+            run("in parts")
+    stops.clear()
+    for one, wanted in zip(run("in parts"), at_once, strict=True):
+        np.testing.assert_allclose(one, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_no_iterator_outlives_an_interruption(model, data, monkeypatch, error):
+    def save(self, state, settings):
+        raise error("the reason")
+
+    def iterators():
+        return [found for found in gc.get_objects() if type(found).__name__ == "OwnedIterator"]
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    before = len(iterators())
+    gc.disable()
+    try:
+        with pytest.raises(error, match="the reason"):
+            fit(model, data, 1, checkpoint=Checkpoint("unused"))
+        assert len(iterators()) <= before
+    finally:
+        gc.enable()
+
+
+def test_batch_statistics_are_kept_in_nested_blocks_too(data):
+    def block(filters):
+        convolution = keras.layers.Conv2D(filters, 3, strides=2, padding="same")
+        return keras.Sequential([convolution, keras.Sequential([keras.layers.BatchNormalization()])])
+
+    image = keras.Input((None, None, 3))
+    features = [block(4)(image)]
+    for _ in range(4):
+        features.append(block(4)(features[-1]))
+    model = unet(keras.Model(image, features), widths=(4, 4, 4, 4, 4))
+    encoder = find_encoder(model)
+    normalisations = [layer.layers[-1].layers[0] for layer in encoder.layers if isinstance(layer, keras.Sequential)]
+    before = [weight for layer in normalisations for weight in layer.get_weights()]
+    kernels = [layer.layers[0].get_weights()[0] for layer in encoder.layers if isinstance(layer, keras.Sequential)]
+    fit(model, data, epochs=1, validation=False, options=FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=0))
+    assert len(before) == 5 * 4
+    assert same([weight for layer in normalisations for weight in layer.get_weights()], before)
+    learned = [layer.layers[0].get_weights()[0] for layer in encoder.layers if isinstance(layer, keras.Sequential)]
+    assert not same(learned, kernels)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(model, data, tmp_path, caplog):
@@ -213,6 +299,8 @@ def test_the_number_of_epochs_is_checked(model, data):
     ("options", "message"),
     [
         ({"crop": (100, 64)}, r"multiples of 32.*for example \(128, 64\)"),
+        ({"crop": 256}, r"crop must be \(height, width\), got 256; for example \(256, 256\)"),
+        ({"crop": (64, 0)}, "crop must be a whole number of at least 1, got 0"),
         ({"batch_size": 0}, "batch_size"),
         ({"patience": 0}, "patience"),
         ({"learning_rate": -1.0}, "learning_rate"),

@@ -95,6 +95,71 @@ def test_one_iterator_is_one_pass():
     assert next(iterator, None) is None
 
 
+class Counted:
+    """A dataset that counts how often it is asked for an image."""
+
+    def __init__(self, data):
+        self.data, self.count = data, 0
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        self.count += 1
+        return self.data[index]
+
+
+def test_keras_takes_one_pass_an_epoch():
+    import keras
+
+    train, validation = Counted(made(5)), Counted(made(3))
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1)])
+    model.compile("sgd", loss="mse")
+    batches = (as_tf_dataset(data, crop=(32, 32), batch_size=2) for data in (train, validation))
+    model.fit(next(batches), validation_data=next(batches), epochs=3, shuffle=False, verbose=0)
+    assert (train.count, validation.count) == (3 * 5, 3 * 3)
+
+
+ABANDONED = """
+import sys, time
+import numpy as np
+from nucleiseg import datasets
+from nucleiseg.training import as_tf_dataset
+
+class Slow:
+    def __init__(self):
+        self.data = datasets.from_arrays(np.zeros((9, 32, 32), np.uint8), np.zeros((9, 32, 32), int))
+    def __len__(self):
+        return len(self.data)
+    def __getitem__(self, index):
+        time.sleep(0.3)
+        return self.data[index]
+
+import keras
+model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1)])
+model.compile("sgd", loss="mse")
+
+class Stop(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+def train():
+    try:
+        model.fit(as_tf_dataset(Slow(), crop=(32, 32), batch_size=1), callbacks=[Stop()], verbose=0)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped") from None
+
+try:
+    train()
+except KeyboardInterrupt as interrupt:
+    print(interrupt)
+"""
+
+
+def test_an_interrupted_process_ends(run_python):
+    assert run_python(ABANDONED, timeout=120).stdout == "stopped\n"
+
+
 def test_every_image_comes_once_in_a_pass():
     images = np.repeat(np.arange(1, 8, dtype=np.uint8), 64).reshape(7, 8, 8)
     data = datasets.from_arrays(images, np.ones((7, 8, 8), np.int32))
@@ -119,7 +184,10 @@ def test_balance_draws_rare_kinds_more_often(tmp_path):
     ("options", "message"),
     [
         ({"crop": (0, 8)}, "crop must be a whole number of at least 1"),
+        ({"crop": 32}, r"crop must be \(height, width\), got 32"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"first_pass": -1}, "first_pass must be a whole number of at least 0, got -1"),
         ({"target": "maks"}, "target"),
         ({"scaling": "none"}, "scaling"),
         ({"balance": "modality"}, "balance needs 'modality' in the metadata"),

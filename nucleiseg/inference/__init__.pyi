@@ -2,6 +2,14 @@ from .evaluation import Evaluation, ImageScore
 from .maps import predict_maps
 from .options import PredictOptions
 from .prediction import Prediction
-from .tuning import tune_thresholds
+from .tuning import decoding_score, tune_thresholds
 
-__all__ = ["Evaluation", "ImageScore", "PredictOptions", "Prediction", "predict_maps", "tune_thresholds"]
+__all__ = [
+    "Evaluation",
+    "ImageScore",
+    "PredictOptions",
+    "Prediction",
+    "decoding_score",
+    "predict_maps",
+    "tune_thresholds",
+]

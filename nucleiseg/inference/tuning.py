@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy.typing as npt
+
+from nucleiseg.instances import match
+from nucleiseg.instances.decoders import Decoder
+from nucleiseg.instances.matching import InstanceCounts
+
+Case = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 COARSE = tuple(step / 10 for step in range(1, 10))
 FINE = (-0.05, 0.05)
@@ -49,3 +60,38 @@ def tune_thresholds(score: Callable[[Mapping[str, float]], float], start: Mappin
                     if 0 < threshold < 1 and value({**best, name: threshold}) > value(best):
                         best[name] = threshold
     return best
+
+
+def decoding_score(cases: Sequence[Case], decode: Decoder, min_area: int) -> Callable[[Mapping[str, float]], float]:
+    """A score for `tune_thresholds`: from thresholds to the average precision of what a decoder makes of maps.
+
+    Parameters
+    ----------
+    cases : sequence of (labels, maps)
+        True labels (H, W) and a network's maps (H, W, C) of the same image.
+    decode : function
+        From `nucleiseg.instances.get_decoder`.
+    min_area : int
+        Nuclei of fewer pixels are left out.
+
+    Returns
+    -------
+    function
+        Thresholds → pooled over the images, averaged over IoU thresholds .5 to .95, in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nucleiseg.instances import get_decoder
+    >>> case = np.array([[1, 1, 0]]), np.array([[[0.8], [0.6], [0.4]]], np.float32)
+    >>> score = decoding_score([case], get_decoder("components"), 0)
+    >>> score({"probability": 0.5}), score({"probability": 0.3}) < 1
+    (1.0, True)
+    """
+
+    def score(thresholds: Mapping[str, float]) -> float:
+        counts = (match(truth, decode(maps, thresholds, min_area)[1]) for truth, maps in cases)
+        pooled: InstanceCounts = reduce(add, counts)
+        return pooled.mean_average_precision
+
+    return score

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -134,19 +137,35 @@ def fit_two_phases(
                 options.balance,
                 first_pass=len(state.rows),
             )
-            model.fit(
-                batches,
-                validation_data=validation_batches,
-                initial_epoch=len(state.rows),
-                epochs=len(state.rows) + phase.epochs - state.phase_epochs,
-                callbacks=[keeper],
-                shuffle=False,  # as_tf_dataset does it
-                verbose=1 if sys.stdout.isatty() else 0,
-            )
+            with _clean_end(model):
+                model.fit(
+                    batches,
+                    validation_data=validation_batches,
+                    initial_epoch=len(state.rows),
+                    epochs=len(state.rows) + phase.epochs - state.phase_epochs,
+                    callbacks=[keeper],
+                    shuffle=False,  # as_tf_dataset does it
+                    verbose=1 if sys.stdout.isatty() else 0,
+                )
             state = keeper.state
     _assign(model.variables, state.best_model)
     unfreeze(model)
     return state.rows
+
+
+@contextlib.contextmanager
+def _clean_end(model: keras.Model) -> Iterator[None]:
+    """Have TensorFlow's iterators destroyed at once when an error or Ctrl-C ends training.
+
+    Left to the garbage collector, they may be destroyed by one of their own threads, which then waits for itself.
+    """
+    try:
+        yield
+    except BaseException as error:
+        vars(model).pop("_eval_epoch_iterator", None)  # Keras keeps that of the validation data here
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+        raise
 
 
 def _check_data(train: LabelledImages, validation: LabelledImages | None) -> None:

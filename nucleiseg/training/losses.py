@@ -11,7 +11,7 @@ from nucleiseg._checks import check_range
 from nucleiseg._registry import Registry
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["WeightedSum", "get", "list_losses", "register_loss"]
+__all__ = ["MaskAndDepth", "Tversky", "WeightedSum", "get", "list_losses", "register_loss"]
 
 LossBuilder: TypeAlias = Callable[[], keras.losses.Loss]
 

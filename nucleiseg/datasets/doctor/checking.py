@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from nucleiseg.datasets.arrays import ArrayRecord
 from nucleiseg.datasets.dataset import Dataset
 from nucleiseg.datasets.doctor.facts import Facts, measure_image, measure_labels, measure_record
-from nucleiseg.datasets.doctor.findings import Case, Finding, Report, sort_key
+from nucleiseg.datasets.doctor.findings import Case, Finding, Report, described, sort_key
 from nucleiseg.datasets.doctor.image_rules import IMAGE_RULES, SET_RULES
 from nucleiseg.datasets.doctor.label_rules import LABEL_RULES, Rule
 from nucleiseg.datasets.doctor.settings import CheckSettings
@@ -19,8 +20,9 @@ from nucleiseg.datasets.reading import open_dataset
 from nucleiseg.datasets.records import Unpaired
 from nucleiseg.datasets.sample import Sample
 from nucleiseg.datasets.threads import in_threads
+from nucleiseg.errors import DatasetWarning
 
-__all__ = ["check", "check_quickly", "open_for_check"]
+__all__ = ["check", "check_quickly", "open_for_check", "warn_about_errors"]
 
 
 def check(
@@ -136,3 +138,35 @@ def _judge(
         findings.append(Finding("missing_pair", "error", cases))
     nuclei = sum(facts.labels.values.size for facts in all_facts if facts.labels is not None)
     return Report(len(all_facts), nuclei, tuple(sorted(findings, key=sort_key)))
+
+
+def warn_about_errors(dataset: Dataset, semantic: bool) -> None:
+    """Warn once of the errors that `check_quickly` finds: seconds before training that takes hours.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What a model is to be trained on.
+    semantic : bool
+        Whether only the mask is learned, for which nuclei that are merged are no error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nucleiseg.datasets import from_arrays
+    >>> black = from_arrays(np.zeros((1, 8, 8), np.uint8), np.zeros((1, 8, 8), int))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_about_errors(black, semantic=True)
+    >>> len(caught)
+    1
+    """
+    report = check_quickly(dataset, semantic=semantic)
+    if report.findings:
+        found = "; ".join(f"{finding.title} ({described(finding)})" for finding in report.findings)
+        warnings.warn(
+            f"the training data has errors, seen in {report.samples} of {len(dataset)} images: {found}. "
+            "Run 'nucleiseg check' or nucleiseg.datasets.check(train) to see all, and what to do",
+            DatasetWarning,
+            stacklevel=3,
+        )
