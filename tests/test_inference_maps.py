@@ -128,6 +128,12 @@ def test_augmentation_averages_eight_views():
     assert len({batch.tobytes() for batch in engine.batches}) == len(engine.batches) == 8
 
 
+def test_every_tile_is_averaged():
+    engine = Engine(ramp)
+    predict_maps(np.random.default_rng(0).random((64, 32)), engine, "minmax", options(True, 32))
+    assert len({batch.tobytes() for batch in engine.batches}) == len(engine.batches) == 8 * 3
+
+
 @pytest.mark.parametrize("tile", [None, 32])
 def test_the_image_is_left_as_it_is(tile):
     image = np.random.default_rng(0).random((50, 40, 3)).astype(np.float32)

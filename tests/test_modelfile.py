@@ -160,7 +160,7 @@ FOREIGN = {
         ),
         "cannot be read",
     ),
-    "a layer that runs code": (
+    "a layer that is no layer": (
         lambda path: rewrite(
             path,
             lambda members: {
@@ -183,6 +183,15 @@ def test_other_files_are_refused(copy, kind):
         read_model(copy)
     assert "copy.keras" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    image = keras.Input((None, None, 3))
+    path = tmp_path / "code.keras"
+    keras.Model(image, keras.layers.Lambda(lambda x: x * 2)(image)).save(path)
+    rewrite(path, lambda members: {**members, "nucleiseg.json": b'{"format": 1}'})
+    with pytest.raises(ModelFileError, match="code.keras cannot be read"):
+        read_model(path)
 
 
 @settings(max_examples=25, deadline=None)

@@ -71,6 +71,11 @@ def test_a_seed_decides_everything_and_another_changes_it():
     assert not equal(run(0), run(1))
 
 
+def test_the_seed_decides_crops_as_well_as_the_order():
+    one, other = (collected(as_tf_dataset(made(1), crop=(8, 8), seed=seed)) for seed in (0, 1))
+    assert not equal(one, other)
+
+
 def test_passes_differ_and_a_later_first_pass_goes_on():
     def batches(first_pass):
         return as_tf_dataset(made(4), crop=(32, 32), augmentation=Augmentation(), first_pass=first_pass)
