@@ -194,21 +194,28 @@ def test_interruptions_while_nothing_improves_change_nothing(tiny_encoder, data,
         np.testing.assert_allclose(one, wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_no_iterator_outlives_an_interruption(model, data, monkeypatch, error):
-    def save(self, state, settings):
+@pytest.mark.parametrize(
+    ("error", "moment"),
+    [
+        (KeyboardInterrupt, "on_train_batch_end"),
+        (KeyboardInterrupt, "on_epoch_end"),
+        (ZeroDivisionError, "on_train_batch_end"),
+    ],
+)
+def test_no_iterator_outlives_an_interruption(model, data, monkeypatch, error, moment):
+    def interrupt(self, number, logs=None):
         raise error("the reason")
 
     def iterators():
         return [found for found in gc.get_objects() if type(found).__name__ == "OwnedIterator"]
 
-    monkeypatch.setattr(Checkpoint, "save", save)
+    monkeypatch.setattr(fitting._Keeper, moment, interrupt)
     gc.collect()
     before = iterators()
     gc.disable()
     try:
         with pytest.raises(error, match="the reason"):
-            fit(model, data, 1, checkpoint=Checkpoint("unused"))
+            fit(model, data, 1)
         assert [found for found in iterators() if all(found is not earlier for earlier in before)] == []
     finally:
         gc.enable()

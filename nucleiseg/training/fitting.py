@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from types import FrameType
 from typing import Any
 
 import keras
@@ -163,7 +164,14 @@ def _clean_end(model: keras.Model) -> Iterator[None]:
         yield
     except BaseException as error:
         vars(model).pop("_eval_epoch_iterator", None)  # Keras keeps that of the validation data here
-        traceback.clear_frames(error.__traceback__)
+        # Not along the traceback, which Keras shortens, but from its innermost frame outwards.
+        frame: FrameType | None = list(traceback.walk_tb(error.__traceback__))[-1][0]
+        while frame is not None:
+            try:
+                frame.clear()
+            except RuntimeError:  # it still runs, and so do its callers
+                break
+            frame = frame.f_back
         gc.collect()
         raise
 
