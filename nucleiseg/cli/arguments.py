@@ -126,8 +126,8 @@ def check_folder(folder: Path) -> None:
         raise InvalidInputError(f"the output must be a folder, but {folder} is a file; choose another name")
 
 
-def read_data(data: str, with_labels: str | None) -> Dataset:
+def read_data(data: str, with_labels: str | None, reading: ReadOptions) -> Dataset:
     """The labelled images at a path; none is decoded yet."""
     from nucleiseg import datasets
 
-    return datasets.read(data, labels=with_labels)
+    return datasets.read(data, labels=with_labels, reading=reading)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nucleiseg.cli.arguments import DATA_HELP, read_data
+from nucleiseg.cli.arguments import DATA_HELP, add_read_options, read_data, read_options
 from nucleiseg.cli.terminal import import_tensorflow_quietly, say
 from nucleiseg.errors import InvalidInputError
 
@@ -47,6 +47,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     training.add_argument("--patience", type=int, default=10, metavar="N", help="stop after N epochs without gain [10]")
     training.add_argument("--seed", type=int, default=0, metavar="N", help="decides everything random [0]")
+    add_read_options(parser)
     return parser
 
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_output(output, checkpoint, arguments.resume)
     _check_names(arguments)
     options = _fit_options(arguments)
-    data = read_data(arguments.data, arguments.labels)
+    data = read_data(arguments.data, arguments.labels, read_options(arguments))
     train, val, test = _split(data, arguments)
 
     import_tensorflow_quietly()

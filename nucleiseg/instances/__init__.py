@@ -24,6 +24,7 @@ from nucleiseg.instances.run_lengths import decode_run_lengths, encode_run_lengt
 from nucleiseg.instances.scoring import score_images
 from nucleiseg.instances.splitting import split_by_distance, split_components
 from nucleiseg.instances.summary import summarize
+from nucleiseg.instances.touching import find_touching
 
 __all__ = [
     "Decoded",
@@ -51,6 +52,7 @@ __all__ = [
     "filter_labels",
     "find_errors",
     "find_runs",
+    "find_touching",
     "from_coco",
     "from_geojson",
     "get_decoder",
