@@ -157,4 +157,5 @@ def _renumbered(labels: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     first[0] = -1
     order = np.empty(first.size, np.int32)
     order[np.argsort(first, kind="stable")] = np.arange(first.size)
-    return order[labels]
+    renumbered: npt.NDArray[np.int32] = order[labels]
+    return renumbered
