@@ -8,7 +8,7 @@ from typing import Any
 
 from nucleiseg._checks import check_choice
 
-__all__ = ["list_pretrained", "model_card", "pretrained_path"]
+__all__ = ["list_pretrained", "model_card", "pretrained_path", "pretrained_recipe"]
 
 _FOLDER = Path(__file__).parent
 
@@ -38,6 +38,22 @@ def pretrained_path(name: str) -> Path:
     'nuclei.keras'
     """
     return _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.keras"
+
+
+def pretrained_recipe(name: str) -> Path:
+    """The file that says how a shipped model was trained; see `nucleiseg.training.read_recipe`.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such model.
+
+    Examples
+    --------
+    >>> pretrained_recipe("nuclei").name
+    'nuclei.toml'
+    """
+    return pretrained_path(name).with_suffix(".toml")
 
 
 def model_card(name: str) -> dict[str, Any]:
