@@ -35,7 +35,6 @@ def trained(head: str, folder: Path, train: datasets.Dataset, val: datasets.Data
     if not path.exists():
         segmenter = Segmenter("mobilenet_v2", "imagenet", head)
         history = segmenter.fit(train, val, epochs, OPTIONS, checkpoint=folder / head, resume=True)
-        segmenter.optimize_thresholds(val)
         history.to_csv(folder / f"{head}.csv")
         segmenter.save(path)
     return Segmenter.load(path)
@@ -89,6 +88,7 @@ def main() -> None:
     rows = {}
     for head in HEADS:
         segmenter = trained(head, arguments.folder, train, val, arguments.epochs)
+        segmenter.optimize_thresholds(val)
         minutes = pd.read_csv(arguments.folder / f"{head}.csv")["seconds"].sum() / 60
         rows[head] = {"minutes": round(minutes, 1), **segmenter.thresholds, **scores(segmenter, test)}
         print(head, rows[head], flush=True)

@@ -25,16 +25,16 @@ from nucleiseg.inference import (
     ImageScore,
     Prediction,
     PredictOptions,
-    decoding_score,
     predict_maps,
-    tune_thresholds,
+    smallest_area,
+    tune_decoder,
 )
 from nucleiseg.instances import filter_labels, get_decoder, match
 from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
 from nucleiseg.pretrained import pretrained_path
-from nucleiseg.training import Checkpoint, FitOptions, Task, fit_two_phases, losses
+from nucleiseg.training import Checkpoint, FitOptions, fit_two_phases, losses
 
 if TYPE_CHECKING:
     import keras
@@ -179,7 +179,7 @@ class Segmenter:
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """What the head's decoder cuts the maps at."""
+        """What the head's decoder cuts the maps at, and ``min_area``, the smallest nucleus in pixels, if it was tuned."""
         return dict(self._settings.thresholds)
 
     def fit(
@@ -193,7 +193,7 @@ class Segmenter:
     ) -> History:
         """Train in two phases: the upsampling path on a frozen encoder, then everything at a lower rate.
 
-        The best weights, by the Dice coefficient of the validation data, are kept.
+        The best weights are kept, by the score of the validation data that the head names: Dice, or average precision.
 
         Parameters
         ----------
@@ -236,7 +236,7 @@ class Segmenter:
             self._model,
             train,
             validation_data,
-            Task(head.target, settings.scaling, settings.loss, head.foreground),
+            head.task(settings.scaling, settings.loss),
             epochs,
             pretrained=settings.trained or settings.weights is not None,
             options=options or FitOptions(),
@@ -291,11 +291,10 @@ class Segmenter:
             thresholds["probability"] = options.threshold
         decode = get_decoder(get_head(self._settings.head).decoder)
         # Holes count towards the area once they are filled.
-        probability, labels = decode(maps, thresholds, 0 if options.fill_holes else options.min_area)
+        area = smallest_area(options.min_area, thresholds)
+        probability, labels = decode(maps, thresholds, 0 if options.fill_holes else area)
         if options.fill_holes or options.remove_edge:
-            labels = filter_labels(
-                labels, options.min_area, remove_edge=options.remove_edge, fill_holes=options.fill_holes
-            )
+            labels = filter_labels(labels, area, remove_edge=options.remove_edge, fill_holes=options.fill_holes)
         return Prediction(source.shown, probability, labels, source)
 
     def evaluate(
@@ -338,7 +337,7 @@ class Segmenter:
         return Evaluation(scores)
 
     def optimize_thresholds(self, data: Dataset, options: PredictOptions | None = None) -> Mapping[str, float]:
-        """Choose what the maps are cut at by the nuclei of labelled images, and keep it in the model.
+        """Choose what the maps are cut at, and the smallest area, by the nuclei of labelled images; keep it in the model.
 
         The score is the average precision, pooled over the images, averaged over IoU thresholds .5 to .95. Choose on
         validation data; a score on the same images is too good afterwards.
@@ -348,7 +347,7 @@ class Segmenter:
         data : Dataset
             Labelled images; their maps are held in memory.
         options : PredictOptions, optional
-            As for `predict`; its threshold is not used.
+            As for `predict`; its threshold is not used. With a ``min_area``, that is no longer chosen.
 
         Returns
         -------
@@ -368,8 +367,10 @@ class Segmenter:
             (sample.labels, predict_maps(sample.image, self._engine, settings.scaling, options))
             for sample in progress(data, "predicting", len(data))
         ]
-        score = decoding_score(cases, get_decoder(get_head(settings.head).decoder), options.min_area)
-        self._settings = replace(settings, thresholds=tune_thresholds(score, settings.thresholds))
+        decode = get_decoder(get_head(settings.head).decoder)
+        self._settings = replace(
+            settings, thresholds=tune_decoder(cases, decode, settings.thresholds, options.min_area)
+        )
         return self.thresholds
 
     def plot_architecture(self, path: str | os.PathLike[str], part: Literal["unet", "encoder"] = "unet") -> Path:

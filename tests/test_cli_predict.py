@@ -63,7 +63,7 @@ class Threshold:
         image = source.shown
         grey = image if image.ndim == 2 else image[..., :3].mean(axis=-1)
         bright = (grey > 127).astype(np.float32)
-        return Prediction(image, bright, split_components(bright, min_area=options.min_area), source)
+        return Prediction(image, bright, split_components(bright, min_area=options.min_area or 0), source)
 
 
 @pytest.fixture

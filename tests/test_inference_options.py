@@ -9,7 +9,7 @@ from nucleiseg.errors import InvalidInputError
 
 
 def test_options_are_frozen_and_have_documented_defaults():
-    assert PredictOptions() == PredictOptions(threshold=None, min_area=0, tiling=None, tta=False)
+    assert PredictOptions() == PredictOptions(threshold=None, min_area=None, tiling=None, tta=False)
     with pytest.raises(dataclasses.FrozenInstanceError):
         PredictOptions().tta = True
 

@@ -106,6 +106,26 @@ def test_a_part_of_the_mask_has_a_nucleus_for_each_seed_and_at_least_one(probabi
         assert not np.isin(labels[~inside], labels[inside]).any()
 
 
+@pytest.mark.parametrize("name", ["threshold", "seed_threshold"])
+def test_what_maps_are_cut_at_is_from_0_to_1(name):
+    with pytest.raises(InvalidInputError, match=rf"^{name} must be a number from 0 to 1, got 1.5"):
+        split_by_distance([[0.5]], [[0.5]], **{name: 1.5})
+
+
+def test_smoothing_is_a_distance():
+    with pytest.raises(InvalidInputError, match="smoothing must be a number from 0 to 100, got -1"):
+        split_by_distance([[0.5]], [[0.5]], smoothing=-1)
+
+
+def test_smoothing_leaves_no_seed_for_every_ripple():
+    rows, cols = np.mgrid[:21, :41]
+    depth = np.maximum(1 - np.hypot(rows - 10, cols - 10) / 10, 1 - np.hypot(rows - 10, cols - 30) / 10).clip(0)
+    mask = depth > 0
+    rippled = np.where(mask, np.clip(depth + 0.2 * (-1.0) ** (rows + cols), 0, 1), 0)
+    assert split_by_distance(mask, rippled).max() > 2
+    assert split_by_distance(mask, rippled, smoothing=1.5).max() == 2
+
+
 @FEW
 @given(PROBABILITIES, st.integers(0, 2**32))
 def test_nuclei_that_were_split_are_numbered_by_their_first_pixels(probability, seed):

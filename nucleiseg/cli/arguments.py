@@ -38,7 +38,7 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     """A flag for each field of `PredictOptions`."""
     group = parser.add_argument_group("prediction")
     group.add_argument("--threshold", type=float, help="probability above which a pixel is nucleus [the model's own]")
-    group.add_argument("--min-area", type=int, default=0, metavar="PIXELS", help="leave smaller nuclei out [0]")
+    group.add_argument("--min-area", type=int, metavar="PIXELS", help="leave smaller nuclei out [the model's own]")
     group.add_argument("--remove-edge", action="store_true", help="leave nuclei at the edge of the image out")
     group.add_argument("--fill-holes", action="store_true", help="fill holes in nuclei")
     group.add_argument(

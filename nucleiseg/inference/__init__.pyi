@@ -2,7 +2,7 @@ from .evaluation import Evaluation, ImageScore
 from .maps import predict_maps
 from .options import PredictOptions
 from .prediction import Prediction
-from .tuning import decoding_score, tune_thresholds
+from .tuning import decoding_score, smallest_area, tune_decoder, tune_thresholds
 
 __all__ = [
     "Evaluation",
@@ -11,5 +11,7 @@ __all__ = [
     "Prediction",
     "decoding_score",
     "predict_maps",
+    "smallest_area",
+    "tune_decoder",
     "tune_thresholds",
 ]

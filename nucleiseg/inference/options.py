@@ -18,8 +18,8 @@ class PredictOptions:
     ----------
     threshold : float, optional
         Probability above which a pixel belongs to a nucleus, in [0, 1]. None takes the model's own.
-    min_area : int
-        Nuclei with fewer pixels are left out.
+    min_area : int, optional
+        Nuclei with fewer pixels are left out. None takes the model's own, which was chosen on validation data.
     tiling : Tiling, optional
         Cut large images into tiles, to need less memory. None takes every image whole.
     tta : bool
@@ -44,7 +44,7 @@ class PredictOptions:
     """
 
     threshold: float | None = None
-    min_area: int = 0
+    min_area: int | None = None
     tiling: Tiling | None = None
     tta: bool = False
     remove_edge: bool = False
@@ -54,7 +54,8 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if self.threshold is not None:
             check_range(self.threshold, "threshold", 0, 1)
-        check_count(self.min_area, "min_area", 0)
+        if self.min_area is not None:
+            check_count(self.min_area, "min_area", 0)
         if self.tiling is not None and not isinstance(self.tiling, Tiling):
             raise InvalidInputError(f"tiling must be a Tiling or None, got {self.tiling!r}; use Tiling(tile=256)")
         if not isinstance(self.reading, ReadOptions):

@@ -20,6 +20,7 @@ import numpy as np
 from nucleiseg._checks import check_count
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables, describe_images
+from nucleiseg.training.judging import InstanceScores, labels_target
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
@@ -107,8 +108,13 @@ def fit_two_phases(
         }
         state = checkpoint.load(settings) or state
         _check_variables(state, model, checkpoint)
-    validation_batches = None
+    validation_batches, judges = None, []
     if validation is not None:
+        if task.decoder is not None:
+            whole = as_tf_dataset(
+                validation, labels_target, options.crop, None, options.batch_size, seed, task.scaling, shuffle=False
+            )
+            judges = [InstanceScores(whole, task.decoder, task.thresholds)]
         validation_batches = as_tf_dataset(
             validation, task.target, options.crop, None, options.batch_size, seed, task.scaling, shuffle=False
         )
@@ -126,7 +132,7 @@ def fit_two_phases(
         elif state.best_model:
             _assign(model.variables, state.best_model)
         if state.waited < options.patience and state.phase_epochs < phase.epochs:
-            keeper = _Keeper(state, phase.name, options.patience, checkpoint, settings)
+            keeper = _Keeper(state, phase.name, task.monitor, options.patience, checkpoint, settings)
             batches = as_tf_dataset(
                 train,
                 task.target,
@@ -144,7 +150,7 @@ def fit_two_phases(
                     validation_data=validation_batches,
                     initial_epoch=len(state.rows),
                     epochs=len(state.rows) + phase.epochs - state.phase_epochs,
-                    callbacks=[keeper],
+                    callbacks=[*judges, keeper],
                     shuffle=False,  # as_tf_dataset does it
                     verbose=1 if sys.stdout.isatty() else 0,
                 )
@@ -208,6 +214,7 @@ class _Keeper(keras.callbacks.Callback):
         self,
         state: RunState,
         phase: str,
+        monitor: str,
         patience: int,
         checkpoint: Checkpoint | None,
         settings: Mapping[str, Any],
@@ -215,6 +222,7 @@ class _Keeper(keras.callbacks.Callback):
         super().__init__()
         self.state = state
         self._phase = phase
+        self._monitor = monitor
         self._patience = patience
         self._checkpoint = checkpoint
         self._settings = settings
@@ -234,7 +242,7 @@ class _Keeper(keras.callbacks.Callback):
         }
         _LOGGER.info("epoch %s", ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
         state = self.state
-        score = _score(measured)
+        score = _score(measured, self._monitor)
         better = state.best_score is None or score > state.best_score
         self.state = replace(
             state,
@@ -255,10 +263,10 @@ class _Keeper(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def _score(measured: Mapping[str, float]) -> float:
+def _score(measured: Mapping[str, float], monitor: str) -> float:
     """What decides which epoch is best; greater is better."""
-    if "val_dice" in measured:
-        return measured["val_dice"]
+    if monitor in measured:
+        return measured[monitor]
     return -measured.get("val_loss", measured["loss"])
 
 
