@@ -179,7 +179,7 @@ class Segmenter:
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """What the head's decoder cuts the maps at, and ``min_area``, the smallest nucleus in pixels, if it was tuned."""
+        """What the head's decoder cuts the maps at; ``min_area``, if there, is the smallest nucleus in pixels."""
         return dict(self._settings.thresholds)
 
     def fit(
@@ -337,7 +337,7 @@ class Segmenter:
         return Evaluation(scores)
 
     def optimize_thresholds(self, data: Dataset, options: PredictOptions | None = None) -> Mapping[str, float]:
-        """Choose what the maps are cut at, and the smallest area, by the nuclei of labelled images; keep it in the model.
+        """Choose, by labelled images, what the maps are cut at and the smallest area, and keep it in the model.
 
         The score is the average precision, pooled over the images, averaged over IoU thresholds .5 to .95. Choose on
         validation data; a score on the same images is too good afterwards.
