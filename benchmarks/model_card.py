@@ -1,6 +1,6 @@
-"""Measure a model on its `val` and `test` images and write the card that is shipped with it.
+r"""Measure a model on its `val` and `test` images and write the card that is shipped with it.
 
-    python benchmarks/model_card.py nuclei.keras stage1_train.zip --splits splits.csv --history nuclei_history.csv \\
+    python benchmarks/model_card.py nuclei.keras stage1_train.zip --splits splits.csv --history nuclei_history.csv \
         -o nucleiseg/pretrained/nuclei.json
 
 The recipe of the same name must lie beside the card.
