@@ -20,3 +20,7 @@ class SegmenterSettings:
     seed: int
     thresholds: Mapping[str, float]
     trained: bool = False
+    passport: tuple[float, float, float] | None = None
+    """Diameters of the nuclei that it was trained on: see `nucleiseg.inference.Passport`."""
+    calibration: Mapping[str, float] | None = None
+    """How its confidence is computed: see `nucleiseg.instances.Calibration`."""

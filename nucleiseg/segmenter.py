@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
@@ -23,13 +23,14 @@ from nucleiseg.images import as_micrograph, list_scalings, read_micrograph
 from nucleiseg.inference import (
     Evaluation,
     ImageScore,
+    Passport,
     Prediction,
     PredictOptions,
     predict_maps,
-    smallest_area,
-    tune_decoder,
 )
-from nucleiseg.instances import filter_labels, get_decoder, match
+from nucleiseg.inference.segmenting import segment
+from nucleiseg.inference.tuning import tune_settings
+from nucleiseg.instances import match
 from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
@@ -244,7 +245,8 @@ class Segmenter:
             checkpoint=keeper,
             network={name: getattr(settings, name) for name in ("encoder", "weights", "head", "upsampling", "widths")},
         )
-        self._settings = replace(settings, trained=True)
+        passport = Passport.of_labels(sample.labels for sample in train)
+        self._settings = replace(settings, trained=True, passport=None if passport is None else astuple(passport))
         return History(rows)
 
     @overload
@@ -264,7 +266,7 @@ class Segmenter:
             Any size and real dtype; grey, grey + alpha, RGB or RGBA. Other axes need ``options.reading``. A list (or
             tuple) gives a list of results.
         options : PredictOptions, optional
-            Threshold, smallest area, tiles, test-time augmentation, channel and planes.
+            Threshold, smallest area, scale, tiles, test-time augmentation, channel and planes.
 
         Returns
         -------
@@ -285,17 +287,7 @@ class Segmenter:
             source = read_micrograph(image, options.reading)
         else:
             source = as_micrograph(image, options.reading)
-        maps = predict_maps(source.shown, self._engine, self._settings.scaling, options)
-        thresholds = dict(self._settings.thresholds)
-        if options.threshold is not None:
-            thresholds["probability"] = options.threshold
-        decode = get_decoder(get_head(self._settings.head).decoder)
-        # Holes count towards the area once they are filled.
-        area = smallest_area(options.min_area, thresholds)
-        probability, labels = decode(maps, thresholds, 0 if options.fill_holes else area)
-        if options.fill_holes or options.remove_edge:
-            labels = filter_labels(labels, area, remove_edge=options.remove_edge, fill_holes=options.fill_holes)
-        return Prediction(source.shown, probability, labels, source)
+        return segment(source, self._engine, self._settings, options)
 
     def evaluate(
         self,
@@ -339,6 +331,8 @@ class Segmenter:
     def optimize_thresholds(self, data: Dataset, options: PredictOptions | None = None) -> Mapping[str, float]:
         """Choose, by labelled images, what the maps are cut at and the smallest area, and keep it in the model.
 
+        The confidence of nuclei is calibrated on the same images.
+
         The score is the average precision, pooled over the images, averaged over IoU thresholds .5 to .95. Choose on
         validation data; a score on the same images is too good afterwards.
 
@@ -361,16 +355,12 @@ class Segmenter:
         """
         if not len(data):
             raise InvalidInputError("thresholds are chosen on labelled images, got an empty dataset; check the split")
-        options = options or PredictOptions()
-        settings = self._settings
+        options, settings = options or PredictOptions(), self._settings
         cases = [
             (sample.labels, predict_maps(sample.image, self._engine, settings.scaling, options))
             for sample in progress(data, "predicting", len(data))
         ]
-        decode = get_decoder(get_head(settings.head).decoder)
-        self._settings = replace(
-            settings, thresholds=tune_decoder(cases, decode, settings.thresholds, options.min_area)
-        )
+        self._settings = tune_settings(settings, cases, options.min_area)
         return self.thresholds
 
     def plot_architecture(self, path: str | os.PathLike[str], part: Literal["unet", "encoder"] = "unet") -> Path:

@@ -30,6 +30,7 @@ COLUMNS = [
     "image",
     "label",
     "area",
+    "confidence",
     "centroid-0",
     "centroid-1",
     "bbox-0",
@@ -146,7 +147,8 @@ def test_the_table_measures_the_raw_pixels(model, tmp_path):
     assert predict(path, "-o", tmp_path / "out") == 0
     found = table(tmp_path / "out")
     assert list(found.columns) == COLUMNS
-    assert found[[*COLUMNS[:10], *COLUMNS[-4:]]].to_numpy().tolist() == [
+    assert (found["confidence"] > 0.5).all()
+    assert found[[*COLUMNS[:3], *COLUMNS[4:11], *COLUMNS[-4:]]].to_numpy().tolist() == [
         [str(path), 1, 9, 2.0, 3.0, 1, 2, 4, 5, False, 40_000.0, 40_000.0, 40_000.0, 360_000.0],
         [str(path), 2, 9, 9.0, 11.0, 8, 10, 11, 13, False, 41_000.0, 40_000.0, 49_000.0, 369_000.0],
     ]
@@ -409,6 +411,7 @@ def test_names_with_commas_and_quotes_read_back(model, tmp_path):
 
 
 VALUES = {int: 48, float: 0.25, bool: True}
+OTHERS = {"diameter": 30.0}
 READING = {
     "channel": (1, "DAPI"),
     "axes": "CYX",
@@ -424,13 +427,17 @@ def flags():
     """Each field of `PredictOptions`, those of its parts in their place: name, how it is got at, and a value."""
     for field in dataclasses.fields(PredictOptions):
         hint = typing.get_type_hints(PredictOptions)[field.name]
-        (kind,) = {*(typing.get_args(hint) or [hint])} - {type(None)}
+        (kind,) = {part for part in typing.get_args(hint) or [hint] if isinstance(part, type)} - {type(None)}
         if kind in (Tiling, ReadOptions):
             for part in dataclasses.fields(kind):
                 value = VALUES[int] if kind is Tiling else READING[part.name]
                 yield part.name, lambda options, f=field.name, p=part.name: getattr(getattr(options, f), p), value
         else:
-            yield field.name, lambda options, name=field.name: getattr(options, name), VALUES[kind]
+            yield (
+                field.name,
+                lambda options, name=field.name: getattr(options, name),
+                OTHERS.get(field.name, VALUES[kind]),
+            )
 
 
 FLAGS = {name: (get, value) for name, get, value in flags()}
@@ -447,7 +454,8 @@ def given(name, value):
 
 
 def test_there_are_flags_to_test():
-    assert {"threshold", "min_area", "tile", "overlap", "tta", "remove_edge", "fill_holes", *READING} <= set(FLAGS)
+    named = {"threshold", "min_area", "min_confidence", "scale", "diameter", "tile", "overlap", "tta"}
+    assert {*named, "remove_edge", "fill_holes", *READING} <= set(FLAGS)
 
 
 @pytest.mark.parametrize("name", FLAGS)

@@ -33,3 +33,15 @@ def test_values_in_range(options):
 def test_values_out_of_range(options, message):
     with pytest.raises(InvalidInputError, match=message):
         PredictOptions(**options)
+
+
+def test_scale_and_diameter_exclude_each_other():
+    with pytest.raises(InvalidInputError, match=r"scale and diameter both say how to resize, got 2.0 and 30"):
+        PredictOptions(scale=2.0, diameter=30)
+
+
+@pytest.mark.parametrize("option", [{"scale": 0}, {"scale": "large"}, {"diameter": 0}, {"min_confidence": 1.5}])
+def test_scale_diameter_and_confidence_have_bounds(option):
+    (name,) = option
+    with pytest.raises(InvalidInputError, match=rf"{name}.* must be a number from"):
+        PredictOptions(**option)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nucleiseg.errors import InvalidInputError
 
@@ -39,6 +39,13 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("prediction")
     group.add_argument("--threshold", type=float, help="probability above which a pixel is nucleus [the model's own]")
     group.add_argument("--min-area", type=int, metavar="PIXELS", help="leave smaller nuclei out [the model's own]")
+    group.add_argument(
+        "--min-confidence", type=float, default=0.0, metavar="SHARE", help="leave out nuclei that are less sure [0]"
+    )
+    group.add_argument(
+        "--scale", type=_scale, default="auto", metavar="FACTOR", help="resize the image for the network [auto]"
+    )
+    group.add_argument("--diameter", type=float, metavar="PIXELS", help="usual diameter of the nuclei [estimated]")
     group.add_argument("--remove-edge", action="store_true", help="leave nuclei at the edge of the image out")
     group.add_argument("--fill-holes", action="store_true", help="fill holes in nuclei")
     group.add_argument(
@@ -83,6 +90,10 @@ def read_options(arguments: argparse.Namespace) -> ReadOptions:
     )
 
 
+def _scale(text: str) -> float | Literal["auto"]:
+    return "auto" if text == "auto" else float(text)
+
+
 def _index_or_name(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
@@ -100,6 +111,9 @@ def predict_options(arguments: argparse.Namespace) -> PredictOptions:
     return PredictOptions(
         threshold=arguments.threshold,
         min_area=arguments.min_area,
+        min_confidence=arguments.min_confidence,
+        scale=arguments.scale,
+        diameter=arguments.diameter,
         remove_edge=arguments.remove_edge,
         fill_holes=arguments.fill_holes,
         tiling=tiling,

@@ -145,12 +145,9 @@ def _predict(
     segmenter: Segmenter, path: Path, options: PredictOptions, output: Path, stem: str, further: FurtherFiles
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Segment one image and write its files; returns its rows of the measurements and of the summary."""
-    from nucleiseg.instances import summarize
-
     result = segmenter.predict(path, options)
     table = result.table()
-    height, width = result.labels.shape
-    summary = summarize(table, (height, width), result.pixel_size)
+    summary = result.summary_of(table)
     for rows in (table, summary):
         # File names on Linux need not be text; those that are not must not spoil the table.
         rows.insert(0, "image", str(path).encode(errors="backslashreplace").decode())

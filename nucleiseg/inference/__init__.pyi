@@ -2,6 +2,7 @@ from .evaluation import Evaluation, ImageScore
 from .maps import predict_maps
 from .options import PredictOptions
 from .prediction import Prediction
+from .resizing import resize_labels, resize_maps
 from .scale import Passport, measure_diameters, usual_diameter
 from .tuning import decoding_score, smallest_area, tune_decoder, tune_thresholds
 
@@ -14,6 +15,8 @@ __all__ = [
     "decoding_score",
     "measure_diameters",
     "predict_maps",
+    "resize_labels",
+    "resize_maps",
     "smallest_area",
     "tune_decoder",
     "tune_thresholds",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from nucleiseg._checks import check_count, check_range
 from nucleiseg.errors import InvalidInputError
@@ -24,6 +25,13 @@ class PredictOptions:
         Cut large images into tiles, to need less memory. None takes every image whole.
     tta : bool
         Average over the eight flips and quarter turns of the image: a little more accurate, eight times as slow.
+    scale : float or "auto"
+        By how much the image is resized for the network, .05 to 20. ``"auto"`` looks at it as it is, and again at
+        another scale if the nuclei that are found are far smaller or larger than those that the model was trained on.
+    diameter : float, optional
+        Usual diameter of the nuclei in pixels: instead of ``scale``, which follows from it.
+    min_confidence : float
+        Nuclei whose confidence is lower are left out, in [0, 1].
     remove_edge : bool
         Nuclei at the edge of the image, which may be cut off, are left out.
     fill_holes : bool
@@ -47,6 +55,9 @@ class PredictOptions:
     min_area: int | None = None
     tiling: Tiling | None = None
     tta: bool = False
+    scale: float | Literal["auto"] = "auto"
+    diameter: float | None = None
+    min_confidence: float = 0.0
     remove_edge: bool = False
     fill_holes: bool = False
     reading: ReadOptions = field(default_factory=ReadOptions)
@@ -56,6 +67,15 @@ class PredictOptions:
             check_range(self.threshold, "threshold", 0, 1)
         if self.min_area is not None:
             check_count(self.min_area, "min_area", 0)
+        if self.scale != "auto":
+            check_range(self.scale, "scale (a number, or 'auto')", 0.05, 20)
+        if self.diameter is not None:
+            check_range(self.diameter, "diameter", 1, 1e5)
+            if self.scale != "auto":
+                raise InvalidInputError(
+                    f"scale and diameter both say how to resize, got {self.scale} and {self.diameter}; pass one of them"
+                )
+        check_range(self.min_confidence, "min_confidence", 0, 1)
         if self.tiling is not None and not isinstance(self.tiling, Tiling):
             raise InvalidInputError(f"tiling must be a Tiling or None, got {self.tiling!r}; use Tiling(tile=256)")
         if not isinstance(self.reading, ReadOptions):

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from nucleiseg._checks import check_labels, check_range
 from nucleiseg.errors import InvalidInputError
 
-LARGEST = 8.0
-"""Images are shrunk and magnified by at most this much."""
+SMALLEST, LARGEST = 1 / 8, 4.0
+"""Images are shrunk to an eighth at most, and magnified four times: nothing that is smaller can be told from noise."""
 
 _PERCENTILES = (5, 50, 95)
 
@@ -78,7 +78,19 @@ class Passport:
             raise InvalidInputError("diameter must be above 0 pixels, got 0; leave it out to have it estimated")
         if self.low <= diameter <= self.high:
             return 1.0
-        return float(np.clip(self.typical / diameter, 1 / LARGEST, LARGEST))
+        return float(np.clip(self.typical / diameter, SMALLEST, LARGEST))
+
+    def step(self, diameter: float, factor: float) -> float:
+        """The next factor to try, where nuclei of this diameter (in the image's pixels) were found at ``factor``.
+
+        The same factor where they suit the model, or where no other can be tried.
+
+        Examples
+        --------
+        >>> Passport(8, 18, 45).step(90, factor=1.0), Passport(8, 18, 45).step(90, factor=0.2)
+        (0.2, 0.2)
+        """
+        return float(np.clip(factor * self.factor(diameter * factor), SMALLEST, LARGEST))
 
 
 def measure_diameters(labels: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import reduce
 from operator import add
 from typing import Any
 
 import numpy.typing as npt
 
-from nucleiseg.instances import match
+from nucleiseg._settings import SegmenterSettings
+from nucleiseg.heads import get_head
+from nucleiseg.instances import calibrate, get_decoder, match
 from nucleiseg.instances.decoders import Decoder
 from nucleiseg.instances.matching import InstanceCounts
 
@@ -150,3 +153,28 @@ def tune_decoder(
     """
     start = dict(thresholds) if min_area is not None else {MIN_AREA: 0, **thresholds}
     return tune_thresholds(decoding_score(cases, decode, min_area), start)
+
+
+def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: int | None = None) -> SegmenterSettings:
+    """A model's settings with the thresholds that suit labelled images best, and its confidence calibrated on them.
+
+    Parameters
+    ----------
+    settings : SegmenterSettings
+        Of the model.
+    cases : sequence of (labels, maps)
+        As for `decoding_score`.
+    min_area : int, optional
+        As for `tune_decoder`.
+
+    Returns
+    -------
+    SegmenterSettings
+        With other ``thresholds`` and ``calibration``.
+    """
+    decode = get_decoder(get_head(settings.head).decoder)
+    thresholds = tune_decoder(cases, decode, settings.thresholds, min_area)
+    area = smallest_area(min_area, thresholds)
+    decoded = ((truth, decode(maps, thresholds, area)) for truth, maps in cases)
+    calibration = calibrate((truth, found.labels, found.probability) for truth, found in decoded)
+    return replace(settings, thresholds=thresholds, calibration=None if calibration is None else asdict(calibration))
