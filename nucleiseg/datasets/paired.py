@@ -27,7 +27,7 @@ from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.images.reading import IMAGE_SUFFIXES
 from nucleiseg.instances.splitting import split_components
 
-__all__ = ["PairRecord", "find_label_folder", "find_pairs", "list_images"]
+__all__ = ["PairRecord", "find_label_folder", "find_pairs", "label_name", "list_images"]
 
 _ENDING = re.compile(r"_((imagej_)?labels?|masks?|rois?|RoiSet)(\.ome)?$")
 
@@ -61,6 +61,11 @@ class PairRecord:
         return image, split_components(labels != 0) if is_mask else labels
 
 
+def label_name(path: Path) -> str:
+    """The name of the image that labels belong to: ``a`` for ``a_labels.tif``, ``a_mask.png``, ``a_rois.zip``."""
+    return _ENDING.sub("", path.stem)
+
+
 def find_label_folder(folder: Path) -> Path | None:
     """The folder of labels beside a folder ``images``, if both are there."""
     if not (folder / "images").is_dir():
@@ -75,7 +80,7 @@ def find_pairs(
     image_paths = list_images(images, READABLE_SUFFIXES)
     image_files = _by_name(images, {path.stem: path for path in image_paths}, image_paths)
     label_paths = list_images(labels, LABEL_SUFFIXES)
-    label_files = _by_name(labels, {_ENDING.sub("", path.stem): path for path in label_paths}, label_paths)
+    label_files = _by_name(labels, {label_name(path): path for path in label_paths}, label_paths)
     for one, other, what in ((image_files, label_files, "labels"), (label_files, image_files, "an image")):
         missing = sorted(one.keys() - other.keys())
         if missing:

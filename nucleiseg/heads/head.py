@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nucleiseg._checks import check_choice, check_count, check_range
 from nucleiseg._registry import Registry
+from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from nucleiseg.training.phases import Task
@@ -38,6 +40,11 @@ class Head:
         Which score of the validation data decides the best epoch: that of the mask, or that of the nuclei, the average
         precision over IoU .5 to .95.
 
+    Raises
+    ------
+    InvalidInputError
+        If a number is out of its range. Names are looked up when they are used: what they stand for may come later.
+
     Examples
     --------
     >>> get_head("semantic").loss
@@ -53,6 +60,17 @@ class Head:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     foreground: tuple[int, ...] = (0,)
     monitor: str = "val_dice"
+
+    def __post_init__(self) -> None:
+        check_count(self.channels, "channels")
+        for number in self.foreground:
+            if check_count(number, "foreground", 0) >= self.channels:
+                raise InvalidInputError(
+                    f"foreground must name some of {self.channels} channels, from 0, got {self.foreground}"
+                )
+        check_choice(self.monitor, "monitor", ("val_dice", "val_ap"))
+        for name, value in self.thresholds.items():
+            check_range(value, f"threshold {name!r}", 0, 1)
 
     def task(self, scaling: str, loss: str | None = None) -> Task:
         """What a network with this head is trained for, by another loss if that is named.
