@@ -53,10 +53,10 @@ def _on_tensorflow(model: keras.Model) -> Any:
 def _on_jax(model: keras.Model) -> Any:
     import jax
 
-    @jax.jit
-    def run(trainable: list[Any], fixed: list[Any], images: Any) -> Any:
+    def maps(trainable: list[Any], fixed: list[Any], images: Any) -> Any:
         return model.stateless_call(trainable, fixed, images, training=False)[0]
 
+    run = jax.jit(maps)
     # Not predict_on_batch, which keeps its state in the model: only one thread at a time could call it.
     return lambda images: run(
         [variable.value for variable in model.trainable_variables],
