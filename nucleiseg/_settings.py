@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nucleiseg.errors import ModelFileError
+
+_KEY = "segmenter"
 
 
 @dataclass(frozen=True)
@@ -24,3 +29,25 @@ class SegmenterSettings:
     """Diameters of the nuclei that it was trained on: see `nucleiseg.inference.Passport`."""
     calibration: Mapping[str, float] | None = None
     """How its confidence is computed: see `nucleiseg.instances.Calibration`."""
+    licence: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What stands in the file, under a name of its own beside what else may stand there."""
+        return {_KEY: asdict(self)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any], path: str) -> SegmenterSettings:
+        """What `to_json` wrote, read from the file of that path.
+
+        Raises
+        ------
+        ModelFileError
+            If it is something else.
+        """
+        try:
+            fields = stored[_KEY]
+            return cls(**{**fields, "widths": tuple(fields["widths"])})
+        except (KeyError, TypeError) as error:
+            raise ModelFileError(
+                f"{path} holds no settings of a Segmenter ({error}); save it with Segmenter.save"
+            ) from error

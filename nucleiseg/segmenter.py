@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, replace
-from functools import cached_property
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy.typing as npt
 
-from nucleiseg._checks import check_choice, check_count
 from nucleiseg._progress import progress
-from nucleiseg._seeding import seeded
 from nucleiseg._settings import SegmenterSettings
-from nucleiseg.datasets.doctor import warn_about_errors
-from nucleiseg.engines import KerasEngine
-from nucleiseg.errors import InvalidInputError, ModelFileError
+from nucleiseg.engines import find_format
+from nucleiseg.engines.formats import keras_model
+from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
-from nucleiseg.images import as_micrograph, list_scalings, read_micrograph
+from nucleiseg.images import as_micrograph, read_micrograph
 from nucleiseg.inference import (
     Evaluation,
     ImageScore,
@@ -31,16 +28,17 @@ from nucleiseg.inference import (
 from nucleiseg.inference.segmenting import segment
 from nucleiseg.inference.tuning import tune_settings
 from nucleiseg.instances import match
-from nucleiseg.modelfile import read_model, write_model
-from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
+from nucleiseg.modelfile import write_model
+from nucleiseg.networks import DEFAULT_WIDTHS
 from nucleiseg.plotting import History, plot_architecture
-from nucleiseg.pretrained import pretrained_path
-from nucleiseg.training import Checkpoint, FitOptions, fit_two_phases, losses
+from nucleiseg.pretrained import model_card, pretrained_path
 
 if TYPE_CHECKING:
     import keras
 
     from nucleiseg.datasets import Dataset, Sample
+    from nucleiseg.engines import Engine
+    from nucleiseg.training import FitOptions
 
 ImageInput: TypeAlias = "npt.ArrayLike | str | os.PathLike[str]"
 
@@ -95,29 +93,22 @@ class Segmenter:
         scaling: str = "percentile",
         seed: int = 0,
     ) -> None:
+        from nucleiseg.engines import KerasEngine
+        from nucleiseg.learning import build_network
+
         wanted = get_head(head)
-        loss = check_choice(wanted.loss if loss is None else loss, "loss", losses.list_losses())
-        check_choice(scaling, "scaling", list_scalings())
-        check_count(seed, "seed", 0)
         self._settings = SegmenterSettings(
             encoder=encoder,
             weights=None if weights is None else os.fspath(weights),
             head=head,
-            loss=loss,
+            loss=wanted.loss if loss is None else loss,
             upsampling=upsampling,
             widths=tuple(widths),
             scaling=scaling,
             seed=seed,
             thresholds=dict(wanted.thresholds),
         )
-        with seeded(seed):
-            self._model = unet(
-                get_encoder(encoder, weights),
-                channels=wanted.channels,
-                activation=wanted.activation,
-                upsampling=upsampling,
-                widths=widths,
-            )
+        self._engine: Engine = KerasEngine(build_network(self._settings))
 
     @classmethod
     def from_pretrained(cls, name: str = "nuclei") -> Segmenter:
@@ -128,27 +119,27 @@ class Segmenter:
         InvalidInputError
             If there is no such model.
         """
-        return cls.load(pretrained_path(name))
+        segmenter = cls.load(pretrained_path(name))
+        segmenter._settings = replace(segmenter._settings, licence=model_card(name)["licence"])
+        return segmenter
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Segmenter:
-        """Read a model that `save` wrote. No code in the file is run.
+        """Read a model that `save` or `export` wrote. No code in the file is run.
+
+        From an ``.onnx`` file it predicts, evaluates and tunes its thresholds without Keras; it can't be trained.
 
         Raises
         ------
         ModelFileError
             If the file is missing, damaged, or was not saved by nucleiseg.
+        MissingPackageError
+            If the package that runs such a file is not installed.
         """
-        model, settings = read_model(path)
+        kind = find_format(path)
         segmenter = cls.__new__(cls)
-        segmenter._model = model
-        try:
-            stored = settings["segmenter"]
-            segmenter._settings = SegmenterSettings(**{**stored, "widths": tuple(stored["widths"])})
-        except (KeyError, TypeError) as error:
-            raise ModelFileError(
-                f"{os.fspath(path)} holds no settings of a Segmenter ({error}); save it with Segmenter.save"
-            ) from error
+        segmenter._settings = SegmenterSettings.from_json(kind.read_settings(Path(path)), os.fspath(path))
+        segmenter._engine = kind.load(Path(path))
         return segmenter
 
     def save(self, path: str | os.PathLike[str], half: bool = False) -> Path:
@@ -171,12 +162,35 @@ class Segmenter:
         InvalidInputError
             If the path does not end in ``.keras``.
         """
-        return write_model(path, self._model, {"segmenter": asdict(self._settings)}, half)
+        return write_model(path, self.model, self._settings.to_json(), half)
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model for a runtime other than Keras, with the settings in the file's metadata, atomically.
+
+        Parameters
+        ----------
+        path : path
+            Must end in ``.onnx``, or in what an installed plugin adds.
+
+        Returns
+        -------
+        Path
+            The file; `load` reads it.
+
+        Raises
+        ------
+        InvalidInputError
+            If no format has that ending, or Keras does not run on TensorFlow.
+        MissingPackageError
+            If a package that writes the format is not installed.
+        """
+        find_format(path).write(Path(path), self._engine, self._settings.to_json())
+        return Path(path)
 
     @property
     def model(self) -> keras.Model:
-        """The plain functional Keras model, for those who go on by themselves."""
-        return self._model
+        """The plain functional Keras model, for those who go on by themselves; a model loaded from ONNX has none."""
+        return keras_model(self._engine)
 
     @property
     def thresholds(self) -> Mapping[str, float]:
@@ -225,28 +239,14 @@ class Segmenter:
         DatasetWarning
             Once, if some of the training images or labels are plainly wrong; see `nucleiseg.datasets.check`.
         """
-        keeper = Checkpoint(checkpoint) if checkpoint is not None else None
-        if keeper is not None and keeper.exists() and not resume:
-            raise InvalidInputError(
-                f"the checkpoint folder {keeper.folder} holds an earlier run; pass resume=True to go on with it, "
-                "or choose another folder"
-            )
-        settings, head = self._settings, get_head(self._settings.head)
-        warn_about_errors(train, semantic=head.target == "mask")
-        rows = fit_two_phases(
-            self._model,
-            train,
-            validation_data,
-            head.task(settings.scaling, settings.loss),
-            epochs,
-            pretrained=settings.trained or settings.weights is not None,
-            options=options or FitOptions(),
-            seed=settings.seed,
-            checkpoint=keeper,
-            network={name: getattr(settings, name) for name in ("encoder", "weights", "head", "upsampling", "widths")},
-        )
+        model = self.model
+        from nucleiseg.learning import train_network
+
+        folder = None if checkpoint is None else Path(checkpoint)
+        rows = train_network(model, self._settings, train, validation_data, epochs, options, folder, resume)
         passport = Passport.of_labels(sample.labels for sample in train)
-        self._settings = replace(settings, trained=True, passport=None if passport is None else astuple(passport))
+        diameters = None if passport is None else astuple(passport)
+        self._settings = replace(self._settings, trained=True, passport=diameters, licence=None)
         return History(rows)
 
     @overload
@@ -378,13 +378,9 @@ class Segmenter:
         Path
             The file.
         """
-        return plot_architecture(self._model, path, part=part)
-
-    @cached_property
-    def _engine(self) -> KerasEngine:
-        return KerasEngine(self._model)
+        return plot_architecture(self.model, path, part=part)
 
     def __repr__(self) -> str:
-        settings = self._settings
-        parameters = f"{self._model.count_params():,}"
-        return f"Segmenter(encoder={settings.encoder!r}, head={settings.head!r}, parameters={parameters})"
+        settings, model = self._settings, getattr(self._engine, "model", None)
+        what = type(self._engine).__name__ if model is None else f"parameters={model.count_params():,}"
+        return f"Segmenter(encoder={settings.encoder!r}, head={settings.head!r}, {what})"

@@ -1,4 +1,7 @@
-"""One contract for every engine: image batch in, maps out, the same as the network gives."""
+"""One contract for every engine: image batch in, maps out, the same as the network gives.
+
+Each is tested as it is used: with a network that was written to its kind of file and read from there.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
+import skimage.data
 
-from nucleiseg import engines
+from nucleiseg import Segmenter, engines
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances import match
 from nucleiseg.networks import get_encoder, unet
 
-ENGINES = [name for name in engines.__all__ if name.endswith("Engine") and name != "Engine"]
+FORMATS = engines.list_formats()
+SETTINGS = {"segmenter": {"head": "boundary", "licence": "CC-BY-4.0"}, "passport": {"diameter": [8.5, 40], "µm": None}}
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +27,22 @@ def model(tiny_encoder):
     return unet(get_encoder(tiny_encoder), channels=2, widths=(4, 4, 4, 4, 4))
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request, model):
-    return getattr(engines, request.param)(model)
+@pytest.fixture(scope="module", params=FORMATS)
+def kind(request):
+    """A kind of model file."""
+    return engines.find_format(f"a.{request.param}")
+
+
+@pytest.fixture(scope="module")
+def file(kind, model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / f"tiny{kind.ending}"
+    kind.write(path, engines.KerasEngine(model), SETTINGS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def engine(kind, file):
+    return kind.load(file)
 
 
 def batch(number, height, width, seed=0):
@@ -30,7 +50,7 @@ def batch(number, height, width, seed=0):
 
 
 def test_there_are_engines():
-    assert "KerasEngine" in ENGINES
+    assert {"keras", "onnx"} <= set(FORMATS)
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 32), (2, 32, 160)])
@@ -45,6 +65,13 @@ def test_maps_are_what_the_network_gives_at_any_size(engine, model, shape):
     np.testing.assert_array_equal(images, before)
 
 
+def test_the_same_images_give_the_same_maps(engine, kind, file):
+    images = batch(2, 64, 96)
+    maps = engine(images)
+    np.testing.assert_array_equal(engine(images), maps)
+    np.testing.assert_array_equal(kind.load(file)(images), maps)
+
+
 def test_multiples_are_enough(engine):
     side = engine.multiple
     assert engine(batch(1, side, 2 * side)).shape == (1, side, 2 * side, 2)
@@ -55,6 +82,42 @@ def test_images_of_a_batch_do_not_mix(engine):
     together = engine(images)
     alone = np.concatenate([engine(images[i : i + 1]) for i in range(4)])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_many_threads_may_call_it(engine):
+    images = [batch(1, 32 * (1 + seed % 3), 64, seed) for seed in range(12)]
+    expected = [engine(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(engine, images), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_settings_ride_in_the_file_whatever_they_are(kind, file):
+    settings = dict(kind.read_settings(file))
+    assert settings.pop("format") == 1
+    assert settings == SETTINGS
+
+
+def test_a_read_model_can_be_written_again(kind, engine, file, tmp_path):
+    again = tmp_path / f"again{kind.ending}"
+    kind.write(again, engine, {"segmenter": {"head": "other"}})
+    assert kind.read_settings(again)["segmenter"] == {"head": "other"}
+    np.testing.assert_array_equal(kind.load(again)(batch(1, 32, 32)), engine(batch(1, 32, 32)))
+    assert list(tmp_path.iterdir()) == [again]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_engines_find_the_same_nuclei(name, tmp_path):
+    """The model in the box on real tissue, at sizes that are no multiples of 32."""
+    segmenter = Segmenter.from_pretrained("nuclei")
+    path = segmenter.export(tmp_path / f"nuclei{engines.find_format(f'a.{name}').ending}")
+    other = Segmenter.load(path)
+    assert other.thresholds == segmenter.thresholds
+    image = skimage.data.immunohistochemistry()
+    for height, width in ((512, 512), (200, 333), (31, 97)):
+        one, two = segmenter.predict(image[:height, :width]), other.predict(image[:height, :width])
+        assert np.abs(one.probability - two.probability).max() <= 1e-4
+        assert match(one.labels, two.labels).average_precision(0.9) >= 0.99
 
 
 def test_new_weights_count_at_once(model):
@@ -70,16 +133,56 @@ def test_new_weights_count_at_once(model):
     np.testing.assert_array_equal(engine(images), before)
 
 
-def test_many_threads_may_call_it(engine):
-    images = [batch(1, 32 * (1 + seed % 3), 64, seed) for seed in range(12)]
-    expected = [engine(image) for image in images]
-    with ThreadPoolExecutor(4) as pool:
-        for found, wanted in zip(pool.map(engine, images), expected, strict=True):
-            np.testing.assert_allclose(found, wanted, atol=1e-6)
-
-
 def test_one_function_serves_all_sizes(model):
     engine = engines.KerasEngine(model)
     for side in (32, 64, 96):
         engine(batch(1, side, side))
     assert engine._call.experimental_get_tracing_count() == 1
+
+
+# ---- Kinds of files. ----
+
+
+@pytest.mark.parametrize("name", ["nuclei.tflite", "nuclei", "onnx"])
+def test_files_of_other_kinds_are_refused(name):
+    with pytest.raises(InvalidInputError, match=f"must end in .keras or .onnx, got '{name}'; use a name such as"):
+        engines.find_format(name)
+    with pytest.raises(InvalidInputError, match="must end in"):
+        Segmenter.load(name)
+
+
+def test_capitals_make_no_other_kind():
+    assert engines.find_format("NUCLEI.ONNX").name == "onnx"
+
+
+def test_an_ending_begins_with_a_dot():
+    from dataclasses import replace
+
+    with pytest.raises(InvalidInputError, match=r"must begin with '.', got 'ort'"):
+        replace(engines.find_format("a.onnx"), ending="ort")
+
+
+def test_a_registered_kind_is_found_and_used(tiny_segmenter, tmp_path):
+    from nucleiseg.engines.formats import ModelFormat, _formats
+
+    written = {}
+
+    class Zeros:
+        multiple = 32
+
+        def __call__(self, images):
+            return np.zeros((*images.shape[:3], 1), np.float32)
+
+    kind = ModelFormat(
+        "zeros",
+        ".zeros",
+        read_settings=lambda path: written[path],
+        load=lambda path: Zeros(),
+        write=lambda path, engine, settings: written.update({path: settings}),
+    )
+    engines.register_format(kind)
+    try:
+        path = tiny_segmenter.export(tmp_path / "model.zeros")
+        assert Segmenter.load(path).predict(np.eye(40)).count == 0
+    finally:
+        _formats.unregister("zeros")

@@ -21,17 +21,26 @@ DATA_HELP = (
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """``--model``: a shipped model or a file."""
-    parser.add_argument("--model", default="nuclei", metavar="NAME|PATH", help="shipped model or .keras file [nuclei]")
+    parser.add_argument("--model", default="nuclei", metavar="NAME|PATH", help="shipped model or file [nuclei]")
 
 
 def check_model(model: str) -> Path:
     """The file of ``--model``; raises before TensorFlow is imported."""
-    from nucleiseg.modelfile import read_settings
+    from nucleiseg.engines import find_format
     from nucleiseg.pretrained import pretrained_path
 
-    path = Path(model) if model.endswith(".keras") else pretrained_path(model)
-    read_settings(path)
+    path = Path(model) if Path(model).suffix else pretrained_path(model)
+    find_format(path).read_settings(path)
     return path
+
+
+def import_engine(model: Path) -> None:
+    """Import what runs a model, without a word from it, if that is TensorFlow."""
+    from nucleiseg.cli.terminal import import_tensorflow_quietly
+    from nucleiseg.engines import find_format
+
+    if find_format(model).framework:
+        import_tensorflow_quietly()
 
 
 def add_predict_options(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nucleiseg.cli.arguments import check_folder, check_model
-from nucleiseg.cli.terminal import import_tensorflow_quietly, say
+from nucleiseg.cli.arguments import check_folder, check_model, import_engine
+from nucleiseg.cli.terminal import say
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Segment the picture and say what was found and where it is."""
     check_folder(arguments.output)
     model = check_model("nuclei")
-    import_tensorflow_quietly()
+    import_engine(model)
     import skimage.data
 
     from nucleiseg.inference import PredictOptions

@@ -17,11 +17,12 @@ from nucleiseg.cli.arguments import (
     check_folder,
     check_model,
     check_score_output,
+    import_engine,
     predict_options,
     read_data,
 )
 from nucleiseg.cli.further_files import check_own
-from nucleiseg.cli.terminal import import_tensorflow_quietly, say
+from nucleiseg.cli.terminal import say
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_own(arguments.pictures, [_picture_name(name) for name in data.ids])
         watch = _Painter(arguments.pictures)
 
-    import_tensorflow_quietly()
+    import_engine(model)
     from nucleiseg.segmenter import Segmenter
 
     scores = Segmenter.load(model).evaluate(data.prepare(), options, watch=watch)

@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg._progress import progress
-from nucleiseg.cli.arguments import add_model, add_predict_options, check_folder, check_model, predict_options
+from nucleiseg.cli.arguments import (
+    add_model,
+    add_predict_options,
+    check_folder,
+    check_model,
+    import_engine,
+    predict_options,
+)
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
-from nucleiseg.cli.terminal import complain, import_tensorflow_quietly, report, say
+from nucleiseg.cli.terminal import complain, report, say
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -67,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     further.check(stems)
     output.mkdir(parents=True, exist_ok=True)
 
-    import_tensorflow_quietly()
+    import_engine(model)
     from nucleiseg.segmenter import Segmenter
 
     segmenter = Segmenter.load(model)

@@ -7,9 +7,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+MULTIPLE = 32
+"""Of which height and width of a batch must be multiples: the coarsest stride of our networks."""
+
 
 class Engine(Protocol):
-    """Runs a network: image batch in, maps out.
+    """Runs a network: image batch in, maps out. Many threads may call it at once.
 
     Examples
     --------

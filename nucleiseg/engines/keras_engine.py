@@ -1,19 +1,23 @@
-"""Runs a Keras model."""
+"""Runs a Keras model, on whichever backend Keras has."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg.engines.engine import MULTIPLE
+
 
 class KerasEngine:
     """Runs a functional Keras model from (N, H, W, 3) to (N, H, W, C).
 
-    On the TensorFlow backend, one function is traced for all sizes; tracing anew for every image size takes longer than
-    running the network. Weights may change between calls.
+    On TensorFlow, one function is traced for all sizes; tracing anew for every image size takes longer than running the
+    network. JAX compiles anew for every size, which takes a second or two; with `nucleiseg.Tiling` there is one size.
+    PyTorch compiles nothing. Weights may change between calls.
 
     Parameters
     ----------
@@ -28,21 +32,55 @@ class KerasEngine:
     (1, 32, 64, 1)
     """
 
-    multiple = 32
+    multiple = MULTIPLE
 
     def __init__(self, model: keras.Model) -> None:
-        self._model = model
-        self._call = _compiled(model)
+        self.model = model
+        self._call = _RUNNERS.get(keras.backend.backend(), _on_any)(model)
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
         return np.asarray(self._call(images))
 
 
-def _compiled(model: keras.Model) -> Any:
-    if keras.backend.backend() != "tensorflow":
-        return model.predict_on_batch
+def _on_tensorflow(model: keras.Model) -> Any:
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
     return tf.function(lambda images: model(images, training=False), input_signature=signature)
+
+
+def _on_jax(model: keras.Model) -> Any:
+    import jax
+
+    def maps(trainable: list[Any], fixed: list[Any], images: Any) -> Any:
+        return model.stateless_call(trainable, fixed, images, training=False)[0]
+
+    run = jax.jit(maps)
+    # Not predict_on_batch, which keeps its state in the model: only one thread at a time could call it.
+    return lambda images: run(
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+        images,
+    )
+
+
+def _on_torch(model: keras.Model) -> Any:
+    import torch
+
+    def run(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        with torch.no_grad():
+            return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
+
+    return run
+
+
+def _on_any(model: keras.Model) -> Any:
+    return model.predict_on_batch
+
+
+_RUNNERS: dict[str, Callable[[keras.Model], Any]] = {
+    "tensorflow": _on_tensorflow,
+    "jax": _on_jax,
+    "torch": _on_torch,
+}

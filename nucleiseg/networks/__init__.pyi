@@ -1,6 +1,7 @@
 from .encoders import get_encoder, list_encoders, register_encoder
-from .pyramids import STRIDES, pyramid
-from .unets import DEFAULT_WIDTHS, find_encoder, unet
+from .pyramids import pyramid
+from .resolutions import DEFAULT_WIDTHS, STRIDES
+from .unets import find_encoder, unet
 from .upsampling import get_upsampling, list_upsamplings, register_upsampling, resize_conv, upsample
 
 __all__ = [

@@ -9,8 +9,7 @@ from __future__ import annotations
 import keras
 
 from nucleiseg.errors import InvalidInputError
-
-STRIDES = (2, 4, 8, 16, 32)
+from nucleiseg.networks.resolutions import STRIDES
 
 # Divisible by all strides, and large enough that a 1 × 1 map of a squeeze-and-excite branch is no stride-32 map.
 _PROBE = 256

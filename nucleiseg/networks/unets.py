@@ -8,10 +8,9 @@ import keras
 
 from nucleiseg._checks import check_count
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.networks.pyramids import STRIDES, pyramid
+from nucleiseg.networks.pyramids import pyramid
+from nucleiseg.networks.resolutions import DEFAULT_WIDTHS, STRIDES
 from nucleiseg.networks.upsampling import get_upsampling
-
-DEFAULT_WIDTHS = (256, 128, 64, 32, 16)
 
 
 def unet(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from nucleiseg._checks import check_choice
 __all__ = ["list_pretrained", "model_card", "pretrained_path", "pretrained_recipe"]
 
 _FOLDER = Path(__file__).parent
+_ENDINGS = (".keras", ".onnx")
 
 
 def list_pretrained() -> list[str]:
@@ -21,11 +23,11 @@ def list_pretrained() -> list[str]:
     >>> list_pretrained()
     ['nuclei']
     """
-    return sorted(path.stem for path in _FOLDER.glob("*.keras"))
+    return sorted({path.stem for ending in _ENDINGS for path in _FOLDER.glob(f"*{ending}")})
 
 
 def pretrained_path(name: str) -> Path:
-    """The file of a shipped model.
+    """The file of a shipped model: ``.keras``, or ``.onnx`` in a light installation, which lacks Keras.
 
     Raises
     ------
@@ -37,7 +39,10 @@ def pretrained_path(name: str) -> Path:
     >>> pretrained_path("nuclei").name
     'nuclei.keras'
     """
-    return _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.keras"
+    check_choice(name, "pretrained model", list_pretrained())
+    keras_file, onnx_file = (_FOLDER / f"{name}{ending}" for ending in _ENDINGS)
+    has_keras = importlib.util.find_spec("keras") is not None
+    return onnx_file if onnx_file.is_file() and not (has_keras and keras_file.is_file()) else keras_file
 
 
 def pretrained_recipe(name: str) -> Path:
@@ -69,5 +74,5 @@ def model_card(name: str) -> dict[str, Any]:
     >>> model_card("nuclei")["data"]["licence"]
     'CC0-1.0'
     """
-    card: dict[str, Any] = json.loads(pretrained_path(name).with_suffix(".json").read_text(encoding="utf-8"))
+    card: dict[str, Any] = json.loads((_FOLDER / f"{pretrained_path(name).stem}.json").read_text(encoding="utf-8"))
     return card

@@ -1,5 +1,5 @@
 """From datasets to tf.data: augmentation, targets, losses, metrics, and the fit in two phases."""
 
-import lazy_loader
+from nucleiseg._optional import lazy_package
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_package(__name__, __file__)

@@ -1,0 +1,69 @@
+"""Runs an ONNX file through onnxruntime. Imports neither Keras nor TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._files import atomic_path
+from nucleiseg._optional import import_extra
+from nucleiseg.engines.engine import MULTIPLE
+from nucleiseg.engines.onnx_metadata import read_checked, with_settings
+from nucleiseg.errors import ModelFileError
+
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+class OnnxEngine:
+    """Runs a network that `nucleiseg.Segmenter.export` wrote, on any size of image.
+
+    It runs on a CUDA device if onnxruntime's build for it is installed and finds one, otherwise on all cores.
+
+    Parameters
+    ----------
+    path : path
+        An ``.onnx`` file; it may be deleted afterwards.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, changed, or was not exported by nucleiseg.
+    MissingPackageError
+        If onnxruntime is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from nucleiseg import Segmenter
+    >>> path = Segmenter.from_pretrained("nuclei").export(f"{tempfile.mkdtemp()}/nuclei.onnx")
+    >>> OnnxEngine(path)(np.zeros((1, 32, 64, 3), np.float32)).shape
+    (1, 32, 64, 1)
+    """
+
+    multiple = MULTIPLE
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        onnxruntime = import_extra("onnxruntime", "onnx", f"running {os.fspath(path)}")
+        self._content, _ = read_checked(Path(path))
+        available = onnxruntime.get_available_providers()
+        providers = [provider for provider in _PROVIDERS if provider in available]
+        try:
+            self._session = onnxruntime.InferenceSession(self._content, providers=providers)
+        except Exception as error:  # onnxruntime has a class of its own for every kind of trouble
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelFileError(f"the network in {path} cannot be run ({reason}); export it again") from error
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
+        return np.asarray(self._session.run(None, {self._input: images})[0], np.float32)
+
+    def write(self, path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+        """Write the same network with other settings, atomically."""
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(with_settings(self._content, settings))

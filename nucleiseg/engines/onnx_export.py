@@ -1,0 +1,84 @@
+"""Writes a Keras model as an ONNX file that takes images of any size."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nucleiseg._files import atomic_path
+from nucleiseg._optional import import_extra, import_framework
+from nucleiseg._version import __version__
+from nucleiseg.engines.onnx_metadata import with_settings
+from nucleiseg.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import keras
+
+# Old enough for every runtime of the last years (onnxruntime has it since 1.14, of 2023), new enough for every operator
+# that our networks need.
+OPSET = 18
+
+_INPUT, _OUTPUT = "image", "maps"
+_AXES = ("batch", "height", "width")
+
+
+def write_onnx(path: Path, model: keras.Model, settings: Mapping[str, Any]) -> None:
+    """Write a network and its settings into one ``.onnx`` file, atomically.
+
+    The network has one input, ``image``, float32 (batch, height, width, 3) in [0, 1], and one output, ``maps``, float32
+    (batch, height, width, C). Height and width must be multiples of 32.
+
+    Raises
+    ------
+    InvalidInputError
+        If Keras does not run on TensorFlow.
+    MissingPackageError
+        If onnx or tf2onnx is not installed.
+    """
+    content = with_settings(to_onnx(model), settings)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def to_onnx(model: keras.Model) -> bytes:
+    """The content of an ONNX file without our settings."""
+    keras = import_framework("keras", "writing an ONNX file")
+    if keras.backend.backend() != "tensorflow":
+        raise InvalidInputError(
+            f"ONNX files are written on Keras's TensorFlow backend, this one is {keras.backend.backend()!r}; save the "
+            "model as .keras, and run 'KERAS_BACKEND=tensorflow nucleiseg export'"
+        )
+    onnx = import_extra("onnx", "onnx", "writing an ONNX file")
+    import_extra("tf2onnx", "onnx", "writing an ONNX file")
+    # A copy, since tracing adds to what the model holds.
+    copy = keras.Model.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32", name=_INPUT)]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tf2onnx uses names that NumPy no longer has
+        path = Path(folder) / "network.onnx"
+        copy.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
+        network = onnx.load(path)
+    _name(network, onnx)
+    content: bytes = network.SerializeToString()
+    return content
+
+
+def _name(network: Any, onnx: Any) -> None:
+    """Give input, output and their axes names that say what they are."""
+    graph = network.graph
+    (image,), (maps,) = graph.input, graph.output
+    for node in graph.node:
+        node.output[:] = [_OUTPUT if name == maps.name else name for name in node.output]
+        node.input[:] = [_OUTPUT if name == maps.name else name for name in node.input]
+    maps.name = _OUTPUT
+    for tensor in (image, maps):
+        for axis, name in zip(tensor.type.tensor_type.shape.dim, _AXES, strict=False):
+            axis.dim_param = name
+    graph.name, graph.doc_string = "nucleiseg", ""
+    network.producer_name, network.producer_version = "nucleiseg", __version__
+    network.doc_string = "Nuclei in microscopy images: image (batch, height, width, 3) in [0, 1] to maps"
+    onnx.checker.check_model(network)
