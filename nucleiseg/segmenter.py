@@ -25,7 +25,7 @@ from nucleiseg.inference import (
     PredictOptions,
     predict_maps,
 )
-from nucleiseg.inference.segmenting import segment
+from nucleiseg.inference.rescaling import segment_at_scale
 from nucleiseg.inference.tuning import tune_settings
 from nucleiseg.instances import match
 from nucleiseg.modelfile import write_model
@@ -287,7 +287,7 @@ class Segmenter:
             source = read_micrograph(image, options.reading)
         else:
             source = as_micrograph(image, options.reading)
-        return segment(source, self._engine, self._settings, options)
+        return segment_at_scale(source, self._engine, self._settings, options)
 
     def evaluate(
         self,

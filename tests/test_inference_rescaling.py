@@ -13,7 +13,7 @@ from skimage.draw import disk
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.images import as_micrograph
 from nucleiseg.inference import PredictOptions, resize_labels, resize_maps, usual_diameter
-from nucleiseg.inference.segmenting import segment
+from nucleiseg.inference.rescaling import segment_at_scale
 from nucleiseg.instances import match
 
 FEW = settings(max_examples=15, deadline=None)
@@ -56,7 +56,7 @@ def discs(radius, side=None, count=3):
 
 def find(labels, options=None, model=MODEL):
     engine = Echo()
-    found = segment(as_micrograph((labels > 0).astype(np.uint8) * 200), engine, model, options or PredictOptions())
+    found = segment_at_scale(as_micrograph((labels > 0).astype(np.uint8) * 200), engine, model, options or PredictOptions())
     return found, engine.seen
 
 
@@ -116,12 +116,12 @@ def test_nuclei_that_are_not_sure_enough_are_left_out():
     labels = discs(9)
     image = np.array([0, 255, 160, 130], np.uint8)[labels]
     source = as_micrograph(image)
-    everything = segment(source, Echo(), MODEL, PredictOptions())
+    everything = segment_at_scale(source, Echo(), MODEL, PredictOptions())
     assert everything.confidence.round(2).tolist() == [1, 0.63, 0.51]
-    sure = segment(source, Echo(), MODEL, PredictOptions(min_confidence=0.6))
+    sure = segment_at_scale(source, Echo(), MODEL, PredictOptions(min_confidence=0.6))
     np.testing.assert_array_equal(sure.labels, np.where(labels == 3, 0, labels))
     calibrated = replace(MODEL, calibration={"intercept": 9.0, "certainty": 0, "size": 0, "size_squared": 0})
-    assert (segment(source, Echo(), calibrated, PredictOptions()).confidence > 0.99).all()
+    assert (segment_at_scale(source, Echo(), calibrated, PredictOptions()).confidence > 0.99).all()
 
 
 def test_confidence_scale_and_quality_are_in_the_tables():

@@ -36,7 +36,7 @@ class _Model:
     thresholds: Mapping[str, float]
 
 
-def segment(source: Micrograph, engine: Engine, settings: SegmenterSettings, options: PredictOptions) -> Prediction:
+def segment_at_scale(source: Micrograph, engine: Engine, settings: SegmenterSettings, options: PredictOptions) -> Prediction:
     """Find the nuclei of an image.
 
     Where the usual diameter of the nuclei that are found lies outside of the model's passport, the image is resized to
