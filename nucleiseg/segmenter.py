@@ -21,15 +21,17 @@ from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.heads import get_head
 from nucleiseg.images import as_micrograph, list_scalings, read_micrograph
 from nucleiseg.inference import (
+    Decoding,
     Evaluation,
     ImageScore,
     Prediction,
     PredictOptions,
     decoding_score,
     predict_maps,
+    segment,
     tune_thresholds,
 )
-from nucleiseg.instances import filter_labels, get_decoder, match
+from nucleiseg.instances import get_decoder, match
 from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
@@ -285,17 +287,7 @@ class Segmenter:
             source = read_micrograph(image, options.reading)
         else:
             source = as_micrograph(image, options.reading)
-        maps = predict_maps(source.shown, self._engine, self._settings.scaling, options)
-        thresholds = dict(self._settings.thresholds)
-        if options.threshold is not None:
-            thresholds["probability"] = options.threshold
-        decode = get_decoder(get_head(self._settings.head).decoder)
-        # Holes count towards the area once they are filled.
-        probability, labels = decode(maps, thresholds, 0 if options.fill_holes else options.min_area)
-        if options.fill_holes or options.remove_edge:
-            labels = filter_labels(
-                labels, options.min_area, remove_edge=options.remove_edge, fill_holes=options.fill_holes
-            )
+        probability, labels = segment(source.shown, self._engine, self._settings.scaling, self._decoding(options))
         return Prediction(source.shown, probability, labels, source)
 
     def evaluate(
@@ -388,6 +380,12 @@ class Segmenter:
             The file.
         """
         return plot_architecture(self._model, path, part=part)
+
+    def _decoding(self, options: PredictOptions) -> Decoding:
+        thresholds = dict(self._settings.thresholds)
+        if options.threshold is not None:
+            thresholds["probability"] = options.threshold
+        return Decoding(get_decoder(get_head(self._settings.head).decoder), thresholds, options)
 
     @cached_property
     def _engine(self) -> KerasEngine:
