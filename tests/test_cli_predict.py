@@ -411,7 +411,7 @@ def test_names_with_commas_and_quotes_read_back(model, tmp_path):
 
 
 VALUES = {int: 48, float: 0.25, bool: True}
-OTHERS = {"diameter": 30.0}
+OTHERS = {"diameter": 30.0, "max_memory": "3GB"}
 READING = {
     "channel": (1, "DAPI"),
     "axes": "CYX",
@@ -427,7 +427,9 @@ def flags():
     """Each field of `PredictOptions`, those of its parts in their place: name, how it is got at, and a value."""
     for field in dataclasses.fields(PredictOptions):
         hint = typing.get_type_hints(PredictOptions)[field.name]
-        (kind,) = {part for part in typing.get_args(hint) or [hint] if isinstance(part, type)} - {type(None)}
+        kind = next(
+            part for part in typing.get_args(hint) or [hint] if isinstance(part, type) and part is not type(None)
+        )
         if kind in (Tiling, ReadOptions):
             for part in dataclasses.fields(kind):
                 value = VALUES[int] if kind is Tiling else READING[part.name]

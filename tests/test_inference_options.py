@@ -9,12 +9,14 @@ from nucleiseg.errors import InvalidInputError
 
 
 def test_options_are_frozen_and_have_documented_defaults():
-    assert PredictOptions() == PredictOptions(threshold=None, min_area=None, tiling=None, tta=False)
+    assert PredictOptions() == PredictOptions(threshold=None, min_area=None, tiling="auto", max_memory="2GB", tta=False)
     with pytest.raises(dataclasses.FrozenInstanceError):
         PredictOptions().tta = True
 
 
-@pytest.mark.parametrize("options", [{"threshold": 0}, {"threshold": 1.0}, {"min_area": 9}, {"tiling": Tiling(32, 8)}])
+@pytest.mark.parametrize(
+    "options", [{"threshold": 0}, {"threshold": 1.0}, {"min_area": 9}, {"tiling": Tiling(32, 8)}, {"tiling": None}]
+)
 def test_values_in_range(options):
     assert dataclasses.replace(PredictOptions(), **options) == PredictOptions(**options)
 
@@ -27,7 +29,13 @@ def test_values_in_range(options):
         ({"threshold": "half"}, "threshold must be a number"),
         ({"min_area": -1}, "min_area must be a whole number of at least 0, got -1"),
         ({"min_area": 2.5}, "min_area must be a whole number"),
-        ({"tiling": 256}, r"tiling must be a Tiling or None, got 256; use Tiling\(tile=256\)"),
+        ({"tiling": 256}, r"tiling must be 'auto', a Tiling or None, got 256; use Tiling\(tile=256\)"),
+        (
+            {"max_memory": "2 nuclei"},
+            r"max_memory must be a positive number of bytes.*got '2 nuclei'; for example '2GB'",
+        ),
+        ({"max_memory": 0}, "max_memory must be a positive number"),
+        ({"max_memory": True}, "max_memory must be a positive number"),
     ],
 )
 def test_values_out_of_range(options, message):

@@ -56,7 +56,9 @@ def discs(radius, side=None, count=3):
 
 def find(labels, options=None, model=MODEL):
     engine = Echo()
-    found = segment_at_scale(as_micrograph((labels > 0).astype(np.uint8) * 200), engine, model, options or PredictOptions())
+    found = segment_at_scale(
+        as_micrograph((labels > 0).astype(np.uint8) * 200), engine, model, options or PredictOptions()
+    )
     return found, engine.seen
 
 

@@ -9,6 +9,7 @@ from nucleiseg._checks import check_count, check_range
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.images.tiling import Tiling
+from nucleiseg.inference.memory import parse_memory
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,11 @@ class PredictOptions:
         Probability above which a pixel belongs to a nucleus, in [0, 1]. None takes the model's own.
     min_area : int, optional
         Nuclei with fewer pixels are left out. None takes the model's own, which was chosen on validation data.
-    tiling : Tiling, optional
-        Cut large images into tiles, to need less memory. None takes every image whole.
+    tiling : "auto", Tiling or None
+        How images that are too large for ``max_memory`` are cut into tiles: "auto" chooses size and overlap by the
+        memory and by how far the network looks. None takes every image whole, whatever that needs.
+    max_memory : int or str
+        Bytes that a prediction may use on top of the process and the image, or a text such as "2GB" or "600MiB".
     tta : bool
         Average over the eight flips and quarter turns of the image: a little more accurate, eight times as slow.
     scale : float or "auto"
@@ -53,7 +57,8 @@ class PredictOptions:
 
     threshold: float | None = None
     min_area: int | None = None
-    tiling: Tiling | None = None
+    tiling: Tiling | Literal["auto"] | None = "auto"
+    max_memory: int | str = "2GB"
     tta: bool = False
     scale: float | Literal["auto"] = "auto"
     diameter: float | None = None
@@ -76,7 +81,15 @@ class PredictOptions:
                     f"scale and diameter both say how to resize, got {self.scale} and {self.diameter}; pass one of them"
                 )
         check_range(self.min_confidence, "min_confidence", 0, 1)
-        if self.tiling is not None and not isinstance(self.tiling, Tiling):
-            raise InvalidInputError(f"tiling must be a Tiling or None, got {self.tiling!r}; use Tiling(tile=256)")
+        if self.tiling not in (None, "auto") and not isinstance(self.tiling, Tiling):
+            raise InvalidInputError(
+                f"tiling must be 'auto', a Tiling or None, got {self.tiling!r}; use Tiling(tile=256)"
+            )
+        parse_memory(self.max_memory)
         if not isinstance(self.reading, ReadOptions):
             raise InvalidInputError(f"reading must be ReadOptions, got {self.reading!r}; use ReadOptions(channel=0)")
+
+    @property
+    def memory_bytes(self) -> int:
+        """``max_memory`` as a number."""
+        return parse_memory(self.max_memory)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,25 +17,18 @@ from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.resizing import resize_labels, resize_maps
 from nucleiseg.inference.scale import Passport, usual_diameter
+from nucleiseg.inference.segmenting import Decoding, segment
 from nucleiseg.inference.tuning import smallest_area
 from nucleiseg.instances import Calibration, filter_labels, get_decoder, rate
-from nucleiseg.instances.decoders import Decoded, Decoder
+from nucleiseg.instances.decoders import Decoded
 
 _TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the right scale step by step
 _LEAST_AREA = 12  # pixels; specks below tell nothing about the scale
 
 
-@dataclass(frozen=True)
-class _Model:
-    """What of a model's settings is needed to find nuclei."""
-
-    engine: Engine
-    scaling: str
-    decode: Decoder
-    thresholds: Mapping[str, float]
-
-
-def segment_at_scale(source: Micrograph, engine: Engine, settings: SegmenterSettings, options: PredictOptions) -> Prediction:
+def segment_at_scale(
+    source: Micrograph, engine: Engine, settings: SegmenterSettings, options: PredictOptions
+) -> Prediction:
     """Find the nuclei of an image.
 
     Where the usual diameter of the nuclei that are found lies outside of the model's passport, the image is resized to
@@ -62,12 +54,18 @@ def segment_at_scale(source: Micrograph, engine: Engine, settings: SegmenterSett
     thresholds = dict(settings.thresholds)
     if options.threshold is not None:
         thresholds["probability"] = options.threshold
-    model = _Model(engine, settings.scaling, get_decoder(get_head(settings.head).decoder), thresholds)
+    # All that is found counts until the scale is known.
+    everything = replace(options, min_area=0, remove_edge=False, fill_holes=False)
+    decoding = Decoding(get_decoder(get_head(settings.head).decoder), thresholds, everything)
+
+    def look(factor: float) -> Decoded:
+        return _look(source.shown, engine, settings.scaling, decoding, factor)
+
     passport = None if settings.passport is None else Passport(*settings.passport)
     calibration = None if settings.calibration is None else Calibration(**settings.calibration)
 
     factor = _first_factor(options, passport)
-    found = _look(source.shown, model, options, factor)
+    found = look(factor)
     if options.diameter is None and options.scale == "auto" and passport is not None:
         for _ in range(_TRIES):
             diameter = usual_diameter(filter_labels(found.labels, _LEAST_AREA))
@@ -75,7 +73,7 @@ def segment_at_scale(source: Micrograph, engine: Engine, settings: SegmenterSett
             if wanted == factor:
                 break
             factor = wanted
-            found = _look(source.shown, model, options, factor)
+            found = look(factor)
     area = smallest_area(options.min_area, thresholds)
     if options.min_area is None:
         area = round(area / factor**2)  # the model's own is in pixels that the network sees
@@ -91,17 +89,18 @@ def _first_factor(options: PredictOptions, passport: Passport | None) -> float:
     return 1.0 if options.scale == "auto" else float(options.scale)
 
 
-def _look(image: npt.NDArray[Any], model: _Model, options: PredictOptions, factor: float) -> Decoded:
-    """What is found at one scale, on the pixels of the image, nuclei of any area."""
+def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, factor: float) -> Decoded:
+    """What is found at one scale, on the pixels of the image."""
     if factor == 1:
-        return model.decode(predict_maps(image, model.engine, model.scaling, options), model.thresholds, 0)
+        return segment(image, engine, scaling, decoding)
     size = (image.shape[0], image.shape[1])
     seen = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
-    maps = predict_maps(resize_maps(image, seen), model.engine, model.scaling, options)
+    resized = resize_maps(image, seen)
     # Decoded on the finer of the two grids, where outlines are smoother and small nuclei come apart.
     if factor < 1:
-        return model.decode(np.clip(resize_maps(maps, size), 0, 1), model.thresholds, 0)
-    probability, labels = model.decode(maps, model.thresholds, 0)
+        maps = predict_maps(resized, engine, scaling, decoding.options)
+        return decoding.whole(np.clip(resize_maps(maps, size), 0, 1))
+    probability, labels = segment(resized, engine, scaling, decoding)
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
 
 
