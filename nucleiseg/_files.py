@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -12,7 +13,7 @@ from typing import Any
 
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["SOFTWARE", "atomic_path", "check_suffix", "write_json", "write_text"]
+__all__ = ["SOFTWARE", "atomic_path", "check_suffix", "file_sha256", "write_json", "write_text"]
 
 SOFTWARE = "nucleiseg"
 """What files say they were written by, so that they can be told from others of the same name."""
@@ -57,3 +58,12 @@ def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
         raise InvalidInputError(
             f"path must end in {' or '.join(suffixes)}, got {str(path)!r}; use a name such as 'well_A01{suffixes[0]}'"
         )
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of what is in a file."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,3 +21,11 @@ class SegmenterSettings:
     seed: int
     thresholds: Mapping[str, float]
     trained: bool = False
+    deterministic: bool = False
+    run: Mapping[str, Any] | None = None
+    """The manifest of the latest training: versions, seed, images, command, times."""
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """How the model was built."""
+        return {name: getattr(self, name) for name in ("encoder", "weights", "head", "upsampling", "widths")}

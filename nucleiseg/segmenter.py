@@ -34,7 +34,8 @@ from nucleiseg.modelfile import read_model, write_model
 from nucleiseg.networks import DEFAULT_WIDTHS, get_encoder, unet
 from nucleiseg.plotting import History, plot_architecture
 from nucleiseg.pretrained import pretrained_path
-from nucleiseg.training import Checkpoint, FitOptions, Task, fit_two_phases, losses
+from nucleiseg.training import Checkpoint, FitOptions, Task, losses
+from nucleiseg.training.runs import run_training
 
 if TYPE_CHECKING:
     import keras
@@ -65,6 +66,9 @@ class Segmenter:
         One of `nucleiseg.images.list_scalings`; applied to every image, in training and prediction.
     seed : int
         Decides the initial weights, the order of the data, crops and augmentation.
+    deterministic : bool
+        Training gives the same weights, bit for bit, on the same machine with the same versions; slower. Holds for the
+        whole process from then on.
 
     Raises
     ------
@@ -93,6 +97,7 @@ class Segmenter:
         widths: Sequence[int] = DEFAULT_WIDTHS,
         scaling: str = "percentile",
         seed: int = 0,
+        deterministic: bool = False,
     ) -> None:
         wanted = get_head(head)
         loss = check_choice(wanted.loss if loss is None else loss, "loss", losses.list_losses())
@@ -108,6 +113,7 @@ class Segmenter:
             scaling=scaling,
             seed=seed,
             thresholds=dict(wanted.thresholds),
+            deterministic=deterministic,
         )
         with seeded(seed):
             self._model = unet(
@@ -178,6 +184,11 @@ class Segmenter:
         return self._model
 
     @property
+    def run(self) -> Mapping[str, Any]:
+        """The manifest of the latest training: versions, seed, fingerprints of the images, options, command, times."""
+        return dict(self._settings.run or {})
+
+    @property
     def thresholds(self) -> Mapping[str, float]:
         """What the head's decoder cuts the maps at."""
         return dict(self._settings.thresholds)
@@ -218,34 +229,23 @@ class Segmenter:
         InvalidInputError
             Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
             a run with another network, other settings or other images.
+        TrainingError
+            If the loss is no number any more, or memory does not suffice; the model then has its best weights so far.
 
         Warns
         -----
         DatasetWarning
             Once, if some of the training images or labels are plainly wrong; see `nucleiseg.datasets.check`.
         """
-        keeper = Checkpoint(checkpoint) if checkpoint is not None else None
-        if keeper is not None and keeper.exists() and not resume:
-            raise InvalidInputError(
-                f"the checkpoint folder {keeper.folder} holds an earlier run; pass resume=True to go on with it, "
-                "or choose another folder"
-            )
-        settings, head = self._settings, get_head(self._settings.head)
+        keeper = Checkpoint.for_run(checkpoint, resume)
+        settings, head, options = self._settings, get_head(self._settings.head), options or FitOptions()
         warn_about_errors(train, semantic=head.target == "mask")
-        rows = fit_two_phases(
-            self._model,
-            train,
-            validation_data,
-            Task(head.target, settings.scaling, settings.loss, head.foreground),
-            epochs,
-            pretrained=settings.trained or settings.weights is not None,
-            options=options or FitOptions(),
-            seed=settings.seed,
-            checkpoint=keeper,
-            network={name: getattr(settings, name) for name in ("encoder", "weights", "head", "upsampling", "widths")},
-        )
-        self._settings = replace(settings, trained=True)
-        return History(rows)
+        task = Task(head.target, settings.scaling, settings.loss, head.foreground)
+        run = run_training(self._model, settings, task, train, validation_data, epochs, options, keeper)
+        self._settings = run.settings
+        if run.error is not None:
+            raise run.error
+        return History(run.rows)
 
     @overload
     def predict(self, image: list[Any] | tuple[Any, ...], options: PredictOptions | None = ...) -> list[Prediction]: ...

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg.cli.arguments import DATA_HELP, read_data
-from nucleiseg.cli.terminal import import_tensorflow_quietly, say
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.cli.terminal import import_tensorflow_quietly, report, say
+from nucleiseg.errors import InvalidInputError, TrainingError
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset
+    from nucleiseg.plotting import History
+    from nucleiseg.segmenter import Segmenter
     from nucleiseg.training import FitOptions
 
 
@@ -47,6 +49,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     training.add_argument("--patience", type=int, default=10, metavar="N", help="stop after N epochs without gain [10]")
     training.add_argument("--seed", type=int, default=0, metavar="N", help="decides everything random [0]")
+    training.add_argument("--deterministic", action="store_true", help="the same weights every time, bit for bit; slower")
     return parser
 
 
@@ -64,26 +67,47 @@ def run(arguments: argparse.Namespace) -> int:
     from nucleiseg.segmenter import Segmenter
 
     weights = None if arguments.weights.lower() == "none" else arguments.weights
-    segmenter = Segmenter(arguments.encoder, weights, arguments.head, loss=arguments.loss, seed=arguments.seed)
+    segmenter = Segmenter(
+        arguments.encoder,
+        weights,
+        arguments.head,
+        loss=arguments.loss,
+        seed=arguments.seed,
+        deterministic=arguments.deterministic,
+    )
     data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
+    status = 0
     try:
         history = segmenter.fit(train, val, arguments.epochs, options, checkpoint, resume=arguments.resume)
     except KeyboardInterrupt:
         hint = "; go on with --resume" if checkpoint.exists() else ""
         raise KeyboardInterrupt(f"interrupted{hint}") from None
+    except TrainingError as error:
+        if not error.rows:
+            raise
+        from nucleiseg.plotting import History
 
-    written = [
-        segmenter.save(output, half=arguments.half),
+        report(error, arguments.debug)  # the best weights so far are worth keeping
+        history, status = History(error.rows), 1
+
+    written = _write(segmenter, history, output, arguments.half)
+    if status == 0:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    if test is not None:
+        say(str(segmenter.evaluate(test)))
+    say("\n".join(str(path) for path in written))
+    return status
+
+
+def _write(segmenter: Segmenter, history: History, output: Path, half: bool) -> list[Path]:
+    """The model, and what is drawn of it."""
+    return [
+        segmenter.save(output, half=half),
         history.to_csv(output.with_name(f"{output.stem}_history.csv")),
         history.plot(output.with_name(f"{output.stem}_curves.png")),
         segmenter.plot_architecture(output.with_name(f"{output.stem}_unet.png")),
         segmenter.plot_architecture(output.with_name(f"{output.stem}_encoder.png"), part="encoder"),
     ]
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    if test is not None:
-        say(str(segmenter.evaluate(test)))
-    say("\n".join(str(path) for path in written))
-    return 0
 
 
 def _check_output(output: Path, checkpoint: Path, resume: bool) -> None:

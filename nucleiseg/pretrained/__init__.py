@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nucleiseg._checks import check_choice
+from nucleiseg.errors import ModelFileError
+from nucleiseg.modelchecks import check_sha256
 
 __all__ = ["list_pretrained", "model_card", "pretrained_path"]
 
@@ -25,19 +27,23 @@ def list_pretrained() -> list[str]:
 
 
 def pretrained_path(name: str) -> Path:
-    """The file of a shipped model.
+    """The file of a shipped model, compared with the SHA-256 in its card.
 
     Raises
     ------
     InvalidInputError
         If there is no such model.
+    ModelFileError
+        If the file is not the one that was shipped.
 
     Examples
     --------
     >>> pretrained_path("nuclei").name
     'nuclei.keras'
     """
-    return _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.keras"
+    path = _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.keras"
+    check_sha256(path, model_card(name)["file"]["sha256"])
+    return path
 
 
 def model_card(name: str) -> dict[str, Any]:
@@ -47,11 +53,17 @@ def model_card(name: str) -> dict[str, Any]:
     ------
     InvalidInputError
         If there is no such model.
+    ModelFileError
+        If the card is missing or damaged.
 
     Examples
     --------
     >>> model_card("nuclei")["data"]["licence"]
     'CC0-1.0'
     """
-    card: dict[str, Any] = json.loads(pretrained_path(name).with_suffix(".json").read_text(encoding="utf-8"))
+    path = _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.json"
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"the card {path} cannot be read ({error}); install nucleiseg again") from error
     return card
