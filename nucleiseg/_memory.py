@@ -14,8 +14,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     Examples
     --------
-    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("CUDA out of memory")), is_out_of_memory(OSError())
-    (True, True, False)
+    >>> [is_out_of_memory(error) for error in (MemoryError(), RuntimeError("CUDA out of memory"), OSError())]
+    [True, True, False]
     """
     if isinstance(error, MemoryError) or type(error).__name__ in _NAMES:
         return True

@@ -1,7 +1,7 @@
 """What a model file must be like before Keras sees it. It may come from anybody.
 
-Nothing in it is unpickled or run. What it claims is compared with limits before memory is taken for it: the sizes of the
-archive's members, the classes its network is built of, the network's size, and the arrays in its weights.
+Nothing in it is unpickled or run. What it claims is compared with limits before memory is taken for it: the sizes of
+the archive's members, the classes its network is built of, the network's size, and the arrays in its weights.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ from typing import Any
 
 from nucleiseg.errors import ModelFileError
 
-__all__ = ["CONFIG", "MOST_WEIGHTS", "SETTINGS", "WEIGHTS", "check_archive", "check_network", "check_sha256", "check_weights", "read_json"]
+__all__ = [
+    "CONFIG",
+    "MOST_WEIGHTS",
+    "SETTINGS",
+    "WEIGHTS",
+    "check_archive",
+    "check_network",
+    "check_sha256",
+    "check_weights",
+    "read_json",
+]
 
 MOST_WEIGHTS = 2**28
 """Weights of a network, at most: 1 GiB of 32-bit floats. The largest encoder that there is has 118 million."""
@@ -70,7 +80,8 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
         most = _MEMBERS.get(info.filename)
         if most is None:
             raise ModelFileError(
-                f"{path} holds {info.filename!r}, which no model of nucleiseg has; don't use it unless you know its source"
+                f"{path} holds {info.filename!r}, which no model of nucleiseg has; "
+                "don't use it unless you know its source"
             )
         if info.file_size > most:
             raise ModelFileError(

@@ -20,7 +20,19 @@ import pytest
 # package: its modules are too small to have floors of their own. The last is ``nucleiseg/__init__`` itself, which shows
 # what there is in the whole house; nobody inside looks through that window.
 FLOORS = (
-    ("errors", "_checks", "_registry", "_files", "_manifest", "_memory", "_optional", "_progress", "_seeding", "_settings", "_version"),
+    (
+        "errors",
+        "_checks",
+        "_registry",
+        "_files",
+        "_manifest",
+        "_memory",
+        "_optional",
+        "_progress",
+        "_seeding",
+        "_settings",
+        "_version",
+    ),
     ("images", "instances", "networks"),
     ("datasets",),
     ("training", "engines"),

@@ -226,12 +226,12 @@ def recorder(monkeypatch):
 
 
 def test_flags_arrive(recorder, disc_dataset, tmp_path):
-    flags = ["--encoder", "vgg16", "--weights", "none", "--loss", "dice", "--half", "--seed", "3"]
+    flags = ["--encoder", "vgg16", "--weights", "none", "--loss", "dice", "--half", "--seed", "3", "--deterministic"]
     numbers = ["--epochs", "7", "--frozen-epochs", "2", "--batch-size", "5", "--crop", "96", "--patience", "4"]
     table = write_splits(tmp_path / "splits.csv", *["train"] * 6)
     balance = ["--splits", table, "--balance", "modality"]
     assert train(disc_dataset, "-o", tmp_path / "m.keras", *flags, *numbers, *balance) == 0
-    assert recorder.made == (("vgg16", None, "semantic"), {"loss": "dice", "seed": 3})
+    assert recorder.made == (("vgg16", None, "semantic"), {"loss": "dice", "seed": 3, "deterministic": True})
     options = recorder.fitted["options"]
     assert (options.batch_size, options.crop, options.patience, options.frozen_epochs) == (5, (96, 96), 4, 2)
     assert options.balance == "modality"
@@ -240,7 +240,10 @@ def test_flags_arrive(recorder, disc_dataset, tmp_path):
 
 def test_without_flags_imagenet_weights_are_taken(recorder, disc_dataset, tmp_path):
     assert train(disc_dataset, "-o", tmp_path / "m.keras") == 0
-    assert recorder.made == (("mobilenet_v2", "imagenet", "semantic"), {"loss": None, "seed": 0})
+    assert recorder.made == (
+        ("mobilenet_v2", "imagenet", "semantic"),
+        {"loss": None, "seed": 0, "deterministic": False},
+    )
 
 
 def test_weights_may_be_a_file(recorder, disc_dataset, tmp_path):

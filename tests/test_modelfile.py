@@ -259,12 +259,15 @@ HOSTILE = {
         )
         for kind, (module, name) in CLASSES.items()
     },
-    "a class without a name": (replace_in("config.json", b'"class_name": "Concatenate"', b'"class_name": 7'), "the class"),
+    "a class without a name": (
+        replace_in("config.json", b'"class_name": "Concatenate"', b'"class_name": 7'),
+        "the class",
+    ),
     "a path out of the archive": (lambda members: {**members, "../evil.py": b""}, "holds '../evil.py', which no model"),
     "an absolute path": (lambda members: {**members, "/etc/evil": b""}, "holds '/etc/evil', which no model"),
     "assets": (lambda members: {**members, "assets/vocabulary.txt": b""}, "holds 'assets/vocabulary.txt'"),
     "a network of a terabyte": (
-        replace_in("config.json", b'"filters": 8', b'"filters": 600000'),
+        replace_in("config.json", b'"kernel_size": [3, 3]', b'"kernel_size": [3000, 3000]'),
         r"is a network of [\d,]+ weights, more than the 268,435,456 allowed",
     ),
     "nested without end": (lambda members: {**members, "config.json": b"[" * 10**6}, "is damaged or no .keras file"),
@@ -277,7 +280,10 @@ HOSTILE = {
         with_weights(lambda weights: link(weights, h5py.ExternalLink("/etc/other.h5", "a"))),
         "has weights that lie elsewhere",
     ),
-    "a link within": (with_weights(lambda weights: link(weights, h5py.SoftLink("/"))), "has weights that lie elsewhere"),
+    "a link within": (
+        with_weights(lambda weights: link(weights, h5py.SoftLink("/"))),
+        "has weights that lie elsewhere",
+    ),
     "an array in another file": (
         with_weights(lambda weights: weights.create_dataset("raw", (4,), "f4", external=[("/etc/passwd", 0, 16)])),
         "has weights that are no plain numbers",

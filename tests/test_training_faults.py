@@ -53,7 +53,11 @@ def put_nan(model, logs):
 FAULTS = {
     "a batch": ("on_train_batch_end", lambda model, logs: {**logs, "loss": math.nan}, "the loss became nan"),
     "infinity": ("on_train_batch_end", lambda model, logs: {**logs, "loss": math.inf}, "the loss became inf"),
-    "validation": ("on_epoch_end", lambda model, logs: {**logs, "val_loss": math.nan}, "the validation loss became nan"),
+    "validation": (
+        "on_epoch_end",
+        lambda model, logs: {**logs, "val_loss": math.nan},
+        "the validation loss became nan",
+    ),
     "weights": ("on_epoch_end", put_nan, "a weight became nan"),
 }
 

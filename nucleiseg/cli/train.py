@@ -49,7 +49,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     training.add_argument("--patience", type=int, default=10, metavar="N", help="stop after N epochs without gain [10]")
     training.add_argument("--seed", type=int, default=0, metavar="N", help="decides everything random [0]")
-    training.add_argument("--deterministic", action="store_true", help="the same weights every time, bit for bit; slower")
+    training.add_argument("--deterministic", action="store_true", help="the same weights bit for bit; slower")
     return parser
 
 

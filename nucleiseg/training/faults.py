@@ -41,9 +41,11 @@ class FiniteLoss(keras.callbacks.Callback):
         self._learning_rate = learning_rate
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
+        """Look at the loss of the batches so far."""
         self._check("the loss", (logs or {}).get("loss", 0.0))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
+        """Look at the loss of the validation data, and at the weights."""
         self._check("the validation loss", (logs or {}).get("val_loss", 0.0))
         for variable in self.model.trainable_variables:
             # The last step of an epoch may spoil the weights without any loss that tells.

@@ -148,13 +148,13 @@ def fit_two_phases(
                 first_pass=len(state.rows),
             )
             try:
-                with explain_memory(options, lambda: keeper.state.rows), _clean_end(model):
+                with explain_memory(options, keeper.rows), _clean_end(model):
                     model.fit(
                         batches,
                         validation_data=validation_batches,
                         initial_epoch=len(state.rows),
                         epochs=len(state.rows) + phase.epochs - state.phase_epochs,
-                        callbacks=[FiniteLoss(lambda: keeper.state.rows, phase.learning_rate), keeper],
+                        callbacks=[FiniteLoss(keeper.rows, phase.learning_rate), keeper],
                         shuffle=False,  # as_tf_dataset does it
                         verbose=1 if sys.stdout.isatty() else 0,
                     )
@@ -234,6 +234,10 @@ class _Keeper(keras.callbacks.Callback):
         self._checkpoint = checkpoint
         self._settings = settings
         self._started = 0.0
+
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """What was measured so far."""
+        return self.state.rows
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
         self._started = time.perf_counter()
