@@ -22,7 +22,7 @@ from nucleiseg.datasets.records import (
     read_file,
     shorten,
 )
-from nucleiseg.errors import DatasetError, InvalidInputError
+from nucleiseg.errors import DatasetError, InvalidInputError, SizeMismatchError
 from nucleiseg.images.decoding import decode_image
 from nucleiseg.instances.coco import group_coco, paint_coco
 
@@ -51,6 +51,11 @@ class CocoRecord:
     def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the labels: label k is the k-th annotation of the image, and covers earlier ones."""
         image = decode_image(read_file(self.image), self.image)
+        if image.shape[:2] != tuple(self.shape):  # before memory is taken for what the table claims
+            raise SizeMismatchError(
+                f"sample {self.id!r}: image and labels must have the same height and width, got {image.shape[:2]} and "
+                f"{tuple(self.shape)} in {self.table}; check that they belong together"
+            )
         try:
             if notes is not None:
                 self._note(notes)

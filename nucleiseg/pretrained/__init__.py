@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from nucleiseg._checks import check_choice
-from nucleiseg.errors import ModelFileError
-from nucleiseg.modelchecks import check_sha256
 
 __all__ = ["list_pretrained", "model_card", "pretrained_path"]
 
@@ -41,6 +39,8 @@ def pretrained_path(name: str) -> Path:
     >>> pretrained_path("nuclei").name
     'nuclei.keras'
     """
+    from nucleiseg.modelchecks import check_sha256
+
     path = _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.keras"
     check_sha256(path, model_card(name)["file"]["sha256"])
     return path
@@ -61,6 +61,8 @@ def model_card(name: str) -> dict[str, Any]:
     >>> model_card("nuclei")["data"]["licence"]
     'CC0-1.0'
     """
+    from nucleiseg.errors import ModelFileError
+
     path = _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.json"
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
