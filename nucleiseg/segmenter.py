@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -20,7 +20,6 @@ from nucleiseg.images import as_micrograph, read_micrograph
 from nucleiseg.inference import (
     Evaluation,
     ImageScore,
-    Passport,
     Prediction,
     PredictOptions,
     predict_maps,
@@ -64,6 +63,9 @@ class Segmenter:
         One of `nucleiseg.images.list_scalings`; applied to every image, in training and prediction.
     seed : int
         Decides the initial weights, the order of the data, crops and augmentation.
+    deterministic : bool
+        Training gives the same weights, bit for bit, on the same machine with the same versions; slower. Holds for the
+        whole process from then on.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Segmenter:
         widths: Sequence[int] = DEFAULT_WIDTHS,
         scaling: str = "percentile",
         seed: int = 0,
+        deterministic: bool = False,
     ) -> None:
         from nucleiseg.engines import KerasEngine
         from nucleiseg.learning import build_network
@@ -107,6 +110,7 @@ class Segmenter:
             scaling=scaling,
             seed=seed,
             thresholds=dict(wanted.thresholds),
+            deterministic=deterministic,
         )
         self._engine: Engine = KerasEngine(build_network(self._settings))
 
@@ -193,6 +197,11 @@ class Segmenter:
         return keras_model(self._engine)
 
     @property
+    def run(self) -> Mapping[str, Any]:
+        """The manifest of the latest training: versions, seed, fingerprints of the images, options, command, times."""
+        return dict(self._settings.run or {})
+
+    @property
     def thresholds(self) -> Mapping[str, float]:
         """What the head's decoder cuts the maps at; ``min_area``, if there, is the smallest nucleus in pixels."""
         return dict(self._settings.thresholds)
@@ -233,6 +242,8 @@ class Segmenter:
         InvalidInputError
             Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
             a run with another network, other settings or other images.
+        TrainingError
+            If the loss is no number any more, or memory does not suffice; the model then has its best weights so far.
 
         Warns
         -----
@@ -243,11 +254,11 @@ class Segmenter:
         from nucleiseg.learning import train_network
 
         folder = None if checkpoint is None else Path(checkpoint)
-        rows = train_network(model, self._settings, train, validation_data, epochs, options, folder, resume)
-        passport = Passport.of_labels(sample.labels for sample in train)
-        diameters = None if passport is None else astuple(passport)
-        self._settings = replace(self._settings, trained=True, passport=diameters, licence=None)
-        return History(rows)
+        run = train_network(model, self._settings, train, validation_data, epochs, options, folder, resume)
+        self._settings = run.settings
+        if run.error is not None:
+            raise run.error
+        return History(run.rows)
 
     @overload
     def predict(self, image: list[Any] | tuple[Any, ...], options: PredictOptions | None = ...) -> list[Prediction]: ...

@@ -97,7 +97,7 @@ def predict(*arguments):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != ".nucleiseg")
 
 
 def table(folder):
@@ -119,6 +119,7 @@ def test_it_writes_labels_mask_overlay_and_one_table(model, tmp_path, capfd):
         "first_mask.png",
         "first_overlay.png",
         "measurements.csv",
+        "run.json",
         "second_labels.tif",
         "second_mask.png",
         "second_overlay.png",
@@ -231,7 +232,10 @@ def test_bad_files_are_reported_and_the_others_go_on(model, tmp_path, capfd):
         assert line.count(name) == 1
     assert "2 of 6 images segmented, 2 nuclei" in out
     assert segmented(tmp_path / "out") == ["a_good.png", "f_good.png"]
-    assert len(names(tmp_path / "out")) == 2 * 3 + 2
+    assert len(names(tmp_path / "out")) == 2 * 3 + 4
+    errors = pd.read_csv(tmp_path / "out" / "errors.csv")
+    assert errors["image"].tolist() == [str(tmp_path / name) for name in bad]
+    assert [f"nucleiseg: {image}: {error}" for image, error in errors.to_numpy()] == lines
 
 
 def test_a_missing_input_is_reported_and_the_others_go_on(model, tmp_path, capfd):
@@ -250,13 +254,13 @@ def test_an_unexpected_error_does_not_stop_the_others(model, tmp_path, monkeypat
 
     def predict_two(path, options):
         if path.stem == "b":
-            raise RuntimeError("out of memory\nwith pages of details")
+            raise RuntimeError("no such device\nwith pages of details")
         return plain(path, options)
 
     monkeypatch.setattr(model, "predict", predict_two)
     assert predict(*paths, "-o", tmp_path / "out") == 1
     (line,) = capfd.readouterr().err.splitlines()
-    assert line == f"nucleiseg: {paths[1]}: RuntimeError: out of memory (run again with --debug to see where)"
+    assert line == f"nucleiseg: {paths[1]}: RuntimeError: no such device (run again with --debug to see where)"
     assert len(table(tmp_path / "out")) == 2
 
 

@@ -230,12 +230,12 @@ def recorder(monkeypatch):
 
 
 def test_flags_arrive(recorder, disc_dataset, tmp_path):
-    flags = ["--encoder", "vgg16", "--weights", "none", "--loss", "dice", "--half", "--seed", "3"]
+    flags = ["--encoder", "vgg16", "--weights", "none", "--loss", "dice", "--half", "--seed", "3", "--deterministic"]
     numbers = ["--epochs", "7", "--frozen-epochs", "2", "--batch-size", "5", "--crop", "96", "--patience", "4"]
     table = write_splits(tmp_path / "splits.csv", *["train"] * 6)
     balance = ["--splits", table, "--balance", "modality"]
     assert train(disc_dataset, "-o", tmp_path / "m.keras", *flags, *numbers, *balance) == 0
-    assert recorder.made == {"encoder": "vgg16", "weights": None, "loss": "dice", "seed": 3}
+    assert recorder.made == {"encoder": "vgg16", "weights": None, "loss": "dice", "seed": 3, "deterministic": True}
     options = recorder.fitted["options"]
     assert (options.batch_size, options.crop, options.patience, options.frozen_epochs) == (5, (96, 96), 4, 2)
     assert options.balance == "modality"

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg.cli.arguments import DATA_HELP, add_read_options, read_data, read_options
-from nucleiseg.cli.terminal import import_tensorflow_quietly, say
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.cli.terminal import import_tensorflow_quietly, report, say
+from nucleiseg.errors import InvalidInputError, TrainingError
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset
+    from nucleiseg.plotting import History
+    from nucleiseg.segmenter import Segmenter
     from nucleiseg.training.recipe import Recipe
 
 
@@ -49,6 +51,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     training.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without gain [10]")
     training.add_argument("--seed", type=int, metavar="N", help="decides everything random [0]")
+    training.add_argument(
+        "--deterministic", action="store_true", default=None, help="the same weights bit for bit; slower"
+    )
     add_read_options(parser)
     return parser
 
@@ -72,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     segmenter = Segmenter(**recipe.network)
     data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
+    status = 0
     try:
         history = segmenter.fit(train, val, recipe.epochs, recipe.options, checkpoint, resume=arguments.resume)
         if val is not None:
@@ -79,19 +85,32 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         hint = "; go on with --resume" if checkpoint.exists() else ""
         raise KeyboardInterrupt(f"interrupted{hint}") from None
+    except TrainingError as error:
+        if not error.rows:
+            raise
+        from nucleiseg.plotting import History
 
-    written = [
-        segmenter.save(output, half=recipe.half),
+        report(error, arguments.debug)  # the best weights so far are worth keeping
+        history, status = History(error.rows), 1
+
+    written = _write(segmenter, history, output, recipe.half)
+    if status == 0:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    if test is not None:
+        say(str(segmenter.evaluate(test)))
+    say("\n".join(str(path) for path in written))
+    return status
+
+
+def _write(segmenter: Segmenter, history: History, output: Path, half: bool) -> list[Path]:
+    """The model, and what is drawn of it."""
+    return [
+        segmenter.save(output, half=half),
         history.to_csv(output.with_name(f"{output.stem}_history.csv")),
         history.plot(output.with_name(f"{output.stem}_curves.png")),
         segmenter.plot_architecture(output.with_name(f"{output.stem}_unet.png")),
         segmenter.plot_architecture(output.with_name(f"{output.stem}_encoder.png"), part="encoder"),
     ]
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    if test is not None:
-        say(str(segmenter.evaluate(test)))
-    say("\n".join(str(path) for path in written))
-    return 0
 
 
 def _check_output(output: Path, checkpoint: Path, resume: bool) -> None:
@@ -121,6 +140,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
         return {name: value for name, value in flags.items() if value is not None}
 
     network = given(encoder=arguments.encoder, head=arguments.head, loss=arguments.loss, seed=arguments.seed)
+    network |= given(deterministic=arguments.deterministic)
     if arguments.weights is not None:
         network["weights"] = None if arguments.weights.lower() == "none" else arguments.weights
     options = given(

@@ -22,7 +22,7 @@ from nucleiseg.datasets.records import (
     file_stamp,
     shorten,
 )
-from nucleiseg.errors import DatasetError, InvalidInputError
+from nucleiseg.errors import DatasetError, InvalidInputError, SizeMismatchError
 from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.instances.coco import group_coco, paint_coco
 
@@ -52,6 +52,11 @@ class CocoRecord:
     def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the labels: label k is the k-th annotation of the image, and covers earlier ones."""
         image = read_pixels(self.image, self.reading)
+        if image.shape[:2] != tuple(self.shape):  # before memory is taken for what the table claims
+            raise SizeMismatchError(
+                f"sample {self.id!r}: image and labels must have the same height and width, got {image.shape[:2]} and "
+                f"{tuple(self.shape)} in {self.table}; check that they belong together"
+            )
         try:
             if notes is not None:
                 self._note(notes)

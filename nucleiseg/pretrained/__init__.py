@@ -29,20 +29,29 @@ def list_pretrained() -> list[str]:
 def pretrained_path(name: str) -> Path:
     """The file of a shipped model: ``.keras``, or ``.onnx`` in a light installation, which lacks Keras.
 
+    It is compared with the SHA-256 in its card.
+
     Raises
     ------
     InvalidInputError
         If there is no such model.
+    ModelFileError
+        If the file is not the one that was shipped.
 
     Examples
     --------
     >>> pretrained_path("nuclei").name
     'nuclei.keras'
     """
+    from nucleiseg.modelchecks import check_sha256
+
     check_choice(name, "pretrained model", list_pretrained())
     keras_file, onnx_file = (_FOLDER / f"{name}{ending}" for ending in _ENDINGS)
     has_keras = importlib.util.find_spec("keras") is not None
-    return onnx_file if onnx_file.is_file() and not (has_keras and keras_file.is_file()) else keras_file
+    if onnx_file.is_file() and not (has_keras and keras_file.is_file()):
+        return onnx_file
+    check_sha256(keras_file, model_card(name)["file"]["sha256"])
+    return keras_file
 
 
 def pretrained_recipe(name: str) -> Path:
@@ -58,7 +67,7 @@ def pretrained_recipe(name: str) -> Path:
     >>> pretrained_recipe("nuclei").name
     'nuclei.toml'
     """
-    return pretrained_path(name).with_suffix(".toml")
+    return _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.toml"
 
 
 def model_card(name: str) -> dict[str, Any]:
@@ -68,11 +77,19 @@ def model_card(name: str) -> dict[str, Any]:
     ------
     InvalidInputError
         If there is no such model.
+    ModelFileError
+        If the card is missing or damaged.
 
     Examples
     --------
     >>> model_card("nuclei")["data"]["licence"]
     'CC0-1.0'
     """
-    card: dict[str, Any] = json.loads((_FOLDER / f"{pretrained_path(name).stem}.json").read_text(encoding="utf-8"))
+    from nucleiseg.errors import ModelFileError
+
+    path = _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.json"
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"the card {path} cannot be read ({error}); install nucleiseg again") from error
     return card

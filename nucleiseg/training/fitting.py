@@ -18,8 +18,10 @@ import keras
 import numpy as np
 
 from nucleiseg._checks import check_count
-from nucleiseg.errors import InvalidInputError
-from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables, describe_images
+from nucleiseg.errors import InvalidInputError, TrainingError
+from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables
+from nucleiseg.training.faults import FiniteLoss, explain_memory
+from nucleiseg.training.fingerprints import describe_images
 from nucleiseg.training.judging import InstanceScores, labels_target
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
@@ -39,6 +41,7 @@ def fit_two_phases(
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
     network: Mapping[str, Any] | None = None,
+    images: Mapping[str, Any] | None = None,
 ) -> tuple[Mapping[str, Any], ...]:
     """Train a U-Net in place and leave it with the best weights.
 
@@ -67,6 +70,8 @@ def fit_two_phases(
     network : mapping, optional
         How the model was built, in JSON values. It goes into the checkpoint, so that a run of another network is told
         by name.
+    images : mapping, optional
+        What `fingerprint` gave for "train" and "validation", so that it need not be computed again for the checkpoint.
 
     Returns
     -------
@@ -78,6 +83,8 @@ def fit_two_phases(
     InvalidInputError
         If epochs is below 1, a dataset is empty, or the checkpoint belongs to a run with other settings, other images
         or another network.
+    TrainingError
+        If the loss is no number any more, or memory does not suffice. The model then has the best weights so far.
 
     Examples
     --------
@@ -100,8 +107,10 @@ def fit_two_phases(
             "epochs": epochs,
             "seed": seed,
             "pretrained": pretrained,
-            "train": describe_images(train),
-            "validation": None if validation is None else describe_images(validation),
+            "train": describe_images((images or {}).get("train") or train),
+            "validation": None
+            if validation is None
+            else describe_images((images or {}).get("validation") or validation),
             **asdict(task),
             **asdict(options),
             **(network or {}),
@@ -144,16 +153,22 @@ def fit_two_phases(
                 options.balance,
                 first_pass=len(state.rows),
             )
-            with _clean_end(model):
-                model.fit(
-                    batches,
-                    validation_data=validation_batches,
-                    initial_epoch=len(state.rows),
-                    epochs=len(state.rows) + phase.epochs - state.phase_epochs,
-                    callbacks=[*judges, keeper],
-                    shuffle=False,  # as_tf_dataset does it
-                    verbose=1 if sys.stdout.isatty() else 0,
-                )
+            try:
+                with explain_memory(options, keeper.rows), _clean_end(model):
+                    model.fit(
+                        batches,
+                        validation_data=validation_batches,
+                        initial_epoch=len(state.rows),
+                        epochs=len(state.rows) + phase.epochs - state.phase_epochs,
+                        callbacks=[FiniteLoss(keeper.rows, phase.learning_rate), *judges, keeper],
+                        shuffle=False,  # as_tf_dataset does it
+                        verbose=1 if sys.stdout.isatty() else 0,
+                    )
+            except TrainingError:
+                if keeper.state.best_model:
+                    _assign(model.variables, keeper.state.best_model)
+                unfreeze(model)
+                raise
             state = keeper.state
     _assign(model.variables, state.best_model)
     unfreeze(model)
@@ -227,6 +242,10 @@ class _Keeper(keras.callbacks.Callback):
         self._checkpoint = checkpoint
         self._settings = settings
         self._started = 0.0
+
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """What was measured so far."""
+        return self.state.rows
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
         self._started = time.perf_counter()
