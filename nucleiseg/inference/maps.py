@@ -44,7 +44,7 @@ class Network:
         """From raw pixels (H, W) or (H, W, C), of any size, to maps (H, W, C) float32."""
         if self.tiling is None:
             return self._run(pixels)
-        first, *others = tiles(pixels.shape, self.tiling)
+        first, *others = tiles(pixels.shape, self.tiling, self.engine.multiple)
         part = self._run(pixels[first.read])
         if not others:
             return part

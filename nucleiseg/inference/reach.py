@@ -10,16 +10,17 @@ from nucleiseg.engines.engine import Engine
 __all__ = ["measure_reach"]
 
 SIDE = 512
-STEP = 16
+STEP = 32
 LARGEST = 128
-TOLERANCE = 0.02
+LINES = 16
+TOLERANCE = 0.001
 
 
 def measure_reach(engine: Engine) -> int:
     """Pixels from a cut at which the maps are again what they are without the cut.
 
     An artificial image of nuclei is given whole, and cut through the middle. The reach is the least distance from the
-    cut beyond which, on average over a line of pixels, no map differs by more than 0.02.
+    cut beyond which no map differs by more than 0.001 on average over 16 lines of pixels.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ def measure_reach(engine: Engine) -> int:
     Returns
     -------
     int
-        A multiple of 16, from 16 to 128. A network that looks farther has little weight on it.
+        A multiple of 32, from 32 to 128. What lies farther away has little weight in networks of this kind.
 
     Examples
     --------
@@ -38,14 +39,15 @@ def measure_reach(engine: Engine) -> int:
     ...     def __call__(self, images):
     ...         return images[..., :1]
     >>> measure_reach(Echo())
-    16
+    32
     """
     image = _nuclei()
     whole = engine(image)[0]
     cut = engine(np.ascontiguousarray(image[:, :, : SIDE // 2]))[0]
-    error = np.abs(whole[:, : SIDE // 2] - cut).mean(axis=0).max(axis=-1)
-    far = np.flatnonzero(error[::-1] > TOLERANCE)
-    distance = int(far[-1]) + 1 if far.size else 0
+    error = np.abs(whole[:, : SIDE // 2] - cut).max(axis=-1).mean(axis=0)[::-1]
+    lines = error.reshape(-1, LINES).mean(axis=1)
+    far = np.flatnonzero(lines > TOLERANCE)
+    distance = LINES * (int(far[-1]) + 1) if far.size else 0
     return min(max(distance + -distance % STEP, STEP), LARGEST)
 
 

@@ -67,7 +67,9 @@ class Decoding:
         return Decoded(found.probability, filter_labels(found.labels, fill_holes=True))
 
 
-def segment(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding) -> Decoded:
+def segment(
+    image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, plan: Plan | None = None
+) -> Decoded:
     """Probability and labels of an image in memory.
 
     Parameters
@@ -80,6 +82,8 @@ def segment(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Dec
         One of `nucleiseg.images.list_scalings`; the one that the model was trained with.
     decoding : Decoding
         With the options of the prediction.
+    plan : Plan, optional
+        Tiles and windows; by default what the options' budget asks for.
 
     Returns
     -------
@@ -88,12 +92,12 @@ def segment(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Dec
     """
     options = decoding.options
     height, width = image.shape[:2]
-    shape = (height, width)
-    plan = make_plan(shape, options.tiling, options.memory_bytes, lambda: measure_reach(engine))
+    plan = plan or make_plan((height, width), options.tiling, options.memory_bytes, lambda: measure_reach(engine))
     network = Network(engine, sampled_range(image, scaling), plan.network, options.tta)
     if plan.windows is None:
         return decoding.whole(network(image))
-    return _in_windows(image, network, decoding, plan)
+    windows = tiles((height, width), plan.windows, engine.multiple)
+    return _in_windows(image, windows, network, decoding, plan.context)
 
 
 def read_with_context(image: Any, window: tuple[slice, slice], context: int) -> tuple[Any, tuple[slice, slice]]:
@@ -145,17 +149,17 @@ def decoded_windows(
             yield waiting.result()
 
 
-def _in_windows(image: npt.NDArray[Any], network: Network, decoding: Decoding, plan: Plan) -> Decoded:
+def _in_windows(
+    image: npt.NDArray[Any], windows: list[Tile], network: Network, decoding: Decoding, context: int
+) -> Decoded:
     height, width = image.shape[:2]
-    assert plan.windows is not None
-    windows = tiles((height, width), plan.windows)
     probability = np.empty((height, width), np.float32)
     labels = np.empty((height, width), np.int32)
     count = 0
 
     def pieces() -> Iterator[Piece]:
         nonlocal count
-        found = decoded_windows(image, windows, network, decoding.part, plan.context)
+        found = decoded_windows(image, windows, network, decoding.part, context)
         for tile, part in progress(zip(windows, found, strict=True), "predicting", len(windows)):
             probability[tile.keep] = part.probability[tile.inner]
             piece = make_piece(tile, part.labels, (height, width), count)
