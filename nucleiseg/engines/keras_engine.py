@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._forking import check_not_forked
+
 
 class KerasEngine:
     """Runs a functional Keras model from (N, H, W, 3) to (N, H, W, C).
@@ -31,11 +33,13 @@ class KerasEngine:
     multiple = 32
 
     def __init__(self, model: keras.Model) -> None:
+        check_not_forked()
         self._model = model
         self._call = _compiled(model)
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
+        check_not_forked()
         return np.asarray(self._call(images))
 
 
