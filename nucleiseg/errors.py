@@ -13,6 +13,7 @@ __all__ = [
     "DatasetError",
     "DatasetWarning",
     "DownloadError",
+    "ForkedProcessError",
     "ImageFileError",
     "InvalidInputError",
     "LabelTypeError",
@@ -66,6 +67,10 @@ class TrainingError(NucleisegError):
     def __init__(self, message: str, rows: Sequence[Mapping[str, Any]] = ()) -> None:
         super().__init__(message)
         self.rows = tuple(rows)
+
+
+class ForkedProcessError(NucleisegError, RuntimeError):
+    """Networks are used in a process that was forked from another one that uses them."""
 
 
 class DownloadError(NucleisegError):

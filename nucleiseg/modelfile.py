@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg._files import atomic_path
+from nucleiseg._forking import check_not_forked
 from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.modelchecks import CONFIG, SETTINGS, WEIGHTS, check_archive, check_network, check_weights, read_json
 
@@ -104,6 +105,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
         If the file is missing, damaged, was not saved by nucleiseg, or asks for what no model needs.
     """
     settings = read_settings(path)
+    check_not_forked()
     import keras
 
     source = Path(path)

@@ -25,6 +25,7 @@ FLOORS = (
         "_checks",
         "_registry",
         "_files",
+        "_forking",
         "_manifest",
         "_memory",
         "_optional",

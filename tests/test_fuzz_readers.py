@@ -149,10 +149,11 @@ def kaggle_zip():
     return file.getvalue()
 
 
-def arrays(compressed):
+def arrays(compressed, batch=True):
     file = BytesIO()
     save = np.savez_compressed if compressed else np.savez
-    save(file, images=picture()[None], labels=labels()[None])
+    found = {"images": picture(), "labels": labels()}
+    save(file, **{name: array[None] if batch else array for name, array in found.items()})
     return file.getvalue()
 
 
@@ -215,7 +216,7 @@ FILES = {
     "coco.json": ("dataset", coco),
     "runs.csv": ("dataset", lambda: b"ImageId,EncodedPixels\na,1 10 60 12 120 3\na,900 40\n"),
     "a.npy": ("beside", npy),
-    "a.npz": ("beside", lambda: arrays(compressed=True)),
+    "a.npz": ("beside", lambda: arrays(compressed=True, batch=False)),
     "a.geojson": ("beside", geojson),
     "a.zip": ("beside", rois),
 }

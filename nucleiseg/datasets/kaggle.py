@@ -205,15 +205,15 @@ def _member(info: zipfile.ZipInfo, path: Path) -> Member:
 
 def _unpack(file: Any, member: Member, archive: str) -> bytes:
     # zipfile's own reading takes a lock and costs more than decoding a small mask.
-    file.seek(member.offset)
-    header = file.read(30)
-    file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
-    data: bytes = file.read(member.packed_size)
-    if member.method == zipfile.ZIP_DEFLATED:
-        try:
+    try:
+        file.seek(member.offset)
+        header = file.read(30)
+        file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
+        data: bytes = file.read(member.packed_size)
+        if member.method == zipfile.ZIP_DEFLATED:
             data = zlib.decompressobj(-15).decompress(data, member.size + 1)
-        except zlib.error:
-            data = b""
+    except (zlib.error, OSError, ValueError):  # the last two for an offset before the file's start
+        data = b""
     if len(data) != member.size or zlib.crc32(data) != member.crc:
         raise DatasetError(f"{archive}: {member.name} is damaged; download the archive again")
     return data

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from nucleiseg._forking import check_not_forked
 from nucleiseg._manifest import describe_run, now
 from nucleiseg._seeding import make_deterministic
 from nucleiseg._settings import SegmenterSettings
@@ -57,6 +58,7 @@ def run_training(
     The manifest tells the images of each split apart by what is in them. If the settings ask for it, operations are
     deterministic from here on.
     """
+    check_not_forked()
     if settings.deterministic:
         make_deterministic()
     started = now()
