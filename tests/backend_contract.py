@@ -67,13 +67,13 @@ def check_training(discs, folder):
     original = datasets.Dataset.__getitem__
     stopped = {"reads": 0}
 
-    class Stop(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(dataset, index):
         stopped["reads"] += 1
         if stopped["reads"] > 26:
-            raise Stop
+            raise StoppedError
         return original(dataset, index)
 
     datasets.Dataset.__getitem__ = stop
