@@ -6,6 +6,7 @@ and predicted into it.
 
 from __future__ import annotations
 
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,13 +16,12 @@ import numpy as np
 
 from nucleiseg import Segmenter, datasets, register_encoder
 from nucleiseg.engines import KerasEngine
-from nucleiseg.heads import list_heads
-from nucleiseg.training import FitOptions
+from nucleiseg.heads import get_head, list_heads
+from nucleiseg.training import FitOptions, get_target, losses, metrics
 
 QUICK = FitOptions(batch_size=2, crop=(32, 32), learning_rate=0.02, fine_tune_rate=0.01, augmentation=None)
 
 
-@register_encoder("tiny")
 def tiny(weights=None):
     x = image = keras.Input((None, None, 3))
     for filters in (4, 4, 8, 8, 8):
@@ -91,6 +91,21 @@ def check_training(discs, folder):
     return whole
 
 
+def check_losses(labels, folder, backend):
+    """Losses and metrics of every head on fixed maps; the same numbers everywhere."""
+    values = {}
+    for name in list_heads():
+        head = get_head(name)
+        target = get_target(head.target)(labels)[np.newaxis]
+        maps = np.random.default_rng(0).uniform(0.01, 0.33, target.shape).astype(np.float32)
+        values[name] = [float(losses.get(head.loss)(target, maps))]
+        for metric in (metrics.Dice, metrics.IoU, metrics.PixelAccuracy):
+            score = metric(0.4, channels=head.foreground)
+            score.update_state(target, maps)
+            values[name].append(float(score.result()))
+    (folder / f"{backend}_losses.json").write_text(json.dumps(values))
+
+
 def main(folder):
     backend = keras.backend.backend()
     discs = datasets.read(folder / "discs")
@@ -109,11 +124,10 @@ def main(folder):
     np.testing.assert_array_equal(Segmenter.load(saved).predict(pixels).probability, probability)
     np.save(folder / f"{backend}_disc.npy", probability)
     check_engine(trained)
-    for head in list_heads():
-        history = build(head).fit(discs[:2], discs[2:4], 1, QUICK)
-        assert np.isfinite(history.column("val_dice")).all(), head
+    check_losses(discs[0].labels, folder, backend)
     sys.stdout.write(backend)
 
 
 if __name__ == "__main__":
+    register_encoder("tiny")(tiny)
     main(Path(sys.argv[-1]))

@@ -6,6 +6,8 @@ JAX is tested wherever it is installed; PyTorch, which is large, by hand: ``pip 
 from __future__ import annotations
 
 import importlib.util
+import json
+import runpy
 import shutil
 from pathlib import Path
 
@@ -49,6 +51,12 @@ def test_the_contract_holds_on(backend, run_python, disc_dataset, tiny_encoder, 
         ours, theirs = segmenter.predict(image), np.load(tmp_path / f"{backend}_{name}.npz")
         assert np.abs(ours.probability - theirs["probability"]).max() <= 1e-4
         assert match(ours.labels, theirs["labels"]).average_precision(0.9) >= 0.99
+
+    contract = runpy.run_path(str(CONTRACT), run_name="contract")
+    contract["check_losses"](datasets.read(disc_dataset)[0].labels, tmp_path, "tensorflow")
+    ours, theirs = (json.loads((tmp_path / f"{name}_losses.json").read_text()) for name in ("tensorflow", backend))
+    for head, values in ours.items():
+        assert theirs[head] == pytest.approx(values, rel=1e-5)
 
     trained_there = Segmenter.load(tmp_path / f"{backend}.keras")
     here = trained_there.predict(datasets.read(tmp_path / "discs")[0].image).probability

@@ -55,7 +55,7 @@ def light(run_python):
 def test_it_predicts_with_every_option_as_keras_does(light, shipped, tmp_path):
     from nucleiseg import PredictOptions, Segmenter, Tiling
 
-    image = skimage.data.immunohistochemistry()[:150, :220]
+    image = skimage.data.immunohistochemistry()[:100, :150]
     np.save(tmp_path / "image.npy", image)
     light(
         """
@@ -63,7 +63,7 @@ import numpy as np
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
 image = np.load(sys.argv[2])
 segmenter = Segmenter.load(sys.argv[1])
-options = PredictOptions(tta=True, tiling=Tiling(128, 32), min_area=20, fill_holes=True, remove_edge=True)
+options = PredictOptions(tta=True, tiling=Tiling(96, 32), min_area=20, fill_holes=True, remove_edge=True)
 found = segmenter.predict(image, options)
 np.savez(sys.argv[3], probability=found.probability, labels=found.labels)
 assert len(found.table()) == found.count
@@ -74,7 +74,7 @@ assert segmenter.evaluate(data, options).to_dict()["all"]["dice"] > 0.99
         tmp_path / "image.npy",
         tmp_path / "found.npz",
     )
-    options = PredictOptions(tta=True, tiling=Tiling(128, 32), min_area=20, fill_holes=True, remove_edge=True)
+    options = PredictOptions(tta=True, tiling=Tiling(96, 32), min_area=20, fill_holes=True, remove_edge=True)
     ours, theirs = Segmenter.from_pretrained("nuclei").predict(image, options), np.load(tmp_path / "found.npz")
     assert np.abs(ours.probability - theirs["probability"]).max() <= 1e-4
     np.testing.assert_array_equal(ours.labels > 0, theirs["labels"] > 0)
