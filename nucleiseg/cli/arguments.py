@@ -36,10 +36,12 @@ def check_model(model: str) -> Path:
 
 def import_engine(model: Path) -> None:
     """Import what runs a model, without a word from it, if that is TensorFlow."""
+    import importlib.util
+
     from nucleiseg.cli.terminal import import_tensorflow_quietly
     from nucleiseg.engines import find_format
 
-    if find_format(model).framework:
+    if find_format(model).framework and importlib.util.find_spec("tensorflow") is not None:
         import_tensorflow_quietly()
 
 

@@ -7,7 +7,8 @@ import sys
 import tempfile
 import traceback
 
-from nucleiseg.errors import NucleisegError
+from nucleiseg._optional import import_framework
+from nucleiseg.errors import MissingPackageError, NucleisegError
 
 
 def say(text: str) -> None:
@@ -50,9 +51,10 @@ def import_tensorflow_quietly() -> None:
     with tempfile.TemporaryFile() as diverted:
         os.dup2(diverted.fileno(), 2)
         try:
-            import tensorflow as tf
-
+            tf = import_framework("tensorflow", "this command")
             tf.config.list_physical_devices("GPU")  # looks for drivers, and complains where there are none
+        except MissingPackageError:
+            raise
         except BaseException:
             os.dup2(kept, 2)
             diverted.seek(0)

@@ -43,7 +43,7 @@ def with_settings(content: bytes, settings: Mapping[str, Any]) -> bytes:
     """
     network, entries = _split(content)
     entries[SETTINGS] = json.dumps({"format": _FORMAT, **settings}, indent=2, ensure_ascii=False)
-    entries[_CHECKSUM] = hashlib.sha256(network).hexdigest()
+    entries[_CHECKSUM] = _checksum(network, entries)
     return network + b"".join(_field(_METADATA_PROPS, _entry(key, value)) for key, value in entries.items())
 
 
@@ -75,9 +75,14 @@ def read_checked(path: Path) -> tuple[bytes, dict[str, Any]]:
         raise ModelFileError(f"{path} holds no nucleiseg settings; write it with Segmenter.export")
     if not isinstance(settings, dict) or settings.get("format") != _FORMAT:
         raise ModelFileError(f"{path} was written by another version of nucleiseg; update nucleiseg to read it")
-    if entries.get(_CHECKSUM) != hashlib.sha256(network).hexdigest():
+    if entries.get(_CHECKSUM) != _checksum(network, entries):
         raise ModelFileError(f"{path} is damaged, or was changed after its export; export or download it again")
     return content, settings
+
+
+def _checksum(network: bytes, entries: Mapping[str, str]) -> str:
+    """ONNX has none of its own, and a changed weight would go unnoticed."""
+    return hashlib.sha256(network + entries[SETTINGS].encode()).hexdigest()
 
 
 def _split(content: bytes) -> tuple[bytes, dict[str, str]]:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import check_choice, check_count, check_size
+from nucleiseg._optional import import_framework
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import list_scalings, scaling_range
 from nucleiseg.images.scaling import Bound
@@ -111,6 +112,7 @@ def as_tf_dataset(
     >>> [tuple(image.shape) for image, mask in batches]
     [(2, 32, 32, 3), (1, 32, 32, 3)]
     """
+    import_framework("tensorflow", "a tf.data pipeline")
     import tensorflow as tf
 
     _end_before_python()
@@ -200,6 +202,7 @@ def arrays_to_tf_dataset(
     >>> len(pairs)
     2
     """
+    import_framework("tensorflow", "a tf.data pipeline")
     import tensorflow as tf
 
     batch_size = check_count(batch_size, "batch_size")
