@@ -72,6 +72,8 @@ def main() -> None:
         rows = list(csv.DictReader(file))
     settings = read_settings(arguments.model)["segmenter"]
     monitor = get_head(settings["head"]).monitor
+    if monitor not in rows[0]:  # a history from before heads named theirs
+        monitor = "val_dice"
     best = max(rows, key=lambda row: float(row[monitor]))
     content = arguments.model.read_bytes()
     name = arguments.output.stem
@@ -86,6 +88,7 @@ def main() -> None:
             "head": settings["head"],
             "upsampling": settings["upsampling"],
             "thresholds": settings["thresholds"],
+            "passport": settings["passport"],
             "seed": settings["seed"],
             "chosen_by": f"{monitor} on crops of val",
             "epochs": len(rows),

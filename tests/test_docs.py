@@ -69,16 +69,18 @@ def test_the_reference_has_every_public_name():
 def test_figures_of_a_shipped_model_are_those_of_its_card(name):
     page = (ROOT / "docs" / f"model_{name}.md").read_text(encoding="utf-8")
     for group, scores in model_card(name)["test"].items():
-        cells = [
-            group,
-            str(scores["images"]),
-            *(f"{scores[key]:.3f}" for key in ("mean_dice", "iou", "pixel_accuracy")),
+        intervals = [
+            f"{scores[key]:.3f} ({scores['intervals'][key][0]:.3f} – {scores['intervals'][key][1]:.3f})"
+            for key in ("ap50", "dsb", "mean_dice")
         ]
+        cells = [group, str(scores["images"]), str(scores["nuclei"]), *intervals, f"{scores['pixel_accuracy']:.3f}"]
         assert "| " + " | ".join(cells) + " |" in page
 
 
 def test_the_readme_has_the_figures_of_the_card():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     scores = model_card("nuclei")["test"]["all"]
-    claim = f"mean Dice coefficient of {scores['mean_dice']:.3f} and a pixel accuracy of {scores['pixel_accuracy']:.3f}"
+    claim = (
+        f"average precision of {scores['ap50']:.3f} at an IoU of .5 and a mean Dice coefficient of {scores['mean_dice']:.3f}"
+    )
     assert f"{claim} on the {scores['images']} `test` images" in text
