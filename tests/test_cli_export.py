@@ -30,7 +30,7 @@ def test_a_file_becomes_an_onnx_file(saved, disc_dataset, tmp_path, capsys):
 
 def test_a_shipped_model_keeps_its_licence(monkeypatch, tmp_path):
     written = {}
-    monkeypatch.setattr(Segmenter, "export", lambda self, path: written.update(vars(self._settings)))
+    monkeypatch.setattr(Segmenter, "export", lambda self, path, licence: written.update(vars(self._settings)))
     assert main(["export", "nuclei", "-o", str(tmp_path / "a.onnx")]) == 0
     assert written["licence"] == "Apache-2.0"
 
@@ -39,8 +39,14 @@ def test_a_shipped_model_keeps_its_licence(monkeypatch, tmp_path):
     ("arguments", "message"),
     [
         (["nucleus", "-o", "a.onnx"], "unknown pretrained model 'nucleus'; did you mean 'nuclei'?"),
-        (["nuclei", "-o", "a.tflite"], "a model's file name must end in .keras or .onnx, got 'a.tflite'"),
-        (["nuclei.h5", "-o", "a.onnx"], "a model's file name must end in .keras or .onnx, got 'nuclei.h5'"),
+        (
+            ["nuclei", "-o", "a.tflite"],
+            "a model's file name must end in .bioimage.zip or .keras or .onnx, got 'a.tflite'",
+        ),
+        (
+            ["nuclei.h5", "-o", "a.onnx"],
+            "a model's file name must end in .bioimage.zip or .keras or .onnx, got 'nuclei.h5'",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(capsys, arguments, message):
