@@ -41,11 +41,11 @@ def test_a_shipped_model_keeps_its_licence(monkeypatch, tmp_path):
         (["nucleus", "-o", "a.onnx"], "unknown pretrained model 'nucleus'; did you mean 'nuclei'?"),
         (
             ["nuclei", "-o", "a.tflite"],
-            "a model's file name must end in .bioimage.zip or .keras or .onnx, got 'a.tflite'",
+            "must end in .bioimage.zip or .keras or .onnx, got 'a.tflite'",
         ),
         (
             ["nuclei.h5", "-o", "a.onnx"],
-            "a model's file name must end in .bioimage.zip or .keras or .onnx, got 'nuclei.h5'",
+            "must end in .bioimage.zip or .keras or .onnx, got 'nuclei.h5'",
         ),
     ],
 )
