@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["SOFTWARE", "atomic_path", "check_suffix", "write_json", "write_text"]
+__all__ = [
+    "SOFTWARE",
+    "atomic_path",
+    "check_suffix",
+    "file_sha256",
+    "locked",
+    "text_sha256",
+    "write_json",
+    "write_text",
+]
 
 SOFTWARE = "nucleiseg"
 """What files say they were written by, so that they can be told from others of the same name."""
@@ -57,3 +67,55 @@ def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
         raise InvalidInputError(
             f"path must end in {' or '.join(suffixes)}, got {str(path)!r}; use a name such as 'well_A01{suffixes[0]}'"
         )
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Wait until no other process is in such a block with the same file. A process that is killed lets go of it."""
+    with Path(path).open("ab") as file:
+        release = _lock(file.fileno())
+        try:
+            yield
+        finally:
+            release()
+
+
+def _lock(handle: int) -> Callable[[], None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return _lock_on_windows(handle)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:  # a file system without locks; all that is lost is the order in which processes write
+        return lambda: None
+    return lambda: fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _lock_on_windows(handle: int) -> Callable[[], None]:
+    import msvcrt
+
+    def unlock() -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+
+    for _ in range(60):  # each try waits for ten seconds
+        os.lseek(handle, 0, os.SEEK_SET)
+        with contextlib.suppress(OSError):
+            msvcrt.locking(handle, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
+            return unlock
+    return lambda: None
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of what is in a file."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def text_sha256(text: str) -> str:
+    """The SHA-256 of a text, which may hold file names that are no text."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

@@ -25,7 +25,19 @@ class SegmenterSettings:
     seed: int
     thresholds: Mapping[str, float]
     trained: bool = False
+    passport: tuple[float, float, float] | None = None
+    """Diameters of the nuclei that it was trained on: see `nucleiseg.inference.Passport`."""
+    calibration: Mapping[str, float] | None = None
+    """How its confidence is computed: see `nucleiseg.instances.Calibration`."""
     licence: str | None = None
+    deterministic: bool = False
+    run: Mapping[str, Any] | None = None
+    """The manifest of the latest training: versions, seed, images, command, times."""
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """How the model was built."""
+        return {name: getattr(self, name) for name in ("encoder", "weights", "head", "upsampling", "widths")}
 
     def to_json(self) -> dict[str, Any]:
         """What stands in the file, under a name of its own beside what else may stand there."""

@@ -4,10 +4,16 @@ One base class, so that a caller (the command line is one) can tell a mistake th
 A message is one line: the rule, what came instead, and the remedy.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 __all__ = [
     "DatasetError",
     "DatasetWarning",
     "DownloadError",
+    "ForkedProcessError",
     "ImageFileError",
     "InvalidInputError",
     "LabelTypeError",
@@ -16,6 +22,7 @@ __all__ = [
     "NucleisegError",
     "PluginError",
     "SizeMismatchError",
+    "TrainingError",
 ]
 
 
@@ -49,6 +56,21 @@ class LabelTypeError(DatasetError, ImageFileError):
 
 class ModelFileError(NucleisegError):
     """A model file is missing, damaged, or was not saved by nucleiseg."""
+
+
+class TrainingError(NucleisegError):
+    """Training cannot go on: the loss is no number any more, or memory does not suffice.
+
+    The model has the weights of its best epoch, if one was finished. ``rows`` is what was measured until then.
+    """
+
+    def __init__(self, message: str, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
+
+
+class ForkedProcessError(NucleisegError, RuntimeError):
+    """Networks are used in a process that was forked from another one that uses them."""
 
 
 class DownloadError(NucleisegError):

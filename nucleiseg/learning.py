@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import astuple, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nucleiseg._checks import check_choice, check_count
 from nucleiseg._seeding import seeded
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.datasets.doctor import warn_about_errors
-from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
 from nucleiseg.images import list_scalings
+from nucleiseg.inference.scale import Passport
 from nucleiseg.networks import get_encoder, unet
-from nucleiseg.training import Checkpoint, FitOptions, Task, fit_two_phases, losses
+from nucleiseg.training import Checkpoint, FitOptions, losses
+from nucleiseg.training.runs import TrainingRun, run_training
 
 if TYPE_CHECKING:
     import keras
@@ -53,31 +54,21 @@ def train_network(
     options: FitOptions | None,
     checkpoint: Path | None,
     resume: bool,
-) -> tuple[Mapping[str, Any], ...]:
-    """Train a network in place; returns one row an epoch.
+) -> TrainingRun:
+    """Train a network in place; returns its settings as they are then, what was measured, and why it failed if it did.
 
     Raises
     ------
     InvalidInputError
         What `fit_two_phases` refuses, or a checkpoint that exists although ``resume`` is false.
     """
-    keeper = Checkpoint(checkpoint) if checkpoint is not None else None
-    if keeper is not None and keeper.exists() and not resume:
-        raise InvalidInputError(
-            f"the checkpoint folder {keeper.folder} holds an earlier run; pass resume=True to go on with it, "
-            "or choose another folder"
-        )
+    keeper = Checkpoint.for_run(checkpoint, resume)
     head = get_head(settings.head)
     warn_about_errors(train, semantic=head.target == "mask")
-    return fit_two_phases(
-        model,
-        train,
-        validation,
-        Task(head.target, settings.scaling, settings.loss, head.foreground),
-        epochs,
-        pretrained=settings.trained or settings.weights is not None,
-        options=options or FitOptions(),
-        seed=settings.seed,
-        checkpoint=keeper,
-        network={name: getattr(settings, name) for name in ("encoder", "weights", "head", "upsampling", "widths")},
-    )
+    task = head.task(settings.scaling, settings.loss)
+    run = run_training(model, settings, task, train, validation, epochs, options or FitOptions(), keeper)
+    if not run.rows:
+        return run
+    passport = Passport.of_labels(sample.labels for sample in train)
+    known = replace(run.settings, passport=None if passport is None else astuple(passport), licence=None)
+    return replace(run, settings=known)

@@ -9,18 +9,19 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg._files import atomic_path
+from nucleiseg._forking import check_not_forked
 from nucleiseg.errors import InvalidInputError, ModelFileError
+from nucleiseg.modelchecks import CONFIG, SETTINGS, WEIGHTS, check_archive, check_network, check_weights, read_json
 
 if TYPE_CHECKING:
     import keras
 
-_SETTINGS = "nucleiseg.json"
-_WEIGHTS = "model.weights.h5"
 _FORMAT = 1
 
 
@@ -66,8 +67,8 @@ def write_model(
         with zipfile.ZipFile(saved) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in source.namelist():
                 content = source.read(name)
-                archive.writestr(name, _halved(content) if half and name == _WEIGHTS else content)
-            archive.writestr(_SETTINGS, json.dumps({"format": _FORMAT, **settings}, indent=2, ensure_ascii=False))
+                archive.writestr(name, _halved(content) if half and name == WEIGHTS else content)
+            archive.writestr(SETTINGS, json.dumps({"format": _FORMAT, **settings}, indent=2, ensure_ascii=False))
     return target
 
 
@@ -80,41 +81,60 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         If the file is missing, damaged, or was not saved by nucleiseg.
     """
     source = Path(path)
-    if not source.is_file():
-        raise ModelFileError(
-            f"the model file {source} does not exist; check the path, or train one with 'nucleiseg train'"
-        )
-    try:
-        with zipfile.ZipFile(source) as archive:
-            settings = json.loads(archive.read(_SETTINGS))
-    except KeyError:
-        raise ModelFileError(
-            f"{source} holds no nucleiseg settings; save it with Segmenter.save, not with keras.Model.save"
-        ) from None
-    except Exception as error:  # what Python raises for a damaged archive depends on which byte is damaged
-        raise ModelFileError(f"{source} is damaged or no .keras file ({error}); copy or download it again") from error
+    with _open(source) as archive:
+        try:
+            settings = read_json(archive, SETTINGS, source)
+        except KeyError:
+            raise ModelFileError(
+                f"{source} holds no nucleiseg settings; save it with Segmenter.save, not with keras.Model.save"
+            ) from None
     if not isinstance(settings, dict) or settings.get("format") != _FORMAT:
         raise ModelFileError(f"{source} was saved by another version of nucleiseg; update nucleiseg to read it")
     return settings
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:
-    """The model and the settings inside a model file. No code in the file is run (``safe_mode``).
+    """The model and the settings inside a model file.
+
+    No code in the file is run (``safe_mode``), and what it claims is checked before memory is taken for it; see
+    `nucleiseg.modelchecks`.
 
     Raises
     ------
     ModelFileError
-        If the file is missing, damaged, or was not saved by nucleiseg.
+        If the file is missing, damaged, was not saved by nucleiseg, or asks for what no model needs.
     """
     settings = read_settings(path)
+    check_not_forked()
     import keras
 
+    source = Path(path)
     try:
+        with _open(source) as archive:
+            count = check_network(read_json(archive, CONFIG, source), source)
+            check_weights(archive.read(WEIGHTS), count, source)
         model = keras.saving.load_model(os.fspath(path), compile=False, safe_mode=True)
-    except Exception as error:  # so does what Keras raises
+    except ModelFileError:
+        raise
+    except Exception as error:  # what Keras raises depends on the damage
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelFileError(f"the model in {path} cannot be read ({reason}); copy or download it again") from error
     return model, settings
+
+
+@contextmanager
+def _open(source: Path) -> Iterator[zipfile.ZipFile]:
+    if not source.is_file():
+        raise ModelFileError(
+            f"the model file {source} does not exist; check the path, or train one with 'nucleiseg train'"
+        )
+    try:
+        archive = zipfile.ZipFile(source)
+    except Exception as error:  # what Python raises for a damaged archive depends on which byte is damaged
+        raise ModelFileError(f"{source} is damaged or no .keras file ({error}); copy or download it again") from error
+    with archive:
+        check_archive(archive, source)
+        yield archive
 
 
 def _halved(content: bytes) -> bytes:

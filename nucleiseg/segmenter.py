@@ -22,11 +22,11 @@ from nucleiseg.inference import (
     ImageScore,
     Prediction,
     PredictOptions,
-    decoding_score,
     predict_maps,
-    tune_thresholds,
 )
-from nucleiseg.instances import filter_labels, get_decoder, match
+from nucleiseg.inference.rescaling import segment_at_scale
+from nucleiseg.inference.tuning import tune_settings
+from nucleiseg.instances import match
 from nucleiseg.modelfile import write_model
 from nucleiseg.networks import DEFAULT_WIDTHS
 from nucleiseg.plotting import History, plot_architecture
@@ -63,6 +63,9 @@ class Segmenter:
         One of `nucleiseg.images.list_scalings`; applied to every image, in training and prediction.
     seed : int
         Decides the initial weights, the order of the data, crops and augmentation.
+    deterministic : bool
+        Training gives the same weights, bit for bit, on the same machine with the same versions; slower. Holds for the
+        whole process from then on.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class Segmenter:
         widths: Sequence[int] = DEFAULT_WIDTHS,
         scaling: str = "percentile",
         seed: int = 0,
+        deterministic: bool = False,
     ) -> None:
         from nucleiseg.engines import KerasEngine
         from nucleiseg.learning import build_network
@@ -106,6 +110,7 @@ class Segmenter:
             scaling=scaling,
             seed=seed,
             thresholds=dict(wanted.thresholds),
+            deterministic=deterministic,
         )
         self._engine: Engine = KerasEngine(build_network(self._settings))
 
@@ -195,8 +200,13 @@ class Segmenter:
         return keras_model(self._engine)
 
     @property
+    def run(self) -> Mapping[str, Any]:
+        """The manifest of the latest training: versions, seed, fingerprints of the images, options, command, times."""
+        return dict(self._settings.run or {})
+
+    @property
     def thresholds(self) -> Mapping[str, float]:
-        """What the head's decoder cuts the maps at."""
+        """What the head's decoder cuts the maps at; ``min_area``, if there, is the smallest nucleus in pixels."""
         return dict(self._settings.thresholds)
 
     def fit(
@@ -210,7 +220,7 @@ class Segmenter:
     ) -> History:
         """Train in two phases: the upsampling path on a frozen encoder, then everything at a lower rate.
 
-        The best weights, by the Dice coefficient of the validation data, are kept.
+        The best weights are kept, by the score of the validation data that the head names: Dice, or average precision.
 
         Parameters
         ----------
@@ -235,6 +245,8 @@ class Segmenter:
         InvalidInputError
             Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
             a run with another network, other settings or other images.
+        TrainingError
+            If the loss is no number any more, or memory does not suffice; the model then has its best weights so far.
 
         Warns
         -----
@@ -245,9 +257,11 @@ class Segmenter:
         from nucleiseg.learning import train_network
 
         folder = None if checkpoint is None else Path(checkpoint)
-        rows = train_network(model, self._settings, train, validation_data, epochs, options, folder, resume)
-        self._settings = replace(self._settings, trained=True, licence=None)
-        return History(rows)
+        run = train_network(model, self._settings, train, validation_data, epochs, options, folder, resume)
+        self._settings = run.settings
+        if run.error is not None:
+            raise run.error
+        return History(run.rows)
 
     @overload
     def predict(self, image: list[Any] | tuple[Any, ...], options: PredictOptions | None = ...) -> list[Prediction]: ...
@@ -266,7 +280,7 @@ class Segmenter:
             Any size and real dtype; grey, grey + alpha, RGB or RGBA. Other axes need ``options.reading``. A list (or
             tuple) gives a list of results.
         options : PredictOptions, optional
-            Threshold, smallest area, tiles, test-time augmentation, channel and planes.
+            Threshold, smallest area, scale, tiles, test-time augmentation, channel and planes.
 
         Returns
         -------
@@ -287,18 +301,7 @@ class Segmenter:
             source = read_micrograph(image, options.reading)
         else:
             source = as_micrograph(image, options.reading)
-        maps = predict_maps(source.shown, self._engine, self._settings.scaling, options)
-        thresholds = dict(self._settings.thresholds)
-        if options.threshold is not None:
-            thresholds["probability"] = options.threshold
-        decode = get_decoder(get_head(self._settings.head).decoder)
-        # Holes count towards the area once they are filled.
-        probability, labels = decode(maps, thresholds, 0 if options.fill_holes else options.min_area)
-        if options.fill_holes or options.remove_edge:
-            labels = filter_labels(
-                labels, options.min_area, remove_edge=options.remove_edge, fill_holes=options.fill_holes
-            )
-        return Prediction(source.shown, probability, labels, source)
+        return segment_at_scale(source, self._engine, self._settings, options)
 
     def evaluate(
         self,
@@ -340,7 +343,9 @@ class Segmenter:
         return Evaluation(scores)
 
     def optimize_thresholds(self, data: Dataset, options: PredictOptions | None = None) -> Mapping[str, float]:
-        """Choose what the maps are cut at by the nuclei of labelled images, and keep it in the model.
+        """Choose, by labelled images, what the maps are cut at and the smallest area, and keep it in the model.
+
+        The confidence of nuclei is calibrated on the same images.
 
         The score is the average precision, pooled over the images, averaged over IoU thresholds .5 to .95. Choose on
         validation data; a score on the same images is too good afterwards.
@@ -350,7 +355,7 @@ class Segmenter:
         data : Dataset
             Labelled images; their maps are held in memory.
         options : PredictOptions, optional
-            As for `predict`; its threshold is not used.
+            As for `predict`; its threshold is not used. With a ``min_area``, that is no longer chosen.
 
         Returns
         -------
@@ -364,14 +369,12 @@ class Segmenter:
         """
         if not len(data):
             raise InvalidInputError("thresholds are chosen on labelled images, got an empty dataset; check the split")
-        options = options or PredictOptions()
-        settings = self._settings
+        options, settings = options or PredictOptions(), self._settings
         cases = [
             (sample.labels, predict_maps(sample.image, self._engine, settings.scaling, options))
             for sample in progress(data, "predicting", len(data))
         ]
-        score = decoding_score(cases, get_decoder(get_head(settings.head).decoder), options.min_area)
-        self._settings = replace(settings, thresholds=tune_thresholds(score, settings.thresholds))
+        self._settings = tune_settings(settings, cases, options.min_area)
         return self.thresholds
 
     def plot_architecture(self, path: str | os.PathLike[str], part: Literal["unet", "encoder"] = "unet") -> Path:

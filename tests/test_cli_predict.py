@@ -30,6 +30,7 @@ COLUMNS = [
     "image",
     "label",
     "area",
+    "confidence",
     "centroid-0",
     "centroid-1",
     "bbox-0",
@@ -63,7 +64,7 @@ class Threshold:
         image = source.shown
         grey = image if image.ndim == 2 else image[..., :3].mean(axis=-1)
         bright = (grey > 127).astype(np.float32)
-        return Prediction(image, bright, split_components(bright, min_area=options.min_area), source)
+        return Prediction(image, bright, split_components(bright, min_area=options.min_area or 0), source)
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def predict(*arguments):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != ".nucleiseg")
 
 
 def table(folder):
@@ -118,6 +119,7 @@ def test_it_writes_labels_mask_overlay_and_one_table(model, tmp_path, capfd):
         "first_mask.png",
         "first_overlay.png",
         "measurements.csv",
+        "run.json",
         "second_labels.tif",
         "second_mask.png",
         "second_overlay.png",
@@ -146,7 +148,8 @@ def test_the_table_measures_the_raw_pixels(model, tmp_path):
     assert predict(path, "-o", tmp_path / "out") == 0
     found = table(tmp_path / "out")
     assert list(found.columns) == COLUMNS
-    assert found[[*COLUMNS[:10], *COLUMNS[-4:]]].to_numpy().tolist() == [
+    assert (found["confidence"] > 0.5).all()
+    assert found[[*COLUMNS[:3], *COLUMNS[4:11], *COLUMNS[-4:]]].to_numpy().tolist() == [
         [str(path), 1, 9, 2.0, 3.0, 1, 2, 4, 5, False, 40_000.0, 40_000.0, 40_000.0, 360_000.0],
         [str(path), 2, 9, 9.0, 11.0, 8, 10, 11, 13, False, 41_000.0, 40_000.0, 49_000.0, 369_000.0],
     ]
@@ -229,7 +232,10 @@ def test_bad_files_are_reported_and_the_others_go_on(model, tmp_path, capfd):
         assert line.count(name) == 1
     assert "2 of 6 images segmented, 2 nuclei" in out
     assert segmented(tmp_path / "out") == ["a_good.png", "f_good.png"]
-    assert len(names(tmp_path / "out")) == 2 * 3 + 2
+    assert len(names(tmp_path / "out")) == 2 * 3 + 4
+    errors = pd.read_csv(tmp_path / "out" / "errors.csv")
+    assert errors["image"].tolist() == [str(tmp_path / name) for name in bad]
+    assert [f"nucleiseg: {image}: {error}" for image, error in errors.to_numpy()] == lines
 
 
 def test_a_missing_input_is_reported_and_the_others_go_on(model, tmp_path, capfd):
@@ -248,13 +254,13 @@ def test_an_unexpected_error_does_not_stop_the_others(model, tmp_path, monkeypat
 
     def predict_two(path, options):
         if path.stem == "b":
-            raise RuntimeError("out of memory\nwith pages of details")
+            raise RuntimeError("no such device\nwith pages of details")
         return plain(path, options)
 
     monkeypatch.setattr(model, "predict", predict_two)
     assert predict(*paths, "-o", tmp_path / "out") == 1
     (line,) = capfd.readouterr().err.splitlines()
-    assert line == f"nucleiseg: {paths[1]}: RuntimeError: out of memory (run again with --debug to see where)"
+    assert line == f"nucleiseg: {paths[1]}: RuntimeError: no such device (run again with --debug to see where)"
     assert len(table(tmp_path / "out")) == 2
 
 
@@ -409,6 +415,7 @@ def test_names_with_commas_and_quotes_read_back(model, tmp_path):
 
 
 VALUES = {int: 48, float: 0.25, bool: True}
+OTHERS = {"diameter": 30.0, "max_memory": "3GB"}
 READING = {
     "channel": (1, "DAPI"),
     "axes": "CYX",
@@ -424,13 +431,19 @@ def flags():
     """Each field of `PredictOptions`, those of its parts in their place: name, how it is got at, and a value."""
     for field in dataclasses.fields(PredictOptions):
         hint = typing.get_type_hints(PredictOptions)[field.name]
-        (kind,) = {*(typing.get_args(hint) or [hint])} - {type(None)}
+        kind = next(
+            part for part in typing.get_args(hint) or [hint] if isinstance(part, type) and part is not type(None)
+        )
         if kind in (Tiling, ReadOptions):
             for part in dataclasses.fields(kind):
                 value = VALUES[int] if kind is Tiling else READING[part.name]
                 yield part.name, lambda options, f=field.name, p=part.name: getattr(getattr(options, f), p), value
         else:
-            yield field.name, lambda options, name=field.name: getattr(options, name), VALUES[kind]
+            yield (
+                field.name,
+                lambda options, name=field.name: getattr(options, name),
+                OTHERS.get(field.name, VALUES[kind]),
+            )
 
 
 FLAGS = {name: (get, value) for name, get, value in flags()}
@@ -447,7 +460,8 @@ def given(name, value):
 
 
 def test_there_are_flags_to_test():
-    assert {"threshold", "min_area", "tile", "overlap", "tta", "remove_edge", "fill_holes", *READING} <= set(FLAGS)
+    named = {"threshold", "min_area", "min_confidence", "scale", "diameter", "tile", "overlap", "tta"}
+    assert {*named, "remove_edge", "fill_holes", *READING} <= set(FLAGS)
 
 
 @pytest.mark.parametrize("name", FLAGS)

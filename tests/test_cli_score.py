@@ -11,7 +11,7 @@ from PIL import Image
 
 from nucleiseg.cli.main import main
 from nucleiseg.inference import Evaluation, ImageScore, Prediction
-from nucleiseg.instances import match, write_labels
+from nucleiseg.instances import list_exporters, match, write_labels, write_picture
 
 SQUARES = np.zeros((30, 40), np.int32)
 for number, (row, column) in enumerate([(2, 3), (2, 13), (15, 20)], start=1):
@@ -64,12 +64,16 @@ def test_a_folder_of_results_is_taken_as_it_is(folders, tmp_path, capfd):
     for name in ("a", "b"):
         found = Prediction(np.zeros(SQUARES.shape), np.zeros(SQUARES.shape, np.float32), SQUARES)
         found.save(tmp_path / "results", stem=name)
+        found.export(tmp_path / "results", name, list_exporters())
+        write_picture(tmp_path / "results" / f"{name}_colours.png", found.overlay())
+    for name in ("contact_sheet", "histograms"):
+        write_picture(tmp_path / "results" / f"{name}.png", found.overlay())
     assert score(truth, tmp_path / "results", "--json") == 0
     assert json.loads(capfd.readouterr().out)["dsb"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
-    ("truth", "found"), [("a_labels.png", "a.tif"), ("a.PNG", "a_labels.png"), ("a_mask.png", "a_mask_labels.tif")]
+    ("truth", "found"), [("a_labels.png", "a.tif"), ("a.PNG", "a_labels.png"), ("a_mask.png", "a_labels.tif")]
 )
 def test_endings_do_not_count(tmp_path, truth, found, capfd):
     for folder, name in (("truth", truth), ("found", found)):

@@ -15,6 +15,7 @@ from nucleiseg.networks import register_encoder
 from nucleiseg.networks.encoders import _encoders
 from nucleiseg.plotting import History
 from nucleiseg.segmenter import Segmenter
+from nucleiseg.training import FitOptions
 from nucleiseg.training.checkpoints import Checkpoint
 
 TINY = ["--encoder", "tiny", "--weights", "none", "--epochs", "2", "--crop", "64", "--batch-size", "2"]
@@ -195,15 +196,18 @@ def test_resume_without_a_checkpoint_begins(disc_dataset, tmp_path, capfd):
 class Recorder:
     """In place of a `Segmenter`: remembers what it is made of and trained on, and trains nothing."""
 
-    made: tuple
+    made: dict
     fitted: dict
 
-    def __init__(self, *arguments, **settings):
-        Recorder.made = (arguments, settings)
+    def __init__(self, **settings):
+        Recorder.made = settings
 
     def fit(self, train, val, epochs, options, checkpoint, resume):
         Recorder.fitted = {"train": train, "val": val, "epochs": epochs, "options": options, "resume": resume}
         return History(({"epoch": 1, "loss": 0.5},))
+
+    def optimize_thresholds(self, data):
+        Recorder.fitted["tuned"] = data
 
     def save(self, path, half):
         Recorder.fitted["half"] = half
@@ -226,28 +230,59 @@ def recorder(monkeypatch):
 
 
 def test_flags_arrive(recorder, disc_dataset, tmp_path):
-    flags = ["--encoder", "vgg16", "--weights", "none", "--loss", "dice", "--half", "--seed", "3"]
+    flags = ["--encoder", "vgg16", "--weights", "none", "--loss", "dice", "--half", "--seed", "3", "--deterministic"]
     numbers = ["--epochs", "7", "--frozen-epochs", "2", "--batch-size", "5", "--crop", "96", "--patience", "4"]
     table = write_splits(tmp_path / "splits.csv", *["train"] * 6)
     balance = ["--splits", table, "--balance", "modality"]
     assert train(disc_dataset, "-o", tmp_path / "m.keras", *flags, *numbers, *balance) == 0
-    assert recorder.made == (("vgg16", None, "semantic"), {"loss": "dice", "seed": 3})
+    assert recorder.made == {"encoder": "vgg16", "weights": None, "loss": "dice", "seed": 3, "deterministic": True}
     options = recorder.fitted["options"]
     assert (options.batch_size, options.crop, options.patience, options.frozen_epochs) == (5, (96, 96), 4, 2)
     assert options.balance == "modality"
     assert (recorder.fitted["epochs"], recorder.fitted["half"], recorder.fitted["resume"]) == (7, True, False)
 
 
-def test_without_flags_imagenet_weights_are_taken(recorder, disc_dataset, tmp_path):
+def test_without_flags_all_is_as_it_is_in_python(recorder, disc_dataset, tmp_path):
     assert train(disc_dataset, "-o", tmp_path / "m.keras") == 0
-    assert recorder.made == (("mobilenet_v2", "imagenet", "semantic"), {"loss": None, "seed": 0})
+    assert recorder.made == {}
+    assert (recorder.fitted["epochs"], recorder.fitted["options"]) == (30, FitOptions())
+
+
+def test_a_recipe_sets_what_no_flag_sets(recorder, disc_dataset, tmp_path):
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(
+        f"[data]\npath = '{disc_dataset}'\n[network]\nhead = 'distance'\nweights = 'none'\nseed = 4\n"
+        "[training]\nepochs = 9\nbatch_size = 3\ncrop = [64, 96]\n[output]\nhalf = true\n"
+    )
+    assert train("-o", tmp_path / "m.keras", "--recipe", recipe, "--epochs", "2", "--seed", "1") == 0
+    assert recorder.made == {"head": "distance", "weights": None, "seed": 1}
+    assert recorder.fitted["options"] == FitOptions(batch_size=3, crop=(64, 96))
+    assert (recorder.fitted["epochs"], recorder.fitted["half"]) == (2, True)
+
+
+def test_thresholds_are_tuned_on_validation_images(recorder, disc_dataset, tmp_path):
+    assert train(disc_dataset, "-o", tmp_path / "m.keras") == 0
+    assert recorder.fitted["tuned"] is recorder.fitted["val"]
+    table = write_splits(tmp_path / "splits.csv", *["train"] * 6)
+    assert train(disc_dataset, "-o", tmp_path / "m.keras", "--splits", table) == 0
+    assert "tuned" not in recorder.fitted
+
+
+def test_without_data_there_is_nothing_to_learn(tmp_path, capfd):
+    assert train("-o", tmp_path / "m.keras") == 2
+    assert "there must be labelled images" in capfd.readouterr().err
+
+
+def test_the_recipe_of_a_shipped_model_goes_by_its_name(tmp_path, capfd):
+    assert train("-o", tmp_path / "m.keras", "--recipe", "nucleii") == 2
+    assert "did you mean 'nuclei'?" in capfd.readouterr().err
 
 
 def test_weights_may_be_a_file(recorder, disc_dataset, tmp_path):
     weights = tmp_path / "weights.h5"
     weights.touch()
     assert train(disc_dataset, "-o", tmp_path / "m.keras", "--weights", weights) == 0
-    assert recorder.made[0][1] == str(weights)
+    assert recorder.made["weights"] == str(weights)
 
 
 def test_without_a_table_a_tenth_chooses_the_best_epoch(recorder, disc_dataset, tmp_path):

@@ -163,3 +163,18 @@ def test_names_are_taken_once_and_are_identifiers(name):
 def test_an_unknown_head():
     with pytest.raises(InvalidInputError, match=r"unknown head 'semantics'; did you mean 'semantic'\?"):
         get_head("semantics")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channels": -1}, "channels must be a whole number of at least 1, got -1"),
+        ({"foreground": (0, 1)}, r"foreground must name some of 1 channels, from 0, got \(0, 1\)"),
+        ({"foreground": (-1,)}, "foreground must be a whole number of at least 0"),
+        ({"monitor": "val_iou"}, "unknown monitor 'val_iou'"),
+        ({"thresholds": {"probability": 50}}, "threshold 'probability' must be a number from 0 to 1, got 50"),
+    ],
+)
+def test_numbers_out_of_their_range_are_told_when_a_head_is_made(change, message):
+    with pytest.raises(InvalidInputError, match=message):
+        dataclasses.replace(get_head("semantic"), **change)

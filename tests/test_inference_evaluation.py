@@ -65,3 +65,37 @@ def test_each_image_has_a_row_of_its_own_scores(evaluation, tmp_path):
 def test_no_image_is_no_evaluation():
     with pytest.raises(InvalidInputError, match="at least one image, got none"):
         Evaluation([])
+
+
+def test_intervals_hold_the_score_and_narrow_with_images(evaluation):
+    scores, intervals = evaluation.to_dict(), evaluation.intervals(rounds=200)
+    assert intervals.keys() == scores.keys()
+    for group, found in intervals.items():
+        for name, (low, high) in found.items():
+            assert low <= scores[group][name] <= high
+    assert intervals["culture"]["ap50"] == (0, 0)  # one image
+
+    few = Evaluation([ImageScore("x", "", counts) for counts in (GOOD, BAD)] * 2)
+    many = Evaluation([*few.images] * 20)
+    (low, high), (lower, higher) = (each.intervals(rounds=200)["all"]["ap50"] for each in (many, few))
+    assert lower < low < high < higher
+
+
+def test_the_seed_decides_the_intervals(evaluation):
+    assert evaluation.intervals(rounds=20, seed=1) == evaluation.intervals(rounds=20, seed=1)
+    wide, narrow = (evaluation.intervals(["dsb"], level, 200)["all"]["dsb"] for level in (0.95, 0.5))
+    assert wide[0] <= narrow[0] <= narrow[1] <= wide[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scores": ["ap5"]}, "unknown score 'ap5'; did you mean 'ap"),
+        ({"level": 95}, "level must be a number from 0 to 1, got 95"),
+        ({"rounds": 0}, "rounds must be a whole number of at least 1"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
+    ],
+)
+def test_intervals_need_known_scores_and_sound_numbers(evaluation, options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        evaluation.intervals(**options)

@@ -9,12 +9,14 @@ from nucleiseg.errors import InvalidInputError
 
 
 def test_options_are_frozen_and_have_documented_defaults():
-    assert PredictOptions() == PredictOptions(threshold=None, min_area=0, tiling=None, tta=False)
+    assert PredictOptions() == PredictOptions(threshold=None, min_area=None, tiling="auto", max_memory="2GB", tta=False)
     with pytest.raises(dataclasses.FrozenInstanceError):
         PredictOptions().tta = True
 
 
-@pytest.mark.parametrize("options", [{"threshold": 0}, {"threshold": 1.0}, {"min_area": 9}, {"tiling": Tiling(32, 8)}])
+@pytest.mark.parametrize(
+    "options", [{"threshold": 0}, {"threshold": 1.0}, {"min_area": 9}, {"tiling": Tiling(32, 8)}, {"tiling": None}]
+)
 def test_values_in_range(options):
     assert dataclasses.replace(PredictOptions(), **options) == PredictOptions(**options)
 
@@ -27,9 +29,27 @@ def test_values_in_range(options):
         ({"threshold": "half"}, "threshold must be a number"),
         ({"min_area": -1}, "min_area must be a whole number of at least 0, got -1"),
         ({"min_area": 2.5}, "min_area must be a whole number"),
-        ({"tiling": 256}, r"tiling must be a Tiling or None, got 256; use Tiling\(tile=256\)"),
+        ({"tiling": 256}, r"tiling must be 'auto', a Tiling or None, got 256; use Tiling\(tile=256\)"),
+        (
+            {"max_memory": "2 nuclei"},
+            r"max_memory must be a positive number of bytes.*got '2 nuclei'; for example '2GB'",
+        ),
+        ({"max_memory": 0}, "max_memory must be a positive number"),
+        ({"max_memory": True}, "max_memory must be a positive number"),
     ],
 )
 def test_values_out_of_range(options, message):
     with pytest.raises(InvalidInputError, match=message):
         PredictOptions(**options)
+
+
+def test_scale_and_diameter_exclude_each_other():
+    with pytest.raises(InvalidInputError, match=r"scale and diameter both say how to resize, got 2.0 and 30"):
+        PredictOptions(scale=2.0, diameter=30)
+
+
+@pytest.mark.parametrize("option", [{"scale": 0}, {"scale": "large"}, {"diameter": 0}, {"min_confidence": 1.5}])
+def test_scale_diameter_and_confidence_have_bounds(option):
+    (name,) = option
+    with pytest.raises(InvalidInputError, match=rf"{name}.* must be a number from"):
+        PredictOptions(**option)

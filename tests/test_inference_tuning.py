@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucleiseg import Segmenter, datasets
+from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.inference import tune_thresholds
+from nucleiseg.inference import tune_decoder, tune_thresholds
+from nucleiseg.instances import get_decoder
 
 values = st.floats(0.02, 0.98)
 
@@ -36,6 +39,36 @@ def test_a_single_best_point_is_found_to_a_twentieth(wanted):
 
 def test_what_is_as_good_is_left_as_it_is():
     assert tune_thresholds(lambda _: 1.0, {"probability": 0.37}) == {"probability": 0.37}
+
+
+def test_a_given_area_is_not_chosen_anew():
+    maps = np.zeros((9, 9, 1), np.float32)
+    maps[1, 1], maps[3:8, 3:8] = 0.9, 0.8
+    labels = np.zeros((9, 9), int)
+    labels[3:8, 3:8] = 1
+    decode = get_decoder("components")
+    assert tune_decoder([(labels, maps)], decode, {"probability": 0.5})["min_area"] == 5
+    assert "min_area" not in tune_decoder([(labels, maps)], decode, {"probability": 0.5}, min_area=0)
+
+
+def test_the_smallest_area_of_the_model_counts_where_none_is_asked_for(tiny_encoder):
+    labels = np.zeros((1, 32, 32), np.int32)
+    labels[:, 2:6, 2:6], labels[:, 12:28, 12:28] = 1, 2
+    segmenter = Segmenter(tiny_encoder, None, "semantic", widths=(4, 4, 4, 4, 4))
+    segmenter._settings = replace(segmenter._settings, thresholds={"probability": 0.5, "min_area": 100})
+    segmenter._engine = Echo()
+    image = np.repeat(labels[0, ..., np.newaxis] > 0, 3, axis=2).astype(np.uint8)
+    assert segmenter.predict(image).count == 1
+    assert segmenter.predict(image, PredictOptions(min_area=0)).count == 2
+
+
+class Echo:
+    """In place of an engine: the image is the map."""
+
+    multiple = 32
+
+    def __call__(self, images):
+        return images[..., :1]
 
 
 def test_a_segmenter_keeps_its_thresholds(tiny_encoder, tmp_path):

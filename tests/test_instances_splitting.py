@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances import split_components
+from nucleiseg.instances import split_by_distance, split_components
 
 FEW = settings(max_examples=50, deadline=None)
 # Drawn from a seed: Hypothesis fills its own arrays with mostly one value, which leaves hardly any components.
@@ -89,3 +89,48 @@ def test_settings_are_checked():
         split_components(np.zeros((2, 2)), threshold=1.5)
     with pytest.raises(InvalidInputError, match="min_area must be a whole number of at least 0"):
         split_components(np.zeros((2, 2)), min_area=-1)
+
+
+@FEW
+@given(PROBABILITIES, st.integers(0, 2**32))
+def test_a_part_of_the_mask_has_a_nucleus_for_each_seed_and_at_least_one(probability, seed):
+    depth = np.random.default_rng(seed).random(probability.shape)
+    labels = split_by_distance(probability, depth, 0.45, 0.7)
+    mask = probability > 0.45
+    np.testing.assert_array_equal(labels > 0, mask)
+    seeds, parts = flood(mask & (depth > 0.7)), flood(mask)
+    for part in range(1, parts.max(initial=0) + 1):
+        inside = parts == part
+        wanted = max(1, len(np.unique(seeds[inside & (seeds > 0)])))
+        assert len(np.unique(labels[inside])) == wanted
+        assert not np.isin(labels[~inside], labels[inside]).any()
+
+
+@pytest.mark.parametrize("name", ["threshold", "seed_threshold"])
+def test_what_maps_are_cut_at_is_from_0_to_1(name):
+    with pytest.raises(InvalidInputError, match=rf"^{name} must be a number from 0 to 1, got 1.5"):
+        split_by_distance([[0.5]], [[0.5]], **{name: 1.5})
+
+
+def test_smoothing_is_a_distance():
+    with pytest.raises(InvalidInputError, match="smoothing must be a number from 0 to 100, got -1"):
+        split_by_distance([[0.5]], [[0.5]], smoothing=-1)
+
+
+def test_smoothing_leaves_no_seed_for_every_ripple():
+    rows, cols = np.mgrid[:21, :41]
+    depth = np.maximum(1 - np.hypot(rows - 10, cols - 10) / 10, 1 - np.hypot(rows - 10, cols - 30) / 10).clip(0)
+    mask = depth > 0
+    rippled = np.where(mask, np.clip(depth + 0.2 * (-1.0) ** (rows + cols), 0, 1), 0)
+    assert split_by_distance(mask, rippled).max() > 2
+    assert split_by_distance(mask, rippled, smoothing=1.5).max() == 2
+
+
+@FEW
+@given(PROBABILITIES, st.integers(0, 2**32))
+def test_nuclei_that_were_split_are_numbered_by_their_first_pixels(probability, seed):
+    depth = np.random.default_rng(seed).random(probability.shape)
+    labels = split_by_distance(probability, depth, 0.45, 0.7)
+    names, first = np.unique(labels[labels > 0], return_index=True)
+    assert names.tolist() == list(range(1, len(names) + 1))
+    assert (np.diff(first) > 0).all()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import threading
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nucleiseg import pretrained
 from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.modelfile import read_model, read_settings, write_model
 from nucleiseg.networks import get_encoder, unet
@@ -170,7 +174,7 @@ FOREIGN = {
                 ),
             },
         ),
-        "cannot be read",
+        "needs the class keras.layers.Lambda, which is not a plain layer of Keras",
     ),
 }
 
@@ -190,8 +194,167 @@ def test_code_in_a_file_is_not_run(tmp_path):
     path = tmp_path / "code.keras"
     keras.Model(image, keras.layers.Lambda(lambda x: x * 2)(image)).save(path)
     rewrite(path, lambda members: {**members, "nucleiseg.json": b'{"format": 1}'})
-    with pytest.raises(ModelFileError, match="code.keras cannot be read"):
+    with pytest.raises(ModelFileError, match=r"needs the class keras.layers.Lambda"):
         read_model(path)
+
+
+# ---- Files made to harm. ----
+
+
+def replace_in(name, old, new):
+    return lambda members: {**members, name: members[name].replace(old, new)}
+
+
+def with_weights(change):
+    """The archive with its HDF5 file changed in place."""
+
+    def rewritten(members):
+        file = io.BytesIO(members["model.weights.h5"])
+        with h5py.File(file, "r+") as weights:
+            change(weights)
+        return {**members, "model.weights.h5": file.getvalue()}
+
+    return rewritten
+
+
+def first_dataset(weights):
+    found = []
+    weights.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+    return found[0]
+
+
+def link(weights, target):
+    name = first_dataset(weights)
+    del weights[name]
+    weights[name] = target
+
+
+def virtual(weights):
+    name = first_dataset(weights)
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("/etc/other.h5", "a", (4,))
+    weights.create_virtual_dataset("elsewhere", layout)
+    weights.move("elsewhere", f"{name}_more")
+
+
+CLASSES = {
+    "a Lambda": ("keras.layers", "Lambda"),
+    "a saved model of TensorFlow": ("keras.layers", "TFSMLayer"),
+    "a pickle of PyTorch": ("keras.layers", "TorchModuleWrapper"),
+    "a table in a file": ("keras.layers", "StringLookup"),
+    "a function that downloads": ("keras.utils", "get_file"),
+    "a module of Python": ("os", "system"),
+    "a private module": ("keras.src.utils.file_utils", "extract_archive"),
+    "a lambda": (None, "__lambda__"),
+}
+HOSTILE = {
+    **{
+        kind: (
+            replace_in(
+                "config.json",
+                b'"module": "keras.layers", "class_name": "Concatenate"',
+                json.dumps({"module": module, "class_name": name}).encode()[1:-1],
+            ),
+            f"needs the class {f'{module}.' if module else ''}{name}, which is not a plain layer of Keras",
+        )
+        for kind, (module, name) in CLASSES.items()
+    },
+    "a class without a name": (
+        replace_in("config.json", b'"class_name": "Concatenate"', b'"class_name": 7'),
+        "the class",
+    ),
+    "a path out of the archive": (lambda members: {**members, "../evil.py": b""}, "holds '../evil.py', which no model"),
+    "an absolute path": (lambda members: {**members, "/etc/evil": b""}, "holds '/etc/evil', which no model"),
+    "assets": (lambda members: {**members, "assets/vocabulary.txt": b""}, "holds 'assets/vocabulary.txt'"),
+    "a network of a terabyte": (
+        replace_in("config.json", b'"kernel_size": [3, 3]', b'"kernel_size": [3000, 3000]'),
+        r"is a network of [\d,]+ weights, more than the 268,435,456 allowed",
+    ),
+    "nested without end": (lambda members: {**members, "config.json": b"[" * 10**6}, "is damaged or no .keras file"),
+    "settings nested without end": (lambda members: {**members, "nucleiseg.json": b"[" * 10**6}, "is damaged"),
+    "a large array": (
+        with_weights(lambda weights: weights.create_dataset("more", (10**13,), "f4", chunks=(1000,))),
+        "has more weights than its network",
+    ),
+    "a link to another file": (
+        with_weights(lambda weights: link(weights, h5py.ExternalLink("/etc/other.h5", "a"))),
+        "has weights that lie elsewhere",
+    ),
+    "a link within": (
+        with_weights(lambda weights: link(weights, h5py.SoftLink("/"))),
+        "has weights that lie elsewhere",
+    ),
+    "an array in another file": (
+        with_weights(lambda weights: weights.create_dataset("raw", (4,), "f4", external=[("/etc/passwd", 0, 16)])),
+        "has weights that are no plain numbers",
+    ),
+    "an array made of others": (with_weights(virtual), "has weights that are no plain numbers"),
+    "text as weights": (
+        with_weights(lambda weights: weights.create_dataset("text", data=["a"])),
+        "has weights that are no plain numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_files_are_refused_and_named(copy, kind):
+    change, message = HOSTILE[kind]
+    before = copy.read_bytes()
+    rewrite(copy, change)
+    assert copy.read_bytes() != before
+    with pytest.raises(ModelFileError, match=message) as raised:
+        read_model(copy)
+    assert "copy.keras" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["nucleiseg.json", "config.json", "model.weights.h5", "metadata.json"])
+def test_a_member_that_claims_to_be_huge_is_refused_before_it_is_unpacked(copy, name):
+    # The size stands in the archive's directory; eight bytes of ours say 16 GiB in place of the true one.
+    with zipfile.ZipFile(copy) as archive:
+        members = {info.filename: archive.read(info.filename) for info in archive.infolist()}
+    with zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+            if member == name:
+                archive.filelist[-1].file_size = 2**34
+    with pytest.raises(ModelFileError, match=f"claims 17,179,869,184 bytes for '{name}', more than the"):
+        read_model(copy)
+
+
+def test_a_registered_class_is_loaded(tmp_path):
+    @keras.saving.register_keras_serializable("test_modelfile")
+    class Twice(keras.layers.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+    image = keras.Input((None, None, 3))
+    path = write_model(tmp_path / "twice.keras", keras.Model(image, Twice()(image)), SETTINGS)
+    assert maps(read_model(path)[0]).shape == (1, 64, 32, 3)
+    del keras.saving.get_custom_objects()["test_modelfile>Twice"]
+    with pytest.raises(ModelFileError, match=r"Twice, which is not a plain layer of Keras; import the package that"):
+        read_model(path)
+
+
+def test_looking_at_a_network_takes_no_memory_and_leaves_nothing_behind(saved):
+    read_model(saved)
+    with keras.StatelessScope():  # would give values to what waits for them
+        pass
+    assert not threading.active_count() > 50
+
+
+def test_a_model_in_the_box_that_was_changed_is_refused(tmp_path, monkeypatch):
+    for suffix in (".keras", ".json"):
+        shutil.copy(pretrained.pretrained_path("nuclei").with_suffix(suffix), tmp_path)
+    changed = bytearray((tmp_path / "nuclei.keras").read_bytes())
+    changed[5_000_000] ^= 1
+    (tmp_path / "nuclei.keras").write_bytes(changed)
+    monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
+    with pytest.raises(ModelFileError, match=r"must have the SHA-256 fd77e98012325338…, got .*: it is damaged or was"):
+        pretrained.pretrained_path("nuclei")
+    (tmp_path / "nuclei.json").write_text("{")
+    with pytest.raises(ModelFileError, match=r"the card .*nuclei.json cannot be read"):
+        pretrained.pretrained_path("nuclei")
 
 
 @settings(max_examples=25, deadline=None)

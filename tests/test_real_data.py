@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from nucleiseg import Segmenter, datasets
+from nucleiseg.images import judge_image
 from nucleiseg.training import FitOptions
 
 FEW_STEPS = """
@@ -72,6 +74,14 @@ def test_the_model_in_the_box_is_as_good_as_promised(splits):
     assert scores["all"]["images"] == len(test)
     assert scores["all"]["mean_dice"] >= 0.88
     assert scores["all"]["pixel_accuracy"] >= 0.96
+
+
+def test_blurred_images_are_told_from_sharp_ones(splits):
+    _, val, _ = splits
+    for sample in val[::3]:
+        assert "blurred" not in judge_image(sample.image, sample.labels)
+        colours = sample.image[..., :3].astype(np.float32)
+        assert "blurred" in judge_image(gaussian_filter(colours, (3, 3, 0)), sample.labels)
 
 
 def test_it_can_be_trained_further(splits):

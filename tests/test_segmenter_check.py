@@ -10,6 +10,7 @@ import pytest
 from nucleiseg import datasets, segmenter
 from nucleiseg.errors import DatasetWarning
 from nucleiseg.segmenter import Segmenter
+from nucleiseg.training.runs import TrainingRun
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def semantic():
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch):
     row = {"epoch": 1, "phase": "full", "loss": 1.0, "learning_rate": 0.1, "seconds": 1.0}
-    monkeypatch.setattr(segmenter, "fit_two_phases", lambda *arguments, **named: (row,))
+    monkeypatch.setattr(segmenter, "run_training", lambda model, settings, *others: TrainingRun(settings, (row,)))
 
 
 def labelled(count=3):

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from nucleiseg import datasets
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.training.checkpoints import Checkpoint, RunState, describe_images
+from nucleiseg.training.checkpoints import Checkpoint, RunState
+from nucleiseg.training.fingerprints import describe_images
 
 LAW = settings(max_examples=40, deadline=None)
 SETTINGS = {"epochs": 9, "crop": (64, 64), "encoder": "tiny", "augmentation": {"flip": True, "blur": 1.5}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nucleiseg.errors import InvalidInputError
 
@@ -49,13 +49,23 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     """A flag for each field of `PredictOptions`."""
     group = parser.add_argument_group("prediction")
     group.add_argument("--threshold", type=float, help="probability above which a pixel is nucleus [the model's own]")
-    group.add_argument("--min-area", type=int, default=0, metavar="PIXELS", help="leave smaller nuclei out [0]")
+    group.add_argument("--min-area", type=int, metavar="PIXELS", help="leave smaller nuclei out [the model's own]")
+    group.add_argument(
+        "--min-confidence", type=float, default=0.0, metavar="SHARE", help="leave out nuclei that are less sure [0]"
+    )
+    group.add_argument(
+        "--scale", type=_scale, default="auto", metavar="FACTOR", help="resize the image for the network [auto]"
+    )
+    group.add_argument("--diameter", type=float, metavar="PIXELS", help="usual diameter of the nuclei [estimated]")
     group.add_argument("--remove-edge", action="store_true", help="leave nuclei at the edge of the image out")
     group.add_argument("--fill-holes", action="store_true", help="fill holes in nuclei")
     group.add_argument(
-        "--tile", type=int, metavar="PIXELS", help="cut large images into tiles of this size [whole images]"
+        "--tile", type=int, metavar="PIXELS", help="cut large images into tiles of this size [by --max-memory]"
     )
     group.add_argument("--overlap", type=int, metavar="PIXELS", help="overlap of the tiles [a quarter of --tile]")
+    group.add_argument(
+        "--max-memory", default="2GB", metavar="SIZE", help="larger images are cut into tiles by themselves [2GB]"
+    )
     group.add_argument("--tta", action="store_true", help="average over flips and turns: better, eight times as slow")
     add_read_options(parser)
 
@@ -94,6 +104,10 @@ def read_options(arguments: argparse.Namespace) -> ReadOptions:
     )
 
 
+def _scale(text: str) -> float | Literal["auto"]:
+    return "auto" if text == "auto" else float(text)
+
+
 def _index_or_name(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
@@ -103,7 +117,7 @@ def predict_options(arguments: argparse.Namespace) -> PredictOptions:
     from nucleiseg.images.tiling import Tiling
     from nucleiseg.inference.options import PredictOptions
 
-    tiling = None
+    tiling: Tiling | Literal["auto"] = "auto"
     if arguments.tile is not None:
         tiling = Tiling(arguments.tile, arguments.tile // 4 if arguments.overlap is None else arguments.overlap)
     elif arguments.overlap is not None:
@@ -111,9 +125,13 @@ def predict_options(arguments: argparse.Namespace) -> PredictOptions:
     return PredictOptions(
         threshold=arguments.threshold,
         min_area=arguments.min_area,
+        min_confidence=arguments.min_confidence,
+        scale=arguments.scale,
+        diameter=arguments.diameter,
         remove_edge=arguments.remove_edge,
         fill_holes=arguments.fill_holes,
         tiling=tiling,
+        max_memory=arguments.max_memory,
         tta=arguments.tta,
         reading=read_options(arguments),
     )
@@ -137,8 +155,8 @@ def check_folder(folder: Path) -> None:
         raise InvalidInputError(f"the output must be a folder, but {folder} is a file; choose another name")
 
 
-def read_data(data: str, with_labels: str | None) -> Dataset:
+def read_data(data: str, with_labels: str | None, reading: ReadOptions) -> Dataset:
     """The labelled images at a path; none is decoded yet."""
     from nucleiseg import datasets
 
-    return datasets.read(data, labels=with_labels)
+    return datasets.read(data, labels=with_labels, reading=reading)

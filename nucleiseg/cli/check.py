@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nucleiseg.cli.arguments import DATA_HELP
+from nucleiseg.cli.arguments import DATA_HELP, add_read_options, read_options
 from nucleiseg.cli.terminal import say
 from nucleiseg.errors import InvalidInputError
 
@@ -31,6 +31,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--fix", metavar="FOLDER", type=Path, help="write a copy with mended labels: pieces, holes, specks, gaps"
     )
+    add_read_options(parser)
     return parser
 
 
@@ -38,9 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Check, and report in the ways that were asked for."""
     from nucleiseg.datasets.doctor import CheckSettings, check, open_for_check, repair
 
-    settings = CheckSettings(crop=arguments.crop)
+    settings, reading = CheckSettings(crop=arguments.crop), read_options(arguments)
     _check_outputs(arguments.report, arguments.fix)
-    data, unpaired = open_for_check(arguments.data, arguments.labels, arguments.splits)
+    data, unpaired = open_for_check(arguments.data, arguments.labels, arguments.splits, reading)
     report = check(data, settings, unpaired=unpaired)
     fixed = repair(data, arguments.fix, settings) if arguments.fix is not None else None
     if arguments.json:

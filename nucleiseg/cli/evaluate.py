@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict every image and print the scores, per modality where the data knows it."""
+    from nucleiseg.images.read_options import ReadOptions
+
     options = predict_options(arguments)
     check_score_output(arguments)
     model = check_model(arguments.model)
@@ -54,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_folder(arguments.pictures)
     if arguments.split is not None and arguments.splits is None:
         raise InvalidInputError("--split needs --splits, the table that says which image belongs to which split")
-    data = read_data(arguments.data, arguments.labels)
+    data = read_data(arguments.data, arguments.labels, options.reading)
+    options = replace(options, reading=ReadOptions())  # the data is read by them already
     if arguments.splits is not None:
         data = data.with_metadata(arguments.splits)
     if arguments.split is not None:

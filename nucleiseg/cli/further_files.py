@@ -90,14 +90,25 @@ class FurtherFiles:
             if not exporter.one_file:
                 exporter.export(self._folder, stem, [image])
         if self._pictures:
+            write_picture(self._folder / f"{stem}{_COLOURS}", colour_labels(result.labels, result.image))
+        self.add_done(path, stem, table, result.pixel_size)
+
+    def add_done(self, path: Path, stem: str, table: pd.DataFrame, pixel_size: float | None) -> None:
+        """Keep what the files of all images need of one whose own files are there."""
+        if self._pictures and self._count % self._every == 0:
+            from nucleiseg.images import read_image
             from nucleiseg.plotting import Thumbnail
 
-            write_picture(self._folder / f"{stem}{_COLOURS}", colour_labels(result.labels, result.image))
-            if self._count % self._every == 0:
-                nuclei = f"{result.count} {'nucleus' if result.count == 1 else 'nuclei'}"
-                self._thumbnails.append(Thumbnail(path.name, result.overlay(), nuclei))
+            nuclei = f"{len(table)} {'nucleus' if len(table) == 1 else 'nuclei'}"
+            picture = read_image(self._folder / f"{stem}_overlay.png", max_pixels=2**62)
+            self._thumbnails.append(Thumbnail(path.name, picture, nuclei))
         self._count += 1
-        self._done.append((stem, name, image.pixel_size, table))
+        self._done.append((stem, self._file_name(path), pixel_size, table))
+
+    def names(self, stem: str) -> list[str]:
+        """The files of one image."""
+        endings = [exporter.ending for exporter in self._exporters if not exporter.one_file]
+        return [f"{stem}{ending}" for ending in [*endings, *([_COLOURS] if self._pictures else [])]]
 
     def finish(self) -> None:
         """Write the files that hold all images."""
@@ -132,12 +143,10 @@ class FurtherFiles:
             yield NamedLabels(stem, labels, name, pixel_size, table)
 
     def _names(self, stems: Sequence[str]) -> list[str]:
-        single = [exporter.ending for exporter in self._exporters if not exporter.one_file]
         together = [_TOGETHER + exporter.ending for exporter in self._exporters if exporter.one_file]
         if self._pictures:
-            single.append(_COLOURS)
             together += [_SHEET, _HISTOGRAMS]
-        return [*(f"{stem}{ending}" for stem in stems for ending in single), *together]
+        return [*(name for stem in stems for name in self.names(stem)), *together]
 
     def _file_name(self, path: Path) -> str:
         """The image's file relative to the folder that holds all images, as COCO has it."""

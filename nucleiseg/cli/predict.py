@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nucleiseg._files import file_sha256
+from nucleiseg._manifest import now
 from nucleiseg._progress import progress
+from nucleiseg._version import __version__
 from nucleiseg.cli.arguments import (
     add_model,
     add_predict_options,
@@ -16,21 +21,18 @@ from nucleiseg.cli.arguments import (
     import_engine,
     predict_options,
 )
+from nucleiseg.cli.batch import OUTPUTS, TABLES, Batch, explain, is_full
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
+from nucleiseg.cli.journal import Entry, Journal
 from nucleiseg.cli.terminal import complain, report, say
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from nucleiseg.inference.options import PredictOptions
     from nucleiseg.segmenter import Segmenter
 
-_OUTPUTS = ("_labels.tif", "_mask.png", "_overlay.png")
 # Images that are written on demand, and are no input either.
 _FURTHER_IMAGES = ("_labels.ome.tif", "_colours.png", "contact_sheet.png", "histograms.png")
-# How our own tables begin.
-_TABLES = {"measurements.csv": b"image,label,area,", "summary.csv": b"image,height,width,count,"}
+_LONGEST = 200  # bytes of a stem, so that endings fit into the 255 that file systems allow
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -39,8 +41,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "predict",
         help="segment images",
         description="Segment images. Writes <stem>_labels.tif, <stem>_mask.png and <stem>_overlay.png for each; "
-        "measurements.csv with a row for each nucleus and summary.csv with a row for each image. Replaces what it "
-        "wrote before, but no other file.",
+        "measurements.csv with a row for each nucleus, summary.csv with a row for each image, errors.csv with the "
+        "reason for each that could not be segmented, and run.json about the run. Replaces what it wrote before, but "
+        "no other file; rows of other images made with the same model and options stay in the tables.",
     )
     parser.add_argument("input", nargs="+", help="image files, folders of them, or patterns such as 'plate7/*.tif'")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", type=Path, help="where to write")
@@ -55,6 +58,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help="also draw <stem>_colours.png for each image, and contact_sheet.png and histograms.png of all",
     )
+    parser.add_argument("--resume", action="store_true", help="skip images that an earlier run has finished")
     add_model(parser)
     add_predict_options(parser)
     return parser
@@ -62,43 +66,64 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segment every image; a bad one is reported and the others go on."""
+    started = now()
     options = predict_options(arguments)
     exporters = find_exporters(arguments.export)
     model = check_model(arguments.model)
     output: Path = arguments.output
     check_folder(output)
-    paths, failed = _find(arguments.input, output)
+    paths, problems = _find(arguments.input, output)
     stems = unique_stems(paths)
     _check_files(stems, output)
     further = FurtherFiles(output, exporters, arguments.pictures, paths)
     further.check(stems)
-    output.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "model": {"name": arguments.model, "sha256": file_sha256(model)},
+        "options": asdict(options),
+        "export": sorted(exporter.name for exporter in exporters),
+        "pictures": arguments.pictures,
+        "nucleiseg": __version__,
+    }
+    journal = Journal(output, settings)
+    finished = {}
+    if arguments.resume:
+        for path, stem in progress(list(zip(paths, stems, strict=True)), "looking for finished images"):
+            entry = journal.find(path, stem)
+            if entry is not None:
+                finished[stem] = entry
 
-    import_engine(model)
-    from nucleiseg.segmenter import Segmenter
-
-    segmenter = Segmenter.load(model)
-    tables: list[pd.DataFrame] = []
-    summaries: list[pd.DataFrame] = []
+    segmenter = None
+    if len(finished) < len(paths):
+        import_engine(model)
+        segmenter = load_segmenter(model)
+    batch = Batch(output, journal, further, finished)
+    batch.failed += [Entry(item, error=problem) for item, problem in problems]
     try:
         for path, stem in progress(list(zip(paths, stems, strict=True)), "predicting"):
             try:
-                table, summary = _predict(segmenter, path, options, output, stem, further)
-                tables.append(table)
-                summaries.append(summary)
+                batch.add(segmenter, path, stem, options)
             except Exception as error:  # whatever one image brings up (memory, for example), the others go on
-                failed += 1
-                report(error, arguments.debug, about=str(path))
+                batch.fail(path, stem, report(explain(error), arguments.debug, about=str(path)))
+                if is_full(error):
+                    complain(f"{output} takes no more files; make room, and go on with --resume")
+                    break
     finally:  # an interruption loses nothing either
-        nuclei = _write_table(tables, output / "measurements.csv")
-        _write_table(summaries, output / "summary.csv")
-        further.finish()
-    say(f"{len(tables)} of {len(paths)} images segmented, {nuclei} nuclei; results in {output}")
-    return 1 if failed else 0
+        facts = {**settings, "images": {"given": len(paths) + len(problems), "resumed": len(finished)}}
+        nuclei = batch.finish(started, facts)
+    resumed = f" ({len(finished)} of them before)" if finished else ""
+    say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {nuclei} nuclei; results in {output}")
+    return 1 if batch.failed else 0
 
 
-def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], int]:
-    """The images to segment, less what an earlier run wrote, and how many inputs gave none."""
+def load_segmenter(path: Path) -> Segmenter:
+    """The model of a file."""
+    from nucleiseg.segmenter import Segmenter
+
+    return Segmenter.load(path)
+
+
+def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """The images to segment, less what an earlier run wrote; and the inputs that gave none, with the reason."""
     from nucleiseg.images import find_images
     from nucleiseg.instances.exporting import is_own_file
 
@@ -108,26 +133,26 @@ def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], int]:
         try:
             paths = find_images([item])
         except InvalidInputError as error:
-            problems.append(str(error))
+            problems.append((item, str(error)))
             continue
         for path in paths:
-            in_output = path.name.endswith(_OUTPUTS + _FURTHER_IMAGES) and path.resolve().parent == output.resolve()
+            in_output = path.name.endswith(OUTPUTS + _FURTHER_IMAGES) and path.resolve().parent == output.resolve()
             if not (in_output and is_own_file(path)):
                 found.setdefault(path.resolve(), path)
     if not found:
         remedy = f"all images were written into {output} by an earlier run; pass those that were its input"
-        raise InvalidInputError("; ".join(problems) or remedy)
-    for problem in problems:
+        raise InvalidInputError("; ".join(problem for _, problem in problems) or remedy)
+    for _, problem in problems:
         complain(problem)
-    return list(found.values()), len(problems)
+    return list(found.values()), problems
 
 
 def _check_files(stems: Sequence[str], output: Path) -> None:
     """Refuse to replace what nucleiseg has not written: an annotated ``x_mask.png`` is work that nobody gets back."""
     from nucleiseg.instances.exporting import is_own_file
 
-    foreign = [name for name, start in _TABLES.items() if not _is_own_table(output / name, start)]
-    for name in (f"{stem}{ending}" for stem in stems for ending in _OUTPUTS):
+    foreign = [name for name, start in TABLES.items() if not _is_own_table(output / name, start)]
+    for name in (f"{stem}{ending}" for stem in stems for ending in OUTPUTS):
         if (output / name).exists() and not is_own_file(output / name):
             foreign.append(name)
     if foreign:
@@ -141,50 +166,17 @@ def _is_own_table(path: Path, start: bytes) -> bool:
     """Also where there is none yet."""
     try:
         with path.open("rb") as file:
-            return file.readline(100).startswith(start)
+            return file.read(100).startswith(start)
     except FileNotFoundError:
         return True
     except OSError:
         return False
 
 
-def _predict(
-    segmenter: Segmenter, path: Path, options: PredictOptions, output: Path, stem: str, further: FurtherFiles
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Segment one image and write its files; returns its rows of the measurements and of the summary."""
-    from nucleiseg.instances import summarize
-
-    result = segmenter.predict(path, options)
-    table = result.table()
-    height, width = result.labels.shape
-    summary = summarize(table, (height, width), result.pixel_size)
-    for rows in (table, summary):
-        # File names on Linux need not be text; those that are not must not spoil the table.
-        rows.insert(0, "image", str(path).encode(errors="backslashreplace").decode())
-    result.save_images(output, stem)
-    further.add(result, path, stem, table)
-    return table, summary
-
-
-def _write_table(tables: Sequence[pd.DataFrame], path: Path) -> int:
-    """Write the rows of all images into one file; returns how many there are."""
-    import pandas as pd
-
-    from nucleiseg._files import write_text
-
-    if not tables:
-        return 0
-    filled = [table for table in tables if len(table)]
-    # Images of several kinds have different channels; those that an image lacks stay empty.
-    everything = pd.concat(filled, ignore_index=True) if filled else tables[0]
-    write_text(path, everything.to_csv(index=False, lineterminator="\n"))
-    return len(everything)
-
-
 def unique_stems(paths: Sequence[Path]) -> list[str]:
     """A name for each image: its stem, with a number where an earlier image has the same.
 
-    Names that differ only in case count as the same, as they do on many file systems.
+    Names that differ only in case count as the same, as they do on many file systems. Very long ones are cut.
 
     Examples
     --------
@@ -194,9 +186,11 @@ def unique_stems(paths: Sequence[Path]) -> list[str]:
     taken: set[str] = set()
     stems = []
     for path in paths:
-        stem, number = path.stem, 2
+        name = os.fsencode(path.stem)
+        stem = start = path.stem if len(name) <= _LONGEST else name[:_LONGEST].decode(errors="ignore")
+        number = 2
         while stem.lower() in taken:
-            stem, number = f"{path.stem}-{number}", number + 1
+            stem, number = f"{start}-{number}", number + 1
         taken.add(stem.lower())
         stems.append(stem)
     return stems

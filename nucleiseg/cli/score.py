@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from nucleiseg.instances import InstanceCounts
 
 _LABELS = "_labels"
-_OTHER_OUTPUTS = ("_mask", "_overlay")  # what predict writes beside the labels
+# What predict writes beside <stem>_labels.tif, and for a whole folder.
+_BESIDE_LABELS = ("_mask", "_overlay", "_colours", "_imagej_labels", "_labels.ome")
+_OF_FOLDER = ("contact_sheet", "histograms")
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -25,7 +27,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "score",
         help="compare two folders of label images",
         description="Compare two folders of label images (PNG or TIFF, 0 background, one number a nucleus). Files "
-        "belong together where their names are the same, less their suffixes and an ending _labels.",
+        "belong together where their names are the same, less their suffixes and endings such as _labels. Pictures and "
+        "exports that predict wrote beside labels do not count.",
     )
     parser.add_argument("truth", metavar="TRUTH", type=Path, help="folder of true labels")
     parser.add_argument("prediction", metavar="PREDICTION", type=Path, help="folder of predicted labels")
@@ -55,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 def pair_labels(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]]:
     """The files of two folders that have the same name, by this name.
 
-    Masks and overlays that `nucleiseg predict` wrote beside labels are left out.
+    Pictures and exports that `nucleiseg predict` wrote beside labels are left out.
 
     Raises
     ------
@@ -77,15 +80,15 @@ def pair_labels(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _label_files(folder: Path) -> dict[str, Path]:
-    from nucleiseg.datasets.paired import list_images
+    from nucleiseg.datasets.paired import label_name, list_images
 
     paths = list_images(folder)
     stems = {path.stem for path in paths}
     files: dict[str, Path] = {}
     for path in paths:
-        if any(path.stem.endswith(end) and path.stem.removesuffix(end) + _LABELS in stems for end in _OTHER_OUTPUTS):
+        if _is_by_product(path.stem, stems):
             continue
-        name = path.stem.removesuffix(_LABELS)
+        name = label_name(path)
         if name in files:
             raise DatasetError(
                 f"{folder}: {files[name].name} and {path.name} have one name, suffix and an ending {_LABELS} apart; "
@@ -93,6 +96,13 @@ def _label_files(folder: Path) -> dict[str, Path]:
             )
         files[name] = path
     return files
+
+
+def _is_by_product(stem: str, stems: set[str]) -> bool:
+    """Whether `nucleiseg predict` wrote it beside labels that are there too."""
+    if stem in _OF_FOLDER:
+        return any(other.endswith(_LABELS) for other in stems)
+    return any(stem.endswith(end) and stem.removesuffix(end) + _LABELS in stems for end in _BESIDE_LABELS)
 
 
 def _compare(truth: Path, prediction: Path) -> InstanceCounts:

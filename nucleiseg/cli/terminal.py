@@ -27,8 +27,8 @@ def complain(text: str) -> None:
     sys.stderr.write(f"nucleiseg: {' '.join(text.split())}\n")
 
 
-def report(error: Exception, debug: bool, about: str = "") -> None:
-    """One line about an error; with ``debug`` the traceback before it."""
+def report(error: Exception, debug: bool, about: str = "") -> str:
+    """One line about an error; with ``debug`` the traceback before it. Returns the line, less what it is about."""
     if debug:
         traceback.print_exception(error)
     text = str(error)
@@ -36,6 +36,7 @@ def report(error: Exception, debug: bool, about: str = "") -> None:
         first_line = next(iter(text.strip().splitlines()), "")
         text = f"{type(error).__name__}: {first_line}" + ("" if debug else " (run again with --debug to see where)")
     complain(text if text.startswith(about) else f"{about}: {text}")
+    return text.removeprefix(f"{about}: ")
 
 
 def import_tensorflow_quietly() -> None:

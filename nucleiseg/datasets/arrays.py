@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nucleiseg._checks import check_image, check_labels
 from nucleiseg.datasets.dataset import Dataset
-from nucleiseg.datasets.records import Array, SourceNotes, check_pair
+from nucleiseg.datasets.records import Array, SourceNotes, check_pair, check_unpacked
 from nucleiseg.errors import DatasetError, InvalidInputError
 
 __all__ = ["ArrayRecord", "from_arrays", "read_npy", "read_npz"]
@@ -84,8 +84,10 @@ def read_npz(path: Path) -> Dataset:
     """A ``.npz`` file with ``images`` and ``labels``, and perhaps ``ids``; all of it is read into memory."""
     try:
         # Opened here, because NumPy leaves a damaged archive open.
-        with path.open("rb") as archive, np.load(archive, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name in ("images", "labels", "ids")}
+        with path.open("rb") as archive:
+            check_unpacked(archive)
+            with np.load(archive, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files if name in ("images", "labels", "ids")}
     except Exception as error:  # a damaged zip, a .npy by another name, pickled objects
         raise DatasetError(
             f"{path}: cannot be read ({error}); save it with numpy.savez(path, images=..., labels=...)"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.datasets.image_files import read_pixels
 from nucleiseg.datasets.records import (
     Array,
     SourceNotes,
@@ -19,11 +20,10 @@ from nucleiseg.datasets.records import (
     check_pair,
     complain,
     file_stamp,
-    read_file,
     shorten,
 )
-from nucleiseg.errors import DatasetError, InvalidInputError
-from nucleiseg.images.decoding import decode_image
+from nucleiseg.errors import DatasetError, InvalidInputError, SizeMismatchError
+from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.instances.coco import group_coco, paint_coco
 
 __all__ = ["CocoRecord", "find_coco"]
@@ -38,6 +38,7 @@ class CocoRecord:
     table: str
     shape: tuple[int, int] = field(repr=False)
     segmentations: tuple[Any, ...] = field(repr=False)
+    reading: ReadOptions | None = None
 
     def stamp(self) -> str:
         """Path, size and time of the image, and a digest of the segmentations."""
@@ -50,7 +51,12 @@ class CocoRecord:
 
     def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the labels: label k is the k-th annotation of the image, and covers earlier ones."""
-        image = decode_image(read_file(self.image), self.image)
+        image = read_pixels(self.image, self.reading)
+        if image.shape[:2] != tuple(self.shape):  # before memory is taken for what the table claims
+            raise SizeMismatchError(
+                f"sample {self.id!r}: image and labels must have the same height and width, got {image.shape[:2]} and "
+                f"{tuple(self.shape)} in {self.table}; check that they belong together"
+            )
         try:
             if notes is not None:
                 self._note(notes)
@@ -67,7 +73,9 @@ class CocoRecord:
             labels[inside] = label
 
 
-def find_coco(images: Path, table: Path, unpaired: list[Unpaired] | None = None) -> list[CocoRecord]:
+def find_coco(
+    images: Path, table: Path, unpaired: list[Unpaired] | None = None, reading: ReadOptions | None = None
+) -> list[CocoRecord]:
     """The images that the file names. Others in the folder do not count: they may belong to another split."""
     try:
         listed = group_coco(json.loads(table.read_bytes()))
@@ -84,7 +92,7 @@ def find_coco(images: Path, table: Path, unpaired: list[Unpaired] | None = None)
             unpaired,
         )
     records = [
-        CocoRecord(str(name.with_suffix("")), str(path), str(table), image.shape, image.segmentations)
+        CocoRecord(str(name.with_suffix("")), str(path), str(table), image.shape, image.segmentations, reading)
         for name, path, image in zip(names, paths, listed, strict=True)
         if path is not None
     ]

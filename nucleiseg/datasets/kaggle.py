@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg._memory import memory_limit
 from nucleiseg.datasets.records import Array, SourceNotes, Unpaired, complain, file_stamp, read_file, shorten
 from nucleiseg.errors import DatasetError, SizeMismatchError
 from nucleiseg.images.decoding import decode_image, decode_mask
@@ -118,6 +119,7 @@ def find_kaggle_zip(path: Path, unpaired: list[Unpaired] | None = None) -> list[
     ]
     if not any(kind == "images" for _, kind, _ in names):
         return None
+    _check_names(infos, path)
     stamp = file_stamp(str(path))
     return [
         ZipRecord(name, str(path), stamp, _member(infos[image], path), tuple(_member(infos[m], path) for m in masks))
@@ -177,7 +179,23 @@ def _assemble(
     return image, labels
 
 
+def _check_names(names: Iterable[str], path: Path) -> None:
+    """Refuse names that lead out of the archive; nothing is unpacked, but ids are made of them, and files of ids."""
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        if ".." in parts or not parts[0] or ":" in parts[0]:
+            raise DatasetError(
+                f"{path}: {name!r} leads out of the archive; don't use it unless you know its source, "
+                "or zip the folder again"
+            )
+
+
 def _member(info: zipfile.ZipInfo, path: Path) -> Member:
+    if info.file_size > memory_limit():
+        raise DatasetError(
+            f"{path}: {info.filename} claims {info.file_size:,} bytes, more than the {memory_limit():,} that may be "
+            "used here; don't use it unless you know its source"
+        )
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DatasetError(
             f"{path}: {info.filename} is encrypted or packed in a rare way; zip the folder again, plainly"
@@ -187,15 +205,15 @@ def _member(info: zipfile.ZipInfo, path: Path) -> Member:
 
 def _unpack(file: Any, member: Member, archive: str) -> bytes:
     # zipfile's own reading takes a lock and costs more than decoding a small mask.
-    file.seek(member.offset)
-    header = file.read(30)
-    file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
-    data: bytes = file.read(member.packed_size)
-    if member.method == zipfile.ZIP_DEFLATED:
-        try:
+    try:
+        file.seek(member.offset)
+        header = file.read(30)
+        file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
+        data: bytes = file.read(member.packed_size)
+        if member.method == zipfile.ZIP_DEFLATED:
             data = zlib.decompressobj(-15).decompress(data, member.size + 1)
-        except zlib.error:
-            data = b""
+    except (zlib.error, OSError, ValueError):  # the last two for an offset before the file's start
+        data = b""
     if len(data) != member.size or zlib.crc32(data) != member.crc:
         raise DatasetError(f"{archive}: {member.name} is damaged; download the archive again")
     return data

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._checks import check_labels
-from nucleiseg.datasets.records import Array
+from nucleiseg.datasets.records import Array, check_unpacked
 from nucleiseg.errors import DatasetError, InvalidInputError, LabelTypeError
 from nucleiseg.images.decoding import decode_labels
 from nucleiseg.images.reading import IMAGE_SUFFIXES
@@ -72,7 +72,9 @@ def _load_json(data: bytes) -> Any:
 
 def _load_array(data: bytes) -> NDArray[Any]:
     try:
-        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        file = io.BytesIO(data)
+        check_unpacked(file)
+        loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:

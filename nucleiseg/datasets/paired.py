@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.datasets.image_files import READABLE_SUFFIXES, read_pixels
 from nucleiseg.datasets.label_files import LABEL_SUFFIXES, REGION_SUFFIXES, decode_label_file
 from nucleiseg.datasets.records import (
     Array,
@@ -22,11 +23,11 @@ from nucleiseg.datasets.records import (
     shorten,
 )
 from nucleiseg.errors import DatasetError
-from nucleiseg.images.decoding import decode_image
+from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.images.reading import IMAGE_SUFFIXES
 from nucleiseg.instances.splitting import split_components
 
-__all__ = ["PairRecord", "find_label_folder", "find_pairs", "list_images"]
+__all__ = ["PairRecord", "find_label_folder", "find_pairs", "label_name", "list_images"]
 
 _ENDING = re.compile(r"_((imagej_)?labels?|masks?|rois?|RoiSet)(\.ome)?$")
 
@@ -38,6 +39,7 @@ class PairRecord:
     id: str
     image: str
     labels: str
+    reading: ReadOptions | None = None
 
     def stamp(self) -> str:
         """Paths, sizes and times of the two files."""
@@ -50,13 +52,18 @@ class PairRecord:
     def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the labels; those of a binary mask are its connected components."""
         data = read_file(self.labels)
-        image = decode_image(read_file(self.image), self.image)
+        image = read_pixels(self.image, self.reading)
         found = decode_label_file(data, self.labels, (image.shape[0], image.shape[1]))
         image, labels = check_pair(self.id, image, found)
         is_mask = not self.labels.lower().endswith(REGION_SUFFIXES) and _is_mask(labels)
         if notes is not None:
             notes.split_mask, notes.lossy = is_mask, data.startswith(b"\xff\xd8\xff")
         return image, split_components(labels != 0) if is_mask else labels
+
+
+def label_name(path: Path) -> str:
+    """The name of the image that labels belong to: ``a`` for ``a_labels.tif``, ``a_mask.png``, ``a_rois.zip``."""
+    return _ENDING.sub("", path.stem)
 
 
 def find_label_folder(folder: Path) -> Path | None:
@@ -66,11 +73,14 @@ def find_label_folder(folder: Path) -> Path | None:
     return next((folder / name for name in ("labels", "masks") if (folder / name).is_dir()), None)
 
 
-def find_pairs(images: Path, labels: Path, unpaired: list[Unpaired] | None = None) -> list[PairRecord]:
+def find_pairs(
+    images: Path, labels: Path, unpaired: list[Unpaired] | None = None, reading: ReadOptions | None = None
+) -> list[PairRecord]:
     """Images and labels of the same name; endings such as ``_labels`` and ``_mask`` do not count."""
-    image_files = _by_name(images, {path.stem: path for path in list_images(images)}, list_images(images))
+    image_paths = list_images(images, READABLE_SUFFIXES)
+    image_files = _by_name(images, {path.stem: path for path in image_paths}, image_paths)
     label_paths = list_images(labels, LABEL_SUFFIXES)
-    label_files = _by_name(labels, {_ENDING.sub("", path.stem): path for path in label_paths}, label_paths)
+    label_files = _by_name(labels, {label_name(path): path for path in label_paths}, label_paths)
     for one, other, what in ((image_files, label_files, "labels"), (label_files, image_files, "an image")):
         missing = sorted(one.keys() - other.keys())
         if missing:
@@ -81,7 +91,9 @@ def find_pairs(images: Path, labels: Path, unpaired: list[Unpaired] | None = Non
                 unpaired,
             )
     return [
-        PairRecord(name, str(path), str(label_files[name])) for name, path in image_files.items() if name in label_files
+        PairRecord(name, str(path), str(label_files[name]), reading)
+        for name, path in image_files.items()
+        if name in label_files
     ]
 
 

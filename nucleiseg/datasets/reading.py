@@ -15,6 +15,7 @@ from nucleiseg.datasets.paired import find_label_folder, find_pairs
 from nucleiseg.datasets.records import Record, Unpaired
 from nucleiseg.datasets.run_length_csv import find_run_lengths
 from nucleiseg.errors import DatasetError
+from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["open_dataset", "read"]
 
@@ -33,6 +34,7 @@ def read(
     *,
     labels: str | os.PathLike[str] | None = None,
     cache: bool | str | os.PathLike[str] = True,
+    reading: ReadOptions | None = None,
 ) -> Dataset:
     """Open a dataset; its layout is found out, its images are read when they are asked for.
 
@@ -59,6 +61,8 @@ def read(
         Keep decoded samples on disk, where reading them again takes a fraction of the time (and several times the
         space of compressed images): in the user's cache folder (or that of the environment variable
         ``NUCLEISEG_CACHE``), or in the folder given here. Files that change are decoded anew. See `clear_cache`.
+    reading : ReadOptions, optional
+        Which channel and planes of the image files show the nuclei, for paired folders, run lengths and COCO.
 
     Returns
     -------
@@ -68,8 +72,8 @@ def read(
     Raises
     ------
     DatasetError
-        If the layout is unknown, or images and labels do not pair up. Files that are damaged raise `DatasetError` or
-        `ImageFileError` when they are read.
+        If the layout is unknown, images and labels do not pair up, or the layout has no channels and planes to choose
+        from. Files that are damaged raise `DatasetError` or `ImageFileError` when they are read.
 
     Examples
     --------
@@ -80,7 +84,7 @@ def read(
     >>> read(path)
     Dataset(2 samples: 0000, 0001)
     """
-    return open_dataset(path, labels, cache)
+    return open_dataset(path, labels, cache, reading=reading)
 
 
 def open_dataset(
@@ -88,6 +92,7 @@ def open_dataset(
     labels: str | os.PathLike[str] | None,
     cache: bool | str | os.PathLike[str],
     unpaired: list[Unpaired] | None = None,
+    reading: ReadOptions | None = None,
 ) -> Dataset:
     """See `read`; with a list, samples without an image or labels are noted there and left out."""
     source = Path(path).absolute()
@@ -95,12 +100,15 @@ def open_dataset(
     for place in (source, label_source):
         if place is not None and not place.exists():
             raise DatasetError(f"{place}: no such file or folder; check the path")
+    reading = None if reading == ReadOptions() else reading
     suffixes = (source.suffix.lower(), None if label_source is None else label_source.suffix.lower())
     if suffixes == (".npz", None):
+        _refuse(reading, source)
         return read_npz(source)
     if suffixes == (".npy", ".npy") and label_source is not None:
+        _refuse(reading, source)
         return read_npy(source, label_source)
-    records = _find_records(source, label_source, unpaired)
+    records = _find_records(source, label_source, unpaired, reading)
     if not records:
         given = str(source) if label_source is None else f"{source} with labels {label_source}"
         raise DatasetError(f"{given}: unknown layout; {_LAYOUTS}")
@@ -109,22 +117,34 @@ def open_dataset(
     return Dataset(records, cache=Cache(cache_folder() if cache is True else Path(cache).absolute()))
 
 
-def _find_records(source: Path, labels: Path | None, unpaired: list[Unpaired] | None) -> Sequence[Record] | None:
+def _find_records(
+    source: Path, labels: Path | None, unpaired: list[Unpaired] | None, reading: ReadOptions | None
+) -> Sequence[Record] | None:
     if labels is not None:
         if source.is_dir() and labels.suffix.lower() == ".csv":
-            return find_run_lengths(source, labels, unpaired)
+            return find_run_lengths(source, labels, unpaired, reading)
         if source.is_dir() and labels.suffix.lower() == ".json":
-            return find_coco(source, labels, unpaired)
-        return find_pairs(source, labels, unpaired) if source.is_dir() and labels.is_dir() else None
+            return find_coco(source, labels, unpaired, reading)
+        return find_pairs(source, labels, unpaired, reading) if source.is_dir() and labels.is_dir() else None
     if source.is_dir():
         paired = find_label_folder(source)
         if paired is not None:
-            return find_pairs(source / "images", paired, unpaired)
+            return find_pairs(source / "images", paired, unpaired, reading)
+        _refuse(reading, source)
         return find_kaggle_folder(source, unpaired)
     if source.suffix.lower() == ".zip":
+        _refuse(reading, source)
         return find_kaggle_zip(source, unpaired)
     if source.suffix.lower() in (".csv", ".json"):
         images = source.parent / "images"
         find = find_coco if source.suffix.lower() == ".json" else find_run_lengths
-        return find(images if images.is_dir() else source.parent, source, unpaired)
+        return find(images if images.is_dir() else source.parent, source, unpaired, reading)
     return None
+
+
+def _refuse(reading: ReadOptions | None, source: Path) -> None:
+    if reading is not None:
+        raise DatasetError(
+            f"{source}: channels and planes can be chosen in folders of image files only, got {reading}; choose them "
+            "before saving such arrays or pictures, or put the files into paired folders, images/ and labels/"
+        )

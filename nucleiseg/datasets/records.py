@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg._memory import memory_limit
 from nucleiseg.errors import DatasetError, LabelTypeError, SizeMismatchError
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "SourceNotes",
     "Unpaired",
     "check_pair",
+    "check_unpacked",
     "complain",
     "file_stamp",
     "read_file",
@@ -106,6 +109,16 @@ def check_pair(name: str, image: Array, labels: Array) -> tuple[Array, NDArray[n
             "renumber them, e.g. with skimage.segmentation.relabel_sequential"
         )
     return image, labels.astype(np.int32, copy=False)
+
+
+def check_unpacked(file: IO[bytes]) -> None:
+    """Refuse a zip archive (``.npz`` is one) whose members claim more bytes together than memory can hold."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > memory_limit():
+            raise DatasetError(f"claims {size:,} bytes, more than the {memory_limit():,} that may be used here")
+    file.seek(0)
 
 
 def complain(ids: Sequence[str], message: str, unpaired: list[Unpaired] | None) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.datasets.image_files import READABLE_SUFFIXES, read_pixels
 from nucleiseg.datasets.metadata import read_rows
-from nucleiseg.datasets.records import Array, SourceNotes, Unpaired, complain, file_stamp, read_file, shorten
+from nucleiseg.datasets.records import Array, SourceNotes, Unpaired, complain, file_stamp, shorten
 from nucleiseg.errors import DatasetError, InvalidInputError
-from nucleiseg.images.decoding import decode_image
-from nucleiseg.images.reading import IMAGE_SUFFIXES
+from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.instances.run_lengths import decode_run_lengths
 
 __all__ = ["RunLengthRecord", "find_run_lengths"]
@@ -29,6 +29,7 @@ class RunLengthRecord:
     id: str
     image: str
     runs: tuple[str, ...]
+    reading: ReadOptions | None = None
 
     def stamp(self) -> str:
         """Path, size and time of the image, and the run lengths."""
@@ -40,7 +41,7 @@ class RunLengthRecord:
 
     def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the labels: label k is the k-th row of the image, and covers earlier ones."""
-        image = decode_image(read_file(self.image), self.image)
+        image = read_pixels(self.image, self.reading)
         height, width = image.shape[:2]
         labels = np.zeros((height, width), np.int32)
         for label, runs in enumerate(self.runs, start=1):
@@ -54,7 +55,9 @@ class RunLengthRecord:
         return image, labels
 
 
-def find_run_lengths(images: Path, table: Path, unpaired: list[Unpaired] | None = None) -> list[RunLengthRecord]:
+def find_run_lengths(
+    images: Path, table: Path, unpaired: list[Unpaired] | None = None, reading: ReadOptions | None = None
+) -> list[RunLengthRecord]:
     """The images that the CSV names; an image without nuclei has one row without run lengths."""
     columns, rows = read_rows(table)
     missing = [column for column in _COLUMNS if column not in columns]
@@ -82,13 +85,14 @@ def find_run_lengths(images: Path, table: Path, unpaired: list[Unpaired] | None 
             "add rows (with empty EncodedPixels if there are no nuclei), or move the images elsewhere",
             unpaired,
         )
-    return [RunLengthRecord(name, str(files[name]), tuple(runs[name])) for name in sorted(runs) if name in files]
+    named = [name for name in sorted(runs) if name in files]
+    return [RunLengthRecord(name, str(files[name]), tuple(runs[name]), reading) for name in named]
 
 
 def _find_files(folder: Path) -> dict[str, Path]:
     """Images by name: those in the folder, or else those in ``<id>/images``, as Kaggle has them."""
     for pattern in ("*", "*/images/*"):
-        found = {path.stem: path for path in sorted(folder.glob(pattern)) if path.suffix.lower() in IMAGE_SUFFIXES}
+        found = {path.stem: path for path in sorted(folder.glob(pattern)) if path.suffix.lower() in READABLE_SUFFIXES}
         if found:
             return found
     return {}

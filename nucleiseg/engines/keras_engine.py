@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._forking import check_not_forked
 from nucleiseg.engines.engine import MULTIPLE
 
 
@@ -35,11 +36,13 @@ class KerasEngine:
     multiple = MULTIPLE
 
     def __init__(self, model: keras.Model) -> None:
+        check_not_forked()
         self.model = model
         self._call = _RUNNERS.get(keras.backend.backend(), _on_any)(model)
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
+        check_not_forked()
         return np.asarray(self._call(images))
 
 

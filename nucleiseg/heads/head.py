@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from nucleiseg._checks import check_choice, check_count, check_range
 from nucleiseg._registry import Registry
+from nucleiseg.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from nucleiseg.training.phases import Task
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,14 @@ class Head:
         Defaults of what the decoder can be tuned by.
     foreground : tuple of int
         The maps whose sum is the probability of being nucleus; progress is measured by it.
+    monitor : "val_dice" or "val_ap"
+        Which score of the validation data decides the best epoch: that of the mask, or that of the nuclei, the average
+        precision over IoU .5 to .95.
+
+    Raises
+    ------
+    InvalidInputError
+        If a number is out of its range. Names are looked up when they are used: what they stand for may come later.
 
     Examples
     --------
@@ -45,6 +59,38 @@ class Head:
     decoder: str
     thresholds: Mapping[str, float] = field(default_factory=dict)
     foreground: tuple[int, ...] = (0,)
+    monitor: str = "val_dice"
+
+    def __post_init__(self) -> None:
+        check_count(self.channels, "channels")
+        for number in self.foreground:
+            if check_count(number, "foreground", 0) >= self.channels:
+                raise InvalidInputError(
+                    f"foreground must name some of {self.channels} channels, from 0, got {self.foreground}"
+                )
+        check_choice(self.monitor, "monitor", ("val_dice", "val_ap"))
+        for name, value in self.thresholds.items():
+            check_range(value, f"threshold {name!r}", 0, 1)
+
+    def task(self, scaling: str, loss: str | None = None) -> Task:
+        """What a network with this head is trained for, by another loss if that is named.
+
+        Examples
+        --------
+        >>> get_head("distance").task("percentile").loss
+        'mask_and_depth'
+        """
+        from nucleiseg.training.phases import Task
+
+        return Task(
+            target=self.target,
+            scaling=scaling,
+            loss=loss or self.loss,
+            foreground=self.foreground,
+            decoder=self.decoder,
+            thresholds=self.thresholds,
+            monitor=self.monitor,
+        )
 
 
 _heads: Registry[Head] = Registry("head", group="nucleiseg.heads")
@@ -115,6 +161,7 @@ register_head(
         loss="categorical_crossentropy",
         foreground=(1, 2),
         decoder="boundary",
+        monitor="val_ap",
         thresholds={"probability": 0.5, "seed": 0.5},
     )
 )
@@ -126,6 +173,7 @@ register_head(
         activation="sigmoid",
         loss="mask_and_depth",
         decoder="distance",
-        thresholds={"probability": 0.5, "seed": 0.5},
+        monitor="val_ap",
+        thresholds={"probability": 0.5, "seed": 0.4},
     )
 )

@@ -5,6 +5,7 @@ from nucleiseg.images.channels import to_rgb
 from nucleiseg.images.label_colours import colour_labels
 from nucleiseg.images.micrograph import Micrograph, as_micrograph
 from nucleiseg.images.overlay import overlay
+from nucleiseg.images.quality import judge_image, sharpness
 from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.images.reading import find_images, read_image, read_micrograph
 from nucleiseg.images.scaling import (
@@ -26,6 +27,7 @@ __all__ = [
     "binarize",
     "colour_labels",
     "find_images",
+    "judge_image",
     "list_binarizers",
     "list_scalings",
     "overlay",
@@ -36,6 +38,7 @@ __all__ = [
     "register_scaling",
     "rescale",
     "scaling_range",
+    "sharpness",
     "tiles",
     "to_rgb",
     "unbinarize",

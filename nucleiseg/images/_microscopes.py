@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nucleiseg.errors import ImageFileError
-from nucleiseg.images._pillow import check_pixels
+from nucleiseg.images._pillow import check_bytes, check_pixels
 from nucleiseg.images._scenes import check_level, find_scene
 from nucleiseg.images._tiff_metadata import square_size
 from nucleiseg.images.micrograph import Stack
@@ -36,6 +36,7 @@ def read_czi(path: str, options: ReadOptions, max_pixels: int) -> Stack:
         check_pixels(height, width, path, max_pixels, levels=min(roi.h, roi.w).bit_length())
         ranges = {axis: range(*span) for axis, span in file.total_bounding_box.items() if axis not in "YX"}
         planes = [dict(zip(ranges, place, strict=True)) for place in itertools.product(*ranges.values())]
+        check_bytes((len(planes), height, width, 3), 4, path)
         layers = [file.read(roi=tuple(roi), plane=plane, scene=scene, zoom=zoom) for plane in planes]
         metadata = (file.metadata or {}).get("ImageDocument")
     lengths = [len(span) for span in ranges.values()]
@@ -59,6 +60,7 @@ def read_nd2(path: str, options: ReadOptions, max_pixels: int) -> Stack:
         scene = find_scene(path, options.scene, positions, positions)
         check_level(path, options.level, [(sizes["Y"], sizes["X"])])
         check_pixels(sizes["Y"], sizes["X"], path, max_pixels)
+        check_bytes(tuple(sizes.values()), file.dtype.itemsize, path)
         pixels = file.asarray(position=scene if "P" in file.sizes else None)
         channels = list(file.metadata.channels or ())
     size = None
@@ -79,6 +81,7 @@ def read_lif(path: str, options: ReadOptions, max_pixels: int) -> Stack:
             raise ImageFileError(f"{path}: {image.name!r} has no rows and columns but {sizes}; choose another scene")
         check_level(path, options.level, [(sizes["Y"], sizes["X"])])
         check_pixels(sizes["Y"], sizes["X"], path, max_pixels)
+        check_bytes(tuple(sizes.values()), image.dtype.itemsize, path)
         pixels = np.asarray(image.asarray())
         steps = [float(np.ptp(image.coords[axis])) / max(sizes[axis] - 1, 1) for axis in "YX" if axis in image.coords]
         names = [str(name) for name in image.coords.get("C", ()) if isinstance(name, str)]

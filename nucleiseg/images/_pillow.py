@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nucleiseg._memory import memory_limit
 from nucleiseg.errors import ImageFileError
 
-__all__ = ["check_pixels", "pillow_to_array"]
+__all__ = ["check_bytes", "check_pixels", "pillow_to_array"]
 
 _NATIVE_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I", "F")
 
@@ -22,6 +25,15 @@ def check_pixels(height: int, width: int, name: str, max_pixels: int, levels: in
         raise ImageFileError(
             f"{name}: {height} x {width} is more than {max_pixels} pixels; crop it{smaller}, "
             "or pass a larger max_pixels"
+        )
+
+
+def check_bytes(shape: Sequence[int], itemsize: int, name: str) -> None:
+    """Refuse an array of all axes that memory could not hold, before its pixels are decoded."""
+    if math.prod(shape) * itemsize > memory_limit():
+        raise ImageFileError(
+            f"{name}: an array of {' x '.join(map(str, shape))} takes more than the {memory_limit() // 2**20:,} MiB "
+            "that may be used here; save the planes or the part that you need as a file of its own"
         )
 
 

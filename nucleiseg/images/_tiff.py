@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
 from nucleiseg.errors import ImageFileError
-from nucleiseg.images._pillow import check_pixels, pillow_to_array
+from nucleiseg.images._pillow import check_bytes, check_pixels, pillow_to_array
 from nucleiseg.images._scenes import check_level, find_scene
 from nucleiseg.images._tiff_metadata import channel_names, pixel_size
 from nucleiseg.images.micrograph import Stack
@@ -39,6 +39,7 @@ def read_tiff(
         check_level(name, options.level, list(zip(heights, widths, strict=True)))
         check_pixels(heights[options.level], widths[options.level], name, max_pixels, levels=len(sizes))
         shape, axes = sizes[options.level]
+        check_bytes(shape, series.dtype.itemsize, name)
         page = series.keyframe
         try:
             array = series.levels[options.level].asarray().reshape(shape)

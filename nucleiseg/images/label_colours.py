@@ -28,6 +28,7 @@ PALETTE = (
 )
 _NEAR = 8  # pixels
 _STRENGTH = 0.55  # of the colours over an image
+_DARKEST, _BRIGHTEST = 20, 200  # of the grey image below the colours
 
 
 def colour_labels(labels: npt.ArrayLike, image: npt.ArrayLike | None = None) -> npt.NDArray[np.uint8]:
@@ -41,7 +42,8 @@ def colour_labels(labels: npt.ArrayLike, image: npt.ArrayLike | None = None) -> 
     labels : array-like of int, (H, W)
         0 background.
     image : array-like, (H, W) or (H, W, C), optional
-        Colours are laid over it, half transparent; without it the background is black.
+        Colours are laid over it, half transparent. It is shown in grey, neither black nor white, so that no stain is
+        taken for a colour. Without it the background is black.
 
     Returns
     -------
@@ -80,7 +82,8 @@ def colour_labels(labels: npt.ArrayLike, image: npt.ArrayLike | None = None) -> 
         picture = np.zeros((*values.shape, 3), np.uint8)
         picture[rows, cols] = chosen[rank]
         return picture
-    picture = to_rgb(np.rint(rescale(pixels) * 255).astype(np.uint8))
+    grey = np.rint(_DARKEST + (_BRIGHTEST - _DARKEST) * rescale(to_rgb(pixels)).mean(axis=2)).astype(np.uint8)
+    picture = np.repeat(grey[..., np.newaxis], 3, axis=2)
     mixed = (1 - _STRENGTH) * picture[rows, cols] + _STRENGTH * chosen[rank]
     picture[rows, cols] = np.rint(mixed).astype(np.uint8)
     return picture

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +167,7 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
         elif path.is_file():
             paths = [path]
         else:
-            # Path.glob takes no absolute patterns.
-            matches = map(Path, glob.glob(str(item), recursive=True))  # noqa: PTH207
-            paths = sorted(match for match in matches if _is_image_name(match))
+            paths = sorted({match for match in _matches(str(item)) if _is_image_name(match)})
         if not paths:
             raise InvalidInputError(
                 f"no images found in {str(item)!r}; pass image files, folders of them or patterns such as "
@@ -179,6 +178,34 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     if not found:
         raise InvalidInputError("no images given; pass at least one image file, folder or pattern")
     return list(found.values())
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    """As `glob.glob` with ``**`` for any depth, but links that lead in circles are walked once, not for ever."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        # Path.glob takes no absolute patterns.
+        yield from map(Path, glob.glob(pattern))  # noqa: PTH207
+        return
+    where = parts.index("**")
+    for root in glob.glob(str(Path(*parts[:where]))) if where else ["."]:  # noqa: PTH207
+        for folder in _folders(Path(root)):
+            yield from _matches(str(Path(glob.escape(str(folder)), *(parts[where + 1 :] or ("*",)))))
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """A folder and all below it, each once, less hidden ones and those that can't be read."""
+    seen = set()
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        with contextlib.suppress(OSError):
+            status = folder.stat()
+            inside = sorted(folder.iterdir())
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                yield folder
+                waiting += [child for child in reversed(inside) if child.is_dir() and not child.name.startswith(".")]
 
 
 def _is_image_name(path: Path) -> bool:

@@ -77,11 +77,12 @@ class Tile:
     inner: tuple[slice, slice]
 
 
-def tiles(shape: tuple[int, ...], tiling: Tiling) -> list[Tile]:
+def tiles(shape: tuple[int, ...], tiling: Tiling, multiple: int = 1) -> list[Tile]:
     """Cut an image into tiles, in raster order.
 
     Neighbours share at least ``tiling.overlap`` pixels and the border between what they keep runs through the middle of
-    what they share. Tiles are spread evenly, so that all have the full size along an axis that is long enough.
+    what they share. Tiles are spread evenly; along an axis that is long enough all have the full size, except that the
+    last one may lack up to ``multiple - 1`` pixels.
 
     Parameters
     ----------
@@ -89,6 +90,9 @@ def tiles(shape: tuple[int, ...], tiling: Tiling) -> list[Tile]:
         Height and width of the image; further axes are ignored.
     tiling : Tiling
         Size and overlap.
+    multiple : int
+        Tiles begin at multiples of this. A network that halves an image five times gives the same maps for an image
+        and for a part of it only if the part begins at a multiple of 32.
 
     Returns
     -------
@@ -98,7 +102,8 @@ def tiles(shape: tuple[int, ...], tiling: Tiling) -> list[Tile]:
     Raises
     ------
     InvalidInputError
-        If the shape has no height and width of at least 1.
+        If the shape has no height and width of at least 1, or tiles of that size and overlap can't begin at multiples
+        of the number.
 
     Examples
     --------
@@ -109,8 +114,9 @@ def tiles(shape: tuple[int, ...], tiling: Tiling) -> list[Tile]:
     """
     if len(shape) < 2:
         raise InvalidInputError(f"shape must be (height, width), got {shape}; pass image.shape")
+    check_count(multiple, "multiple")
     rows, columns = (
-        _cut(check_count(length, name), tiling) for length, name in zip(shape[:2], ("height", "width"), strict=True)
+        _cut(check_count(length, name), tiling, multiple) for length, name in zip(shape[:2], ("height", "width"), strict=True)
     )
     return [
         Tile(read=(read_rows, read_columns), keep=(keep_rows, keep_columns), inner=(inner_rows, inner_columns))
@@ -155,13 +161,22 @@ def pad_to_multiple(image: npt.ArrayLike, multiple: int) -> tuple[Array, tuple[s
     return np.pad(pixels, extra, mode="symmetric"), (slice(0, height), slice(0, width))
 
 
-def _cut(length: int, tiling: Tiling) -> list[tuple[slice, slice, slice]]:
+def _cut(length: int, tiling: Tiling, multiple: int) -> list[tuple[slice, slice, slice]]:
     """Read, keep and inner slices along one axis."""
     size = min(tiling.tile, length)
-    steps = -(-(length - size) // (tiling.tile - tiling.overlap))
-    starts = [0] + [step * (length - size) // steps for step in range(1, steps + 1)]
-    middles = [(left + size + right) // 2 for left, right in pairwise(starts)]
+    stride = (tiling.tile - tiling.overlap) // multiple
+    if size < length and not stride:
+        raise InvalidInputError(
+            f"tiles must begin at multiples of {multiple} pixels, got tile {tiling.tile} and overlap {tiling.overlap}; "
+            f"use a tile of at least {tiling.overlap + multiple} or a smaller overlap"
+        )
+    # Counted in multiples from here.
+    last = -(-(length - size) // multiple)
+    steps = -(-last // max(stride, 1))
+    starts = [0] + [multiple * -(-step * last // steps) for step in range(1, steps + 1)]
+    reads = [slice(start, min(start + size, length)) for start in starts]
+    middles = [(left.stop + right.start) // 2 for left, right in pairwise(reads)]
     return [
-        (slice(start, start + size), slice(low, high), slice(low - start, high - start))
-        for start, low, high in zip(starts, [0, *middles], [*middles, length], strict=True)
+        (read, slice(low, high), slice(low - read.start, high - read.start))
+        for read, low, high in zip(reads, [0, *middles], [*middles, length], strict=True)
     ]

@@ -2,14 +2,23 @@ from .evaluation import Evaluation, ImageScore
 from .maps import predict_maps
 from .options import PredictOptions
 from .prediction import Prediction
-from .tuning import decoding_score, tune_thresholds
+from .resizing import resize_labels, resize_maps
+from .scale import Passport, measure_diameters, usual_diameter
+from .tuning import decoding_score, smallest_area, tune_decoder, tune_thresholds
 
 __all__ = [
     "Evaluation",
     "ImageScore",
+    "Passport",
     "PredictOptions",
     "Prediction",
     "decoding_score",
+    "measure_diameters",
     "predict_maps",
+    "resize_labels",
+    "resize_maps",
+    "smallest_area",
+    "tune_decoder",
     "tune_thresholds",
+    "usual_diameter",
 ]

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from nucleiseg._checks import check_choice, check_count, check_range
 from nucleiseg._files import write_text
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import InstanceCounts, score_images
@@ -78,12 +81,71 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, dict[str, float]]:
         """Scores by group name; ``"all"`` is over all images."""
+        return {group: score_images([image.counts for image in images]) for group, images in self._groups().items()}
+
+    def _groups(self) -> dict[str, Sequence[ImageScore]]:
         groups = sorted({image.group for image in self.images} - {""})
         parts = {group: [image for image in self.images if image.group == group] for group in groups}
-        return {
-            group: score_images([image.counts for image in images])
-            for group, images in {**parts, "all": self.images}.items()
-        }
+        return {**parts, "all": self.images}
+
+    def intervals(
+        self,
+        scores: Sequence[str] = ("ap50", "dsb", "mean_dice"),
+        level: float = 0.95,
+        rounds: int = 1000,
+        seed: int = 0,
+    ) -> dict[str, dict[str, tuple[float, float]]]:
+        """Where scores would lie for other images of the same kind: bootstrap confidence intervals.
+
+        Images are drawn anew, as many as there are, with replacement (nuclei of one image have too much in common to
+        be drawn one by one); an interval reaches from one percentile of the scores to another.
+
+        Parameters
+        ----------
+        scores : sequence of str
+            Names of `nucleiseg.instances.score_images`.
+        level : float
+            Share of the draws inside the interval, in [0, 1].
+        rounds : int
+            How often images are drawn.
+        seed : int
+            Decides which.
+
+        Returns
+        -------
+        dict of dict of (float, float)
+            By group and score: low and high. With one image in a group both are its score.
+
+        Raises
+        ------
+        InvalidInputError
+            If a score is unknown or a number out of its range.
+
+        References
+        ----------
+        .. [1] B. Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979.
+
+        Examples
+        --------
+        >>> from nucleiseg.instances import match
+        >>> good, bad = match([[1, 0]], [[1, 0]]), match([[1, 0]], [[0, 1]])
+        >>> Evaluation([ImageScore("a", "", good), ImageScore("b", "", bad)]).intervals(["ap50"], rounds=50)
+        {'all': {'ap50': (0.0, 1.0)}}
+        """
+        check_range(level, "level", 0, 1)
+        rng = np.random.default_rng(check_count(seed, "seed", 0))
+        for name in scores:
+            check_choice(name, "score", score_images([self.images[0].counts]))
+        found: dict[str, dict[str, tuple[float, float]]] = {}
+        for group, images in self._groups().items():
+            drawn = rng.integers(len(images), size=(check_count(rounds, "rounds"), len(images)))
+            rows = [score_images([images[index].counts for index in indices]) for indices in drawn]
+            edges = [50 * (1 - level), 50 * (1 + level)]
+            found[group] = {
+                name: tuple(map(float, np.percentile([row[name] for row in rows], edges)))  # type: ignore[misc]
+                for name in scores
+            }
+        return found
 
     def table(self) -> pd.DataFrame:
         """`to_dict` as a table: a row for each group and one for all."""

@@ -3,23 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nucleiseg.engines.engine import Engine
-from nucleiseg.images import pad_to_multiple, rescale, tiles, to_rgb
+from nucleiseg.images import Tiling, apply_range, pad_to_multiple, tiles, to_rgb
+from nucleiseg.images.sampling import sampled_range
+from nucleiseg.inference.memory import make_plan
 from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.reach import measure_reach
+
+Maps = npt.NDArray[np.float32]
 
 
-def predict_maps(
-    image: npt.NDArray[Any], engine: Engine, scaling: str, options: PredictOptions
-) -> npt.NDArray[np.float32]:
+@dataclass(frozen=True)
+class Network:
+    """An engine, and how one image is brought to it.
+
+    Parameters
+    ----------
+    engine : Engine
+        Runs the network.
+    bounds : tuple
+        The values that become 0 and 1, from `nucleiseg.images.scaling_range`; the same for all parts of the image.
+    tiling : Tiling, optional
+        What is in the network at once; None for all that is given.
+    tta : bool
+        Average over the eight flips and quarter turns.
+    """
+
+    engine: Engine
+    bounds: tuple[Any, Any]
+    tiling: Tiling | None = None
+    tta: bool = False
+
+    def __call__(self, pixels: npt.NDArray[Any]) -> Maps:
+        """From raw pixels (H, W) or (H, W, C), of any size, to maps (H, W, C) float32."""
+        if self.tiling is None:
+            return self._run(pixels)
+        first, *others = tiles(pixels.shape, self.tiling, self.engine.multiple)
+        part = self._run(pixels[first.read])
+        if not others:
+            return part
+        maps = np.empty((*pixels.shape[:2], part.shape[-1]), np.float32)
+        maps[first.keep] = part[first.inner]
+        for tile in others:
+            maps[tile.keep] = self._run(pixels[tile.read])[tile.inner]
+        return maps
+
+    def _run(self, pixels: npt.NDArray[Any]) -> Maps:
+        scaled = to_rgb(apply_range(pixels, *self.bounds))
+        if not self.tta:
+            return _padded(scaled, self.engine)
+        total: Maps = sum(_turned_back(scaled, self.engine))  # type: ignore[assignment]
+        return total / np.float32(8)
+
+
+def predict_maps(image: npt.NDArray[Any], engine: Engine, scaling: str, options: PredictOptions) -> Maps:
     """The network's maps for an image of any size, (H, W, C) float32.
 
-    The image is scaled once, by its own range, before it is cut into tiles; it is padded by reflection to what the
-    network needs, and the maps are cropped to the image again.
+    The image is scaled by its own range, not tile by tile; it is padded by reflection to what the network needs, and
+    the maps are cropped to the image again.
 
     Parameters
     ----------
@@ -30,7 +77,7 @@ def predict_maps(
     scaling : str
         One of `nucleiseg.images.list_scalings`; the one that the model was trained with.
     options : PredictOptions
-        Tiling and test-time augmentation.
+        Tiling, memory and test-time augmentation.
 
     Examples
     --------
@@ -41,33 +88,20 @@ def predict_maps(
     >>> predict_maps(np.eye(5), Echo(), "minmax", PredictOptions()).shape
     (5, 5, 1)
     """
-    scaled = to_rgb(rescale(image, scaling))
-    if options.tiling is None:
-        return _whole(scaled, engine, options.tta)
-    first, *others = tiles(scaled.shape, options.tiling)
-    part = _whole(scaled[first.read], engine, options.tta)
-    maps = np.empty((*scaled.shape[:2], part.shape[-1]), np.float32)
-    maps[first.keep] = part[first.inner]
-    for tile in others:
-        maps[tile.keep] = _whole(scaled[tile.read], engine, options.tta)[tile.inner]
-    return maps
+    bounds = sampled_range(image, scaling)
+    height, width = image.shape[:2]
+    plan = make_plan((height, width), options.tiling, options.memory_bytes, lambda: measure_reach(engine))
+    return Network(engine, bounds, plan.network, options.tta)(image)
 
 
-def _whole(image: npt.NDArray[np.float32], engine: Engine, tta: bool) -> npt.NDArray[np.float32]:
-    if not tta:
-        return _padded(image, engine)
-    total: npt.NDArray[np.float32] = sum(_turned_back(image, engine))  # type: ignore[assignment]
-    return total / np.float32(8)
-
-
-def _turned_back(image: npt.NDArray[np.float32], engine: Engine) -> Iterator[npt.NDArray[np.float32]]:
+def _turned_back(image: Maps, engine: Engine) -> Iterator[Maps]:
     for flip in (slice(None), slice(None, None, -1)):
         for turns in range(4):
             maps = _padded(np.rot90(image[:, flip], turns), engine)
             yield np.rot90(maps, -turns)[:, flip]
 
 
-def _padded(image: npt.NDArray[np.float32], engine: Engine) -> npt.NDArray[np.float32]:
+def _padded(image: Maps, engine: Engine) -> Maps:
     padded, inside = pad_to_multiple(image, engine.multiple)
-    maps: npt.NDArray[np.float32] = engine(np.ascontiguousarray(padded, np.float32)[np.newaxis])[0][inside]
+    maps: Maps = engine(np.ascontiguousarray(padded, np.float32)[np.newaxis])[0][inside]
     return maps

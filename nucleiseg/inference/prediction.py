@@ -13,8 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._files import write_text
-from nucleiseg.images import Micrograph, overlay
-from nucleiseg.instances import NamedLabels, get_exporter, measure, summarize, write_labels, write_mask, write_picture
+from nucleiseg.images import Micrograph, judge_image, overlay
+from nucleiseg.inference.scale import Passport, usual_diameter
+from nucleiseg.instances import (
+    Calibration,
+    NamedLabels,
+    get_exporter,
+    measure,
+    rate,
+    summarize,
+    write_labels,
+    write_mask,
+    write_picture,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +45,12 @@ class Prediction:
         int32: 0 is background, 1 … n are the nuclei.
     source : Micrograph, optional
         Raw pixels of every channel, their names and the size of a pixel, where there is more than ``image``.
+    calibration : Calibration, optional
+        How `confidence` is computed; the model's own.
+    passport : Passport, optional
+        The sizes that the model was trained on.
+    scale : float
+        By how much the image was resized for the network.
 
     Examples
     --------
@@ -46,6 +63,9 @@ class Prediction:
     probability: npt.NDArray[np.float32] = field(repr=False)
     labels: npt.NDArray[np.int32] = field(repr=False)
     source: Micrograph | None = field(default=None, repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
+    passport: Passport | None = field(default=None, repr=False)
+    scale: float = 1.0
 
     @cached_property
     def mask(self) -> npt.NDArray[np.bool_]:
@@ -62,17 +82,46 @@ class Prediction:
         """Height and width of a pixel in µm, where it is known."""
         return None if self.source is None else self.source.pixel_size
 
+    @cached_property
+    def confidence(self) -> npt.NDArray[np.float64]:
+        """For nucleus 1, 2, … n how likely it is to be one, in [0, 1]; see `nucleiseg.instances.rate`."""
+        return rate(self.labels, self.probability, self.calibration)
+
+    @cached_property
+    def quality(self) -> tuple[str, ...]:
+        """What speaks against trusting this image, nothing as a rule.
+
+        What `nucleiseg.images.judge_image` says, and ``"unusual size"`` where the nuclei, at the scale that the network
+        saw, are smaller or larger than those that it was trained on.
+        """
+        flags = judge_image(self.image, self.labels)
+        diameter = usual_diameter(self.labels)
+        if diameter is not None and self.passport is not None and self.passport.factor(diameter * self.scale) != 1:
+            return (*flags, "unusual size")
+        return flags
+
     def table(self) -> pd.DataFrame:
-        """One row a nucleus, measured on the raw pixels of every channel; see `nucleiseg.instances.measure`."""
+        """One row a nucleus, measured on the raw pixels of every channel; see `nucleiseg.instances.measure`.
+
+        After the area comes the `confidence`.
+        """
         if self.source is None:
-            return measure(self.labels, self.image)
-        source = self.source
-        return measure(self.labels, source.pixels, pixel_size=source.pixel_size, channels=source.channels)
+            table = measure(self.labels, self.image)
+        else:
+            source = self.source
+            table = measure(self.labels, source.pixels, pixel_size=source.pixel_size, channels=source.channels)
+        table.insert(2, "confidence", self.confidence)  # where files with more channels than others keep their order
+        return table
 
     def summary(self) -> pd.DataFrame:
-        """One row about all nuclei; see `nucleiseg.instances.summarize`."""
+        """One row about all nuclei; see `nucleiseg.instances.summarize`. Then ``scale``, and ``quality`` as text."""
+        return self.summary_of(self.table())
+
+    def summary_of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """`summary`, from a table that is known already."""
         height, width = self.labels.shape
-        return summarize(self.table(), (height, width), self.pixel_size)
+        summary = summarize(table, (height, width), self.pixel_size)
+        return summary.assign(scale=round(self.scale, 4), quality="; ".join(self.quality))
 
     def overlay(self) -> npt.NDArray[np.uint8]:
         """The image with the outlines of the nuclei: uint8 RGB (H, W, 3)."""

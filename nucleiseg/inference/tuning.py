@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import reduce
 from operator import add
 from typing import Any
 
 import numpy.typing as npt
 
-from nucleiseg.instances import match
+from nucleiseg._settings import SegmenterSettings
+from nucleiseg.heads import get_head
+from nucleiseg.instances import calibrate, get_decoder, match
 from nucleiseg.instances.decoders import Decoder
 from nucleiseg.instances.matching import InstanceCounts
 
 Case = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
+MIN_AREA = "min_area"
+"""Beside its thresholds, a model may have a smallest area in pixels under this name; see `smallest_area`."""
+
+AREAS = (0, 5, 10, 15, 20, 30, 40, 60)
 COARSE = tuple(step / 10 for step in range(1, 10))
 FINE = (-0.05, 0.05)
 ROUNDS = 2
@@ -24,7 +31,8 @@ def tune_thresholds(score: Callable[[Mapping[str, float]], float], start: Mappin
     """Thresholds in (0, 1) with the best score, found one after the other.
 
     Each threshold is tried at .1, .2 … .9 and then .05 beside the best, the others staying as they are; after two
-    rounds the gain is smaller than the difference between two sets of validation images.
+    rounds the gain is smaller than the difference between two sets of validation images. A smallest area, under the
+    name ``min_area``, is tried at 0 to 60 pixels.
 
     Parameters
     ----------
@@ -54,15 +62,29 @@ def tune_thresholds(score: Callable[[Mapping[str, float]], float], start: Mappin
 
     for _ in range(ROUNDS):
         for name in start:
-            for candidates in (COARSE, None):
+            for candidates in (AREAS,) if name == MIN_AREA else (COARSE, None):
                 steps = candidates or tuple(round(best[name] + step, 4) for step in FINE)
                 for threshold in steps:
-                    if 0 < threshold < 1 and value({**best, name: threshold}) > value(best):
+                    possible = name == MIN_AREA or 0 < threshold < 1
+                    if possible and value({**best, name: threshold}) > value(best):
                         best[name] = threshold
     return best
 
 
-def decoding_score(cases: Sequence[Case], decode: Decoder, min_area: int) -> Callable[[Mapping[str, float]], float]:
+def smallest_area(min_area: int | None, thresholds: Mapping[str, float]) -> int:
+    """The smallest area that is wanted, or else the model's own, or else 0.
+
+    Examples
+    --------
+    >>> smallest_area(None, {"probability": 0.5, "min_area": 20.0}), smallest_area(5, {"min_area": 20.0})
+    (20, 5)
+    """
+    return int(thresholds.get(MIN_AREA, 0)) if min_area is None else min_area
+
+
+def decoding_score(
+    cases: Sequence[Case], decode: Decoder, min_area: int | None
+) -> Callable[[Mapping[str, float]], float]:
     """A score for `tune_thresholds`: from thresholds to the average precision of what a decoder makes of maps.
 
     Parameters
@@ -71,8 +93,8 @@ def decoding_score(cases: Sequence[Case], decode: Decoder, min_area: int) -> Cal
         True labels (H, W) and a network's maps (H, W, C) of the same image.
     decode : function
         From `nucleiseg.instances.get_decoder`.
-    min_area : int
-        Nuclei of fewer pixels are left out.
+    min_area : int, optional
+        Nuclei of fewer pixels are left out; None takes the ``min_area`` among the thresholds.
 
     Returns
     -------
@@ -90,8 +112,69 @@ def decoding_score(cases: Sequence[Case], decode: Decoder, min_area: int) -> Cal
     """
 
     def score(thresholds: Mapping[str, float]) -> float:
-        counts = (match(truth, decode(maps, thresholds, min_area)[1]) for truth, maps in cases)
+        area = smallest_area(min_area, thresholds)
+        counts = (match(truth, decode(maps, thresholds, area)[1]) for truth, maps in cases)
         pooled: InstanceCounts = reduce(add, counts)
         return pooled.mean_average_precision
 
     return score
+
+
+def tune_decoder(
+    cases: Sequence[Case], decode: Decoder, thresholds: Mapping[str, float], min_area: int | None = None
+) -> dict[str, float]:
+    """The thresholds, and the smallest area if none is given, by which a decoder makes the most of maps.
+
+    Parameters
+    ----------
+    cases : sequence of (labels, maps)
+        As for `decoding_score`.
+    decode : function
+        From `nucleiseg.instances.get_decoder`.
+    thresholds : mapping of str to float
+        Where the search starts.
+    min_area : int, optional
+        Given, it is taken as it is; None chooses one too and adds it under ``min_area``.
+
+    Returns
+    -------
+    dict of str to float
+        What `tune_thresholds` finds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nucleiseg.instances import get_decoder
+    >>> maps = np.zeros((9, 9, 1), np.float32)
+    >>> maps[1, 1], maps[3:8, 3:8] = 0.9, 0.8  # a speck and a nucleus
+    >>> case = np.pad(np.ones((5, 5), int), ((3, 1), (3, 1))), maps
+    >>> tune_decoder([case], get_decoder("components"), {"probability": 0.5})
+    {'min_area': 5, 'probability': 0.5}
+    """
+    start = dict(thresholds) if min_area is not None else {MIN_AREA: 0, **thresholds}
+    return tune_thresholds(decoding_score(cases, decode, min_area), start)
+
+
+def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: int | None = None) -> SegmenterSettings:
+    """A model's settings with the thresholds that suit labelled images best, and its confidence calibrated on them.
+
+    Parameters
+    ----------
+    settings : SegmenterSettings
+        Of the model.
+    cases : sequence of (labels, maps)
+        As for `decoding_score`.
+    min_area : int, optional
+        As for `tune_decoder`.
+
+    Returns
+    -------
+    SegmenterSettings
+        With other ``thresholds`` and ``calibration``.
+    """
+    decode = get_decoder(get_head(settings.head).decoder)
+    thresholds = tune_decoder(cases, decode, settings.thresholds, min_area)
+    area = smallest_area(min_area, thresholds)
+    decoded = ((truth, decode(maps, thresholds, area)) for truth, maps in cases)
+    calibration = calibrate((truth, found.labels, found.probability) for truth, found in decoded)
+    return replace(settings, thresholds=thresholds, calibration=None if calibration is None else asdict(calibration))

@@ -3,6 +3,7 @@
 from nucleiseg.instances.aggregated_jaccard import JaccardCounts, count_aji, count_aji_plus
 from nucleiseg.instances.assigning import assign
 from nucleiseg.instances.coco import from_coco, to_coco, write_coco
+from nucleiseg.instances.confidence import Calibration, calibrate, rate
 from nucleiseg.instances.decoders import Decoded, get_decoder, list_decoders, register_decoder
 from nucleiseg.instances.error_kinds import ErrorCounts, InstanceErrors, find_errors
 from nucleiseg.instances.exporters import Exporter, get_exporter, list_exporters, register_exporter
@@ -24,8 +25,10 @@ from nucleiseg.instances.run_lengths import decode_run_lengths, encode_run_lengt
 from nucleiseg.instances.scoring import score_images
 from nucleiseg.instances.splitting import split_by_distance, split_components
 from nucleiseg.instances.summary import summarize
+from nucleiseg.instances.touching import find_touching
 
 __all__ = [
+    "Calibration",
     "Decoded",
     "ErrorCounts",
     "Exporter",
@@ -39,6 +42,7 @@ __all__ = [
     "PixelCounts",
     "THRESHOLDS",
     "assign",
+    "calibrate",
     "count_aji",
     "count_aji_plus",
     "count_instances",
@@ -51,6 +55,7 @@ __all__ = [
     "filter_labels",
     "find_errors",
     "find_runs",
+    "find_touching",
     "from_coco",
     "from_geojson",
     "get_decoder",
@@ -59,6 +64,7 @@ __all__ = [
     "list_exporters",
     "match",
     "measure",
+    "rate",
     "register_decoder",
     "register_exporter",
     "score_images",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_size
 from nucleiseg._files import SOFTWARE, atomic_path, check_suffix
+from nucleiseg._memory import memory_limit
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances.named_labels import label_numbers, paint
@@ -143,6 +144,9 @@ def _parts(data: bytes) -> list[bytes]:
     if not data.startswith(b"PK"):
         return [data]
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(info.file_size for info in archive.infolist())
+        if size > memory_limit():
+            raise ValueError(f"it claims {size:,} bytes, more than the {memory_limit():,} that may be used here")
         return [archive.read(name) for name in archive.namelist() if name.lower().endswith(".roi")]
 
 

@@ -48,7 +48,8 @@ def write_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pixel_size
     scale: dict[str, Any] = {}
     if size is not None:
         # What ImageJ's own format has; tifffile would allow it 16-bit integers only.
-        scale = {"description": "ImageJ=1.54f\nunit=micron\n", "metadata": None, "resolution": (1 / size, 1 / size)}
+        scale = {"description": "ImageJ=1.54f\nunit=micron\n", "metadata": None}
+        scale |= {"resolution": (1 / size, 1 / size), "resolutionunit": 1}  # no inch: the description has the unit
     _write(path, values.astype(_smallest(values)), **scale)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nucleiseg._checks import check_choice
 
-__all__ = ["list_pretrained", "model_card", "pretrained_path"]
+__all__ = ["list_pretrained", "model_card", "pretrained_path", "pretrained_recipe"]
 
 _FOLDER = Path(__file__).parent
 _ENDINGS = (".keras", ".onnx")
@@ -29,6 +29,34 @@ def list_pretrained() -> list[str]:
 def pretrained_path(name: str) -> Path:
     """The file of a shipped model: ``.keras``, or ``.onnx`` in a light installation, which lacks Keras.
 
+    It is compared with the SHA-256 in its card.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such model.
+    ModelFileError
+        If the file is not the one that was shipped.
+
+    Examples
+    --------
+    >>> pretrained_path("nuclei").name
+    'nuclei.keras'
+    """
+    from nucleiseg.modelchecks import check_sha256
+
+    check_choice(name, "pretrained model", list_pretrained())
+    keras_file, onnx_file = (_FOLDER / f"{name}{ending}" for ending in _ENDINGS)
+    has_keras = importlib.util.find_spec("keras") is not None
+    if onnx_file.is_file() and not (has_keras and keras_file.is_file()):
+        return onnx_file
+    check_sha256(keras_file, model_card(name)["file"]["sha256"])
+    return keras_file
+
+
+def pretrained_recipe(name: str) -> Path:
+    """The file that says how a shipped model was trained; see `nucleiseg.training.read_recipe`.
+
     Raises
     ------
     InvalidInputError
@@ -36,13 +64,10 @@ def pretrained_path(name: str) -> Path:
 
     Examples
     --------
-    >>> pretrained_path("nuclei").name
-    'nuclei.keras'
+    >>> pretrained_recipe("nuclei").name
+    'nuclei.toml'
     """
-    check_choice(name, "pretrained model", list_pretrained())
-    keras_file, onnx_file = (_FOLDER / f"{name}{ending}" for ending in _ENDINGS)
-    has_keras = importlib.util.find_spec("keras") is not None
-    return onnx_file if onnx_file.is_file() and not (has_keras and keras_file.is_file()) else keras_file
+    return _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.toml"
 
 
 def model_card(name: str) -> dict[str, Any]:
@@ -52,11 +77,19 @@ def model_card(name: str) -> dict[str, Any]:
     ------
     InvalidInputError
         If there is no such model.
+    ModelFileError
+        If the card is missing or damaged.
 
     Examples
     --------
     >>> model_card("nuclei")["data"]["licence"]
     'CC0-1.0'
     """
-    card: dict[str, Any] = json.loads((_FOLDER / f"{pretrained_path(name).stem}.json").read_text(encoding="utf-8"))
+    from nucleiseg.errors import ModelFileError
+
+    path = _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.json"
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"the card {path} cannot be read ({error}); install nucleiseg again") from error
     return card

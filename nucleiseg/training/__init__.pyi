@@ -6,12 +6,14 @@ from .fitting import fit_two_phases
 from .options import FitOptions
 from .phases import Task
 from .pipeline import arrays_to_tf_dataset, as_tf_dataset
+from .recipe import Recipe, read_recipe
 from .targets import get_target, list_targets, register_target
 
 __all__ = [
     "Augmentation",
     "Checkpoint",
     "FitOptions",
+    "Recipe",
     "Task",
     "arrays_to_tf_dataset",
     "as_tf_dataset",
@@ -22,5 +24,6 @@ __all__ = [
     "losses",
     "metrics",
     "random_crop",
+    "read_recipe",
     "register_target",
 ]

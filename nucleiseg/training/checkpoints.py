@@ -6,7 +6,6 @@ as JSON. The file before it is kept, for the case that a crash or a full disk da
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -20,7 +19,6 @@ import numpy.typing as npt
 
 from nucleiseg._files import atomic_path
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.training.pipeline import LabelledImages
 
 Variables = tuple[npt.NDArray[Any], ...]
 
@@ -82,6 +80,25 @@ class Checkpoint:
     def exists(self) -> bool:
         """Whether there is something to go on from."""
         return self._last.exists() or self._previous.exists()
+
+    @classmethod
+    def for_run(cls, folder: str | os.PathLike[str] | None, resume: bool) -> Checkpoint | None:
+        """The folder of a run that begins, or goes on where ``resume`` is true.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is an earlier run in it, and it is not to be gone on with.
+        """
+        if folder is None:
+            return None
+        checkpoint = cls(folder)
+        if checkpoint.exists() and not resume:
+            raise InvalidInputError(
+                f"the checkpoint folder {checkpoint.folder} holds an earlier run; pass resume=True to go on with it, "
+                "or choose another folder"
+            )
+        return checkpoint
 
     def save(self, state: RunState, settings: Mapping[str, Any]) -> None:
         """Write the state; the one before it is kept beside it."""
@@ -155,21 +172,3 @@ def _changes(saved: Mapping[str, Any], wanted: Mapping[str, Any], group: str = "
             yield from _changes(was, now, f"{group}{key}.")
         elif was != now:
             yield f"{group}{key} was {was!r}, is {now!r}"
-
-
-def describe_images(data: LabelledImages) -> str:
-    """How many images, and a fingerprint of their ids and of the first one's pixels and labels.
-
-    Two datasets of equal size differ in it, also where both number their images from 0.
-
-    Examples
-    --------
-    >>> from nucleiseg import datasets
-    >>> describe_images(datasets.from_arrays(np.zeros((3, 8, 8), np.uint8), np.zeros((3, 8, 8), int)))
-    '3 images with the fingerprint b622a87a'
-    """
-    digest = hashlib.sha256("\n".join(getattr(data, "ids", ())).encode())
-    first = data[0]
-    for array in (first.image, first.labels):
-        digest.update(f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
-    return f"{len(data)} images with the fingerprint {digest.hexdigest()[:8]}"

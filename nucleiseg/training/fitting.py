@@ -18,8 +18,11 @@ import keras
 import numpy as np
 
 from nucleiseg._checks import check_count
-from nucleiseg.errors import InvalidInputError
-from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables, describe_images
+from nucleiseg.errors import InvalidInputError, TrainingError
+from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables
+from nucleiseg.training.faults import FiniteLoss, explain_memory
+from nucleiseg.training.fingerprints import describe_images
+from nucleiseg.training.judging import InstanceScores, labels_target
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
@@ -38,6 +41,7 @@ def fit_two_phases(
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
     network: Mapping[str, Any] | None = None,
+    images: Mapping[str, Any] | None = None,
 ) -> tuple[Mapping[str, Any], ...]:
     """Train a U-Net in place and leave it with the best weights.
 
@@ -66,6 +70,8 @@ def fit_two_phases(
     network : mapping, optional
         How the model was built, in JSON values. It goes into the checkpoint, so that a run of another network is told
         by name.
+    images : mapping, optional
+        What `fingerprint` gave for "train" and "validation", so that it need not be computed again for the checkpoint.
 
     Returns
     -------
@@ -77,6 +83,8 @@ def fit_two_phases(
     InvalidInputError
         If epochs is below 1, a dataset is empty, or the checkpoint belongs to a run with other settings, other images
         or another network.
+    TrainingError
+        If the loss is no number any more, or memory does not suffice. The model then has the best weights so far.
 
     Examples
     --------
@@ -99,16 +107,23 @@ def fit_two_phases(
             "epochs": epochs,
             "seed": seed,
             "pretrained": pretrained,
-            "train": describe_images(train),
-            "validation": None if validation is None else describe_images(validation),
+            "train": describe_images((images or {}).get("train") or train),
+            "validation": None
+            if validation is None
+            else describe_images((images or {}).get("validation") or validation),
             **asdict(task),
             **asdict(options),
             **(network or {}),
         }
         state = checkpoint.load(settings) or state
         _check_variables(state, model, checkpoint)
-    validation_batches = None
+    validation_batches, judges = None, []
     if validation is not None:
+        if task.decoder is not None:
+            whole = as_tf_dataset(
+                validation, labels_target, options.crop, None, options.batch_size, seed, task.scaling, shuffle=False
+            )
+            judges = [InstanceScores(whole, task.decoder, task.thresholds)]
         validation_batches = as_tf_dataset(
             validation, task.target, options.crop, None, options.batch_size, seed, task.scaling, shuffle=False
         )
@@ -126,7 +141,7 @@ def fit_two_phases(
         elif state.best_model:
             _assign(model.variables, state.best_model)
         if state.waited < options.patience and state.phase_epochs < phase.epochs:
-            keeper = _Keeper(state, phase.name, options.patience, checkpoint, settings)
+            keeper = _Keeper(state, phase.name, task.monitor, options.patience, checkpoint, settings)
             batches = as_tf_dataset(
                 train,
                 task.target,
@@ -138,16 +153,22 @@ def fit_two_phases(
                 options.balance,
                 first_pass=len(state.rows),
             )
-            with _clean_end(model):
-                model.fit(
-                    batches,
-                    validation_data=validation_batches,
-                    initial_epoch=len(state.rows),
-                    epochs=len(state.rows) + phase.epochs - state.phase_epochs,
-                    callbacks=[keeper],
-                    shuffle=False,  # as_tf_dataset does it
-                    verbose=1 if sys.stdout.isatty() else 0,
-                )
+            try:
+                with explain_memory(options, keeper.rows), _clean_end(model):
+                    model.fit(
+                        batches,
+                        validation_data=validation_batches,
+                        initial_epoch=len(state.rows),
+                        epochs=len(state.rows) + phase.epochs - state.phase_epochs,
+                        callbacks=[FiniteLoss(keeper.rows, phase.learning_rate), *judges, keeper],
+                        shuffle=False,  # as_tf_dataset does it
+                        verbose=1 if sys.stdout.isatty() else 0,
+                    )
+            except TrainingError:
+                if keeper.state.best_model:
+                    _assign(model.variables, keeper.state.best_model)
+                unfreeze(model)
+                raise
             state = keeper.state
     _assign(model.variables, state.best_model)
     unfreeze(model)
@@ -208,6 +229,7 @@ class _Keeper(keras.callbacks.Callback):
         self,
         state: RunState,
         phase: str,
+        monitor: str,
         patience: int,
         checkpoint: Checkpoint | None,
         settings: Mapping[str, Any],
@@ -215,10 +237,15 @@ class _Keeper(keras.callbacks.Callback):
         super().__init__()
         self.state = state
         self._phase = phase
+        self._monitor = monitor
         self._patience = patience
         self._checkpoint = checkpoint
         self._settings = settings
         self._started = 0.0
+
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """What was measured so far."""
+        return self.state.rows
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
         self._started = time.perf_counter()
@@ -234,7 +261,7 @@ class _Keeper(keras.callbacks.Callback):
         }
         _LOGGER.info("epoch %s", ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
         state = self.state
-        score = _score(measured)
+        score = _score(measured, self._monitor)
         better = state.best_score is None or score > state.best_score
         self.state = replace(
             state,
@@ -255,10 +282,10 @@ class _Keeper(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def _score(measured: Mapping[str, float]) -> float:
+def _score(measured: Mapping[str, float], monitor: str) -> float:
     """What decides which epoch is best; greater is better."""
-    if "val_dice" in measured:
-        return measured["val_dice"]
+    if monitor in measured:
+        return measured[monitor]
     return -measured.get("val_loss", measured["loss"])
 
 

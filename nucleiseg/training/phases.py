@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import keras
 
@@ -15,7 +15,8 @@ from nucleiseg.training.options import FitOptions
 class Task:
     """What a model is trained for: target and scaling of the data, and the loss, by name.
 
-    ``foreground`` are the maps whose sum is the probability of being nucleus, by which progress is measured.
+    ``foreground`` are the maps whose sum is the probability of being nucleus, by which progress is measured. With a
+    ``decoder`` and its ``thresholds``, it is measured in nuclei too. ``monitor`` is what decides which epoch is best.
 
     Examples
     --------
@@ -27,6 +28,9 @@ class Task:
     scaling: str
     loss: str
     foreground: tuple[int, ...] = (0,)
+    decoder: str | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    monitor: str = "val_dice"
 
 
 @dataclass(frozen=True)

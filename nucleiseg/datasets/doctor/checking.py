@@ -21,6 +21,7 @@ from nucleiseg.datasets.records import Unpaired
 from nucleiseg.datasets.sample import Sample
 from nucleiseg.datasets.threads import in_threads
 from nucleiseg.errors import DatasetWarning
+from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["check", "check_quickly", "open_for_check", "warn_about_errors"]
 
@@ -76,6 +77,7 @@ def open_for_check(
     path: str | os.PathLike[str],
     labels: str | os.PathLike[str] | None = None,
     table: str | os.PathLike[str] | None = None,
+    reading: ReadOptions | None = None,
 ) -> tuple[Dataset, list[Unpaired]]:
     """As `nucleiseg.datasets.read`, but samples without an image or labels are told, and the others can be read.
 
@@ -85,6 +87,8 @@ def open_for_check(
         As for `nucleiseg.datasets.read`.
     table : str or path, optional
         Metadata of the samples; that of samples which lack something does no harm.
+    reading : ReadOptions, optional
+        As for `nucleiseg.datasets.read`.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def open_for_check(
         If the layout is unknown, nothing is left, or the table is not about these samples.
     """
     unpaired: list[Unpaired] = []
-    dataset = open_dataset(path, labels, False, unpaired)
+    dataset = open_dataset(path, labels, False, unpaired, reading)
     if table is not None:
         lacking = [name for each in unpaired for name in each.ids]
         dataset = Dataset(dataset.records, read_metadata(table, dataset.ids, lacking))

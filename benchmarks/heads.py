@@ -1,0 +1,99 @@
+"""The three heads side by side: same encoder, same schedule, same data, thresholds tuned on `val`, scored on `test`.
+
+    python benchmarks/heads.py stage1_train.zip --splits splits.csv --folder trained
+
+A head is trained once; its model, its history and the state of an interrupted training are kept in the folder. "Images
+that touch" are those where at least a tenth of the nuclei touch another one. "Touching nuclei" leaves out all others:
+the true nuclei that touch another, against the predicted nuclei that overlap one of them more than any other nucleus.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nucleiseg import Segmenter, datasets
+from nucleiseg.datasets import Sample
+from nucleiseg.inference import Prediction
+from nucleiseg.instances import InstanceCounts, count_overlap, find_touching, match
+from nucleiseg.training import FitOptions
+
+HEADS = ("semantic", "boundary", "distance")
+OPTIONS = FitOptions(crop=(192, 192), balance="modality", frozen_epochs=3, fine_tune_rate=6e-4, patience=1000)
+
+
+def trained(head: str, folder: Path, train: datasets.Dataset, val: datasets.Dataset, epochs: int) -> Segmenter:
+    """The model of a head: from the folder, or trained now."""
+    path = folder / f"{head}.keras"
+    if not path.exists():
+        segmenter = Segmenter("mobilenet_v2", "imagenet", head)
+        history = segmenter.fit(train, val, epochs, OPTIONS, checkpoint=folder / head, resume=True)
+        history.to_csv(folder / f"{head}.csv")
+        segmenter.save(path)
+    return Segmenter.load(path)
+
+
+def only_touching(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> InstanceCounts:
+    """What is counted where only true nuclei that touch another matter."""
+    hard = find_touching(truth)
+    overlap = count_overlap(truth, predicted)
+    order = np.argsort(overlap.shared, kind="stable")  # so that the largest overlap of each nucleus is written last
+    partner = np.zeros(overlap.predicted_labels.size, truth.dtype)
+    partner[overlap.predicted_index[order]] = overlap.truth_labels[overlap.truth_index[order]]
+    theirs = overlap.predicted_labels[np.isin(partner, hard)]
+    return match(np.where(np.isin(truth, hard), truth, 0), np.where(np.isin(predicted, theirs), predicted, 0))
+
+
+def scores(segmenter: Segmenter, test: datasets.Dataset) -> dict[str, object]:
+    """One row of the table."""
+    cases = []
+
+    def watch(sample: Sample, found: Prediction) -> None:
+        cases.append((sample.labels, found.labels))
+
+    overall = segmenter.evaluate(test, watch=watch).to_dict()
+    touching = [(truth, found) for truth, found in cases if 10 * find_touching(truth).size >= len(np.unique(truth)) - 1]
+    touching = [(truth, found) for truth, found in touching if truth.any()]
+    parts = {
+        "images that touch": reduce(add, (match(truth, found) for truth, found in touching)),
+        "touching nuclei": reduce(add, (only_touching(truth, found) for truth, found in touching)),
+    }
+    row: dict[str, object] = {f"{name}, all": round(overall["all"][name], 3) for name in ("ap50", "dsb", "mean_dice")}
+    row |= {f"ap50, {group}": round(score["ap50"], 3) for group, score in overall.items() if group != "all"}
+    row |= {f"ap50, {part}": round(counts.average_precision(0.5), 3) for part, counts in parts.items()}
+    row |= {f"merges, {part}": counts.errors.merges for part, counts in parts.items()}
+    sizes = {part: f"{counts.nuclei} nuclei" for part, counts in parts.items()}
+    return {**row, "sizes": f"{len(touching)} images that touch: {sizes}"}
+
+
+def main() -> None:
+    """Train what is not trained yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
+    parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
+    parser.add_argument("--folder", type=Path, required=True, help="where trained models are kept")
+    parser.add_argument("--epochs", type=int, default=36)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    data = datasets.read(arguments.data).prepare()
+    train, val, test = data.split_by(arguments.splits)
+    rows = {}
+    for head in HEADS:
+        segmenter = trained(head, arguments.folder, train, val, arguments.epochs)
+        segmenter.optimize_thresholds(val)
+        minutes = pd.read_csv(arguments.folder / f"{head}.csv")["seconds"].sum() / 60
+        rows[head] = {"minutes": round(minutes, 1), **segmenter.thresholds, **scores(segmenter, test)}
+        print(head, rows[head], flush=True)
+    print(pd.DataFrame(rows).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Whether tiles can be seen: labels of tiled images against those of the whole images.
+
+    python benchmarks/seams.py stage1_train.zip splits.csv [model.keras]
+
+Takes the largest test images and a mosaic of small ones. Tiles and windows are 256 pixels, which is far smaller than
+`tiling="auto"` chooses, so that there are many seams. Printed are the pooled average precision at an IoU of .9, the
+numbers of nuclei, and the length of label boundary on the lines between windows against that on lines half a window
+away.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
+from nucleiseg.images import tiles
+from nucleiseg.inference import segment
+from nucleiseg.inference.memory import Plan
+from nucleiseg.inference.reach import measure_reach
+from nucleiseg.instances import match
+
+SIDE = 256
+OVERLAP = 128
+
+
+def compare(segmenter, images, plan):
+    """Pooled counts of matches, nuclei of either kind, and boundary on the grid and beside it."""
+    parts = segmenter._engine, segmenter._settings.scaling, segmenter._decoding(PredictOptions())
+    total, whole_count, tiled_count, on_grid, beside = None, 0, 0, 0, 0
+    for image in tqdm(images, disable=None):
+        whole = segment(image, *parts, Plan()).labels
+        tiled = segment(image, *parts, plan).labels
+        counts = match(whole, tiled)
+        total = counts if total is None else total + counts
+        whole_count += int(whole.max())
+        tiled_count += int(tiled.max())
+        on, off = boundary_on_lines(tiled, plan.windows)
+        on_grid, beside = on_grid + on, beside + off
+    return total, whole_count, tiled_count, on_grid, beside
+
+
+def boundary_on_lines(labels, tiling):
+    """Pixels of label boundary that lie on the lines between windows, and on lines half a window away."""
+    keeps = [tile.keep for tile in tiles(labels.shape, tiling)]
+    result = []
+    for shift in (0, tiling.tile // 4):
+        length = 0
+        for axis in (0, 1):
+            turned = np.moveaxis(labels, axis, 0)
+            for line in sorted({keep[axis].start + shift for keep in keeps if keep[axis].start}):
+                length += int((turned[line - 1] != turned[line]).sum())
+        result.append(length)
+    return tuple(result)
+
+
+def mosaic(images, side):
+    """RGB images side by side, each cut to the same square."""
+    count = int(len(images) ** 0.5)
+    rows = [np.concatenate([i[:side, :side, :3] for i in images[n * count : (n + 1) * count]], 1) for n in range(count)]
+    return np.concatenate(rows)
+
+
+def main() -> None:
+    """Print a line for each kind of image."""
+    archive, splits, *model = sys.argv[1:]
+    segmenter = Segmenter.load(model[0]) if model else Segmenter.from_pretrained("nuclei")
+    data = datasets.read(archive).split_by(splits)[2]
+    images = sorted((sample.image for sample in data), key=lambda image: -image.shape[0] * image.shape[1])
+    large = [image for image in images if min(image.shape[:2]) > SIDE + OVERLAP][:12]
+    small = [image for image in images if image.shape[:2] == (256, 256)][:36]
+    reach = measure_reach(segmenter._engine)
+    plan = Plan(Tiling(SIDE, 2 * reach), Tiling(SIDE, OVERLAP), reach)
+    print(f"the network looks {reach} pixels far; {plan}")
+    for name, chosen in (("large images", large), ("mosaic", [mosaic(small, 256)])):
+        counts, whole, tiled, on_grid, beside = compare(segmenter, chosen, plan)
+        print(
+            f"{name}: {len(chosen)} images, AP@.9 {counts.average_precision(0.9):.4f}, {whole} nuclei whole and {tiled} "
+            f"tiled ({(tiled - whole) / max(whole, 1):+.2%}), boundary on the grid {on_grid}, beside it {beside}, "
+            f"ratio {on_grid / max(beside, 1):.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The images of one ``predict``: each is segmented and written by itself, and tables of all are kept."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nucleiseg._files import write_json, write_text
+from nucleiseg._manifest import describe_run
+from nucleiseg._memory import is_out_of_memory
+from nucleiseg.cli.further_files import FurtherFiles
+from nucleiseg.cli.journal import Entry, Journal, content_sha256, printable
+from nucleiseg.errors import NucleisegError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nucleiseg.inference.options import PredictOptions
+    from nucleiseg.segmenter import Segmenter
+
+__all__ = ["OUTPUTS", "TABLES", "Batch", "explain", "is_full"]
+
+OUTPUTS = ("_labels.tif", "_mask.png", "_overlay.png")
+"""How the names of the files of an image end."""
+
+TABLES = {
+    "measurements.csv": b"image,label,area,",
+    "summary.csv": b"image,height,width,count,",
+    "errors.csv": b"image,error\n",
+    "run.json": b'{\n  "software": "nucleiseg",',
+}
+"""The files of all images, and how they begin if they are our own."""
+
+
+class Batch:
+    """What has been done so far.
+
+    Parameters
+    ----------
+    output : Path
+        The folder of the results.
+    journal : Journal
+        Of that folder.
+    further : FurtherFiles
+        Exports and pictures.
+    finished : mapping of str to Entry
+        Images that an earlier run has finished, by stem.
+    """
+
+    def __init__(self, output: Path, journal: Journal, further: FurtherFiles, finished: Mapping[str, Entry]) -> None:
+        self.done: list[Entry] = []
+        self.failed: list[Entry] = []
+        self._output = output
+        self._journal = journal
+        self._further = further
+        self._finished = finished
+        self._stems: set[str] = set()
+
+    def add(self, segmenter: Segmenter | None, path: Path, stem: str, options: PredictOptions) -> None:
+        """Segment one image and write its files, unless an earlier run has."""
+        entry = self._finished.get(stem)
+        if entry is not None and entry.table is not None:
+            self._further.add_done(path, stem, entry.table, entry.pixel_size)
+        elif segmenter is not None:
+            entry = self._predict(segmenter, path, stem, options)
+        if entry is not None:
+            self._stems.add(stem)
+            self.done.append(entry)
+
+    def fail(self, path: Path, stem: str, reason: str) -> None:
+        """Note why an image could not be segmented."""
+        self._stems.add(stem)
+        self.failed.append(Entry(printable(path), error=reason))
+        try:
+            self._journal.fail(path, stem, reason)
+        except OSError:  # the disk may be full; this process knows the reason anyway
+            return
+
+    def finish(self, started: str, facts: Mapping[str, Any]) -> int:
+        """Write the files of all images; returns the number of nuclei."""
+        with self._journal.tables():
+            others = self._journal.others(self._stems)
+            everything = [*self.done, *(entry for entry in others if not entry.error)]
+            self._write_rows([entry.table for entry in everything if entry.table is not None], "measurements.csv")
+            self._write_rows([entry.summary for entry in everything if entry.summary is not None], "summary.csv")
+            self._write_errors([*self.failed, *(entry for entry in others if entry.error)])
+            self._write_manifest(started, facts)
+        self._further.finish()
+        return sum(len(entry.table) for entry in self.done if entry.table is not None)
+
+    def _predict(self, segmenter: Segmenter, path: Path, stem: str, options: PredictOptions) -> Entry:
+        result = segmenter.predict(path, options)
+        table = result.table()
+        summary = result.summary_of(table)
+        for rows in (table, summary):
+            rows.insert(0, "image", printable(path))
+        entry = Entry(printable(path), content_sha256(path), result.pixel_size, "", table, summary)
+        with self._journal.writing(path, stem):
+            result.save_images(self._output, stem)
+            self._further.add(result, path, stem, table)
+            names = [*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem)]
+            self._journal.add(stem, names, entry)
+        return entry
+
+    def _write_rows(self, tables: Sequence[pd.DataFrame], name: str) -> None:
+        import pandas as pd
+
+        if not tables:
+            return
+        filled = [table for table in tables if len(table)]
+        # Images of several kinds have different channels; those that an image lacks stay empty.
+        everything = pd.concat(filled, ignore_index=True) if filled else tables[0]
+        write_text(self._output / name, everything.to_csv(index=False, lineterminator="\n"))
+
+    def _write_errors(self, failed: Sequence[Entry]) -> None:
+        import pandas as pd
+
+        path = self._output / "errors.csv"
+        if not failed:
+            path.unlink(missing_ok=True)  # of an earlier run; others' were refused at the start
+            return
+        rows = pd.DataFrame({"image": [e.image for e in failed], "error": [" ".join(e.error.split()) for e in failed]})
+        write_text(path, rows.to_csv(index=False, lineterminator="\n"))
+
+    def _write_manifest(self, started: str, facts: Mapping[str, Any]) -> None:
+        from nucleiseg._files import text_sha256
+
+        contents = sorted(f"{Path(entry.image).name}|{entry.sha256}" for entry in self.done)
+        images = {
+            **facts["images"],
+            "segmented": len(self.done),
+            "failed": len(self.failed),
+            "sha256": text_sha256("\n".join(contents)),
+        }
+        write_json(self._output / "run.json", describe_run(started, {**facts, "images": images}))
+
+
+def is_full(error: Exception) -> bool:
+    """Whether no further image could be written either."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def explain(error: Exception) -> Exception:
+    """The error with a remedy, where there is one."""
+    if is_out_of_memory(error):
+        return NucleisegError("segmenting it needs more memory than there is; cut it into tiles with --tile 512")
+    if is_full(error):
+        return NucleisegError(f"its results cannot be written ({getattr(error, 'strerror', error)}); make room")
+    return error

@@ -1,0 +1,157 @@
+"""How large tiles and windows may be, so that a prediction stays within a memory budget."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.images.tiling import Tiling
+
+__all__ = ["Plan", "make_plan", "parse_memory"]
+
+# Measured by benchmarks/memory.py: bytes for each pixel that is in the network at once; the largest of sizes and heads.
+NETWORK_BYTES = 430
+# For each pixel of a window: raw and scaled image, maps, and what the slowest decoder holds, twice: one window is
+# decoded while the next one is in the network.
+WINDOW_BYTES = 160
+# For each pixel of the image: labels and probability of the result, labels of neighbouring windows.
+RESULT_BYTES = 12
+# What is used whatever the size: buffers of the compiled network, compressed chunks.
+FIXED_BYTES = 60 * 2**20
+
+SMALLEST_TILE = 128
+LARGEST_TILE = 1024
+LARGEST_WINDOW = 2048
+MULTIPLE = 32
+# Half of it on either side of a border: more than the diameter of nearly every nucleus.
+WINDOW_OVERLAP = 128
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an image is cut up.
+
+    Parameters
+    ----------
+    network : Tiling, optional
+        What is in the network at once; None for a window at once.
+    windows : Tiling, optional
+        What is decoded at once; None for the whole image.
+    context : int
+        Pixels around a window that the network sees, too.
+    """
+
+    network: Tiling | None = None
+    windows: Tiling | None = None
+    context: int = 0
+
+
+def parse_memory(value: int | str) -> int:
+    """Bytes from a number of them or a text such as ``"2GB"`` or ``"600 MiB"``.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is neither, or not positive.
+
+    Examples
+    --------
+    >>> parse_memory("2GB"), parse_memory("1.5 KiB"), parse_memory(4096)
+    (2000000000, 1536, 4096)
+    """
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+        if found and found[2].lower() in _UNITS:
+            value = int(float(found[1]) * _UNITS[found[2].lower()])
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInputError(
+            f"max_memory must be a positive number of bytes or a text with a unit, got {value!r}; for example '2GB'"
+        )
+    return value
+
+
+def make_plan(
+    shape: tuple[int, int],
+    tiling: Tiling | str | None,
+    max_memory: int,
+    reach: Callable[[], int],
+    in_memory: bool = True,
+) -> Plan:
+    """Tiles and windows for an image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width.
+    tiling : Tiling, "auto" or None
+        As in `PredictOptions`: None takes the image whole, whatever that needs.
+    max_memory : int
+        Bytes that may be used on top of what the process and the image use already.
+    reach : function
+        Gives how far the network looks, in pixels. Called only if the image has to be cut.
+    in_memory : bool
+        Whether the result is held in memory.
+
+    Raises
+    ------
+    InvalidInputError
+        If the budget is too small for the smallest tiles.
+
+    Examples
+    --------
+    >>> make_plan((520, 696), "auto", 2 * 10**9, lambda: 32)
+    Plan(network=None, windows=None, context=0)
+    >>> make_plan((4000, 4000), "auto", 10**9, lambda: 32).network
+    Tiling(tile=864, overlap=64)
+    """
+    if tiling is None:
+        return Plan()
+    height, width = shape
+    pixels = height * width
+    free = max_memory - FIXED_BYTES - (RESULT_BYTES * pixels if in_memory else 0)
+    network = tiling if isinstance(tiling, Tiling) else None
+    padded = (height + -height % MULTIPLE) * (width + -width % MULTIPLE)
+    in_network = min(padded, network.tile**2) if network else padded
+    if in_network * NETWORK_BYTES + pixels * WINDOW_BYTES <= free:
+        return Plan(network)
+    context = reach() if network is None else network.overlap // 2
+    if network is None:
+        side = _side(free / 2 / NETWORK_BYTES, LARGEST_TILE)
+        if side < max(SMALLEST_TILE, 2 * context + MULTIPLE):
+            needed = max(SMALLEST_TILE, 2 * context + MULTIPLE) ** 2 * 2 * NETWORK_BYTES + max_memory - free
+            raise InvalidInputError(
+                f"max_memory is too small for an image of {height} × {width} pixels: {max_memory:,} bytes; "
+                f"give at least {math.ceil(needed / 10**6)}MB"
+            )
+        network = Tiling(_even(shape, side, 2 * context), 2 * context)
+    rest = free - network.tile**2 * NETWORK_BYTES
+    side = _side(rest / WINDOW_BYTES, LARGEST_WINDOW) - 2 * context
+    if side >= max(shape):
+        return Plan(network)
+    if side < 2 * WINDOW_OVERLAP:
+        raise InvalidInputError(
+            f"max_memory is too small for tiles of {network.tile} pixels: {max_memory:,} bytes; use smaller tiles "
+            "or a larger budget"
+        )
+    return Plan(network, Tiling(_even(shape, side, WINDOW_OVERLAP), WINDOW_OVERLAP), context)
+
+
+def _side(pixels: float, largest: int) -> int:
+    """Of the largest square of so many pixels whose side fits the network."""
+    return min(int(math.sqrt(max(pixels, 0))) // MULTIPLE * MULTIPLE, largest)
+
+
+def _even(shape: tuple[int, int], side: int, overlap: int) -> int:
+    """The smallest side with which it takes no more tiles than with the one that is given."""
+    sides = []
+    for length in shape:
+        count = max(1, -(-(length - overlap) // (side - overlap)))
+        needed = -(-(length + (count - 1) * overlap) // count)
+        sides.append(needed + -needed % MULTIPLE)
+    return min(side, max(sides))

@@ -1,0 +1,110 @@
+"""From one image to its nuclei: at the scale that the model knows, decoded, filtered, and rated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._settings import SegmenterSettings
+from nucleiseg.engines.engine import Engine
+from nucleiseg.heads import get_head
+from nucleiseg.images import Micrograph
+from nucleiseg.inference.maps import predict_maps
+from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.prediction import Prediction
+from nucleiseg.inference.resizing import resize_labels, resize_maps
+from nucleiseg.inference.scale import Passport, usual_diameter
+from nucleiseg.inference.segmenting import Decoding, segment
+from nucleiseg.inference.tuning import smallest_area
+from nucleiseg.instances import Calibration, filter_labels, get_decoder, rate
+from nucleiseg.instances.decoders import Decoded
+
+_TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the right scale step by step
+_LEAST_AREA = 12  # pixels; specks below tell nothing about the scale
+
+
+def segment_at_scale(
+    source: Micrograph, engine: Engine, settings: SegmenterSettings, options: PredictOptions
+) -> Prediction:
+    """Find the nuclei of an image.
+
+    Where the usual diameter of the nuclei that are found lies outside of the model's passport, the image is resized to
+    what the model knows best and looked at again, unless the options fix the scale. Labels and probability always have
+    the size of the image.
+
+    Parameters
+    ----------
+    source : Micrograph
+        Its ``shown`` pixels are looked at.
+    engine : Engine
+        Runs the network.
+    settings : SegmenterSettings
+        Of the model.
+    options : PredictOptions
+        Everything else.
+
+    Returns
+    -------
+    Prediction
+        With the scale at which the network saw the image.
+    """
+    thresholds = dict(settings.thresholds)
+    if options.threshold is not None:
+        thresholds["probability"] = options.threshold
+    # All that is found counts until the scale is known.
+    everything = replace(options, min_area=0, remove_edge=False, fill_holes=False)
+    decoding = Decoding(get_decoder(get_head(settings.head).decoder), thresholds, everything)
+
+    def look(factor: float) -> Decoded:
+        return _look(source.shown, engine, settings.scaling, decoding, factor)
+
+    passport = None if settings.passport is None else Passport(*settings.passport)
+    calibration = None if settings.calibration is None else Calibration(**settings.calibration)
+
+    factor = _first_factor(options, passport)
+    found = look(factor)
+    if options.diameter is None and options.scale == "auto" and passport is not None:
+        for _ in range(_TRIES):
+            diameter = usual_diameter(filter_labels(found.labels, _LEAST_AREA))
+            wanted = factor if diameter is None else passport.step(diameter, factor)
+            if wanted == factor:
+                break
+            factor = wanted
+            found = look(factor)
+    area = smallest_area(options.min_area, thresholds)
+    if options.min_area is None:
+        area = round(area / factor**2)  # the model's own is in pixels that the network sees
+    labels = filter_labels(found.labels, area, remove_edge=options.remove_edge, fill_holes=options.fill_holes)
+    if options.min_confidence > 0:
+        labels = _only_sure(labels, rate(labels, found.probability, calibration) >= options.min_confidence)
+    return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor)
+
+
+def _first_factor(options: PredictOptions, passport: Passport | None) -> float:
+    if options.diameter is not None:
+        return 1.0 if passport is None else passport.factor(options.diameter)
+    return 1.0 if options.scale == "auto" else float(options.scale)
+
+
+def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, factor: float) -> Decoded:
+    """What is found at one scale, on the pixels of the image."""
+    if factor == 1:
+        return segment(image, engine, scaling, decoding)
+    size = (image.shape[0], image.shape[1])
+    seen = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
+    resized = resize_maps(image, seen)
+    # Decoded on the finer of the two grids, where outlines are smoother and small nuclei come apart.
+    if factor < 1:
+        maps = predict_maps(resized, engine, scaling, decoding.options)
+        return decoding.whole(np.clip(resize_maps(maps, size), 0, 1))
+    probability, labels = segment(resized, engine, scaling, decoding)
+    return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
+
+
+def _only_sure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+    sure: npt.NDArray[np.int32] = numbers[labels]
+    return sure

@@ -1,0 +1,176 @@
+"""From raw pixels to nuclei, within a memory budget: windows through the network, decoded, and stitched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._progress import progress
+from nucleiseg.engines.engine import Engine
+from nucleiseg.images import Tile, tiles
+from nucleiseg.images.sampling import sampled_range
+from nucleiseg.inference.maps import Maps, Network
+from nucleiseg.inference.memory import Plan, make_plan
+from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.reach import measure_reach
+from nucleiseg.inference.stitching import Piece, Settled, final_numbers, make_piece, stitch
+from nucleiseg.inference.tuning import smallest_area
+from nucleiseg.instances import filter_labels
+from nucleiseg.instances.decoders import Decoded, Decoder
+
+__all__ = ["Decoding", "decoded_windows", "read_with_context", "segment"]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How maps become nuclei.
+
+    Parameters
+    ----------
+    decoder : function
+        From `nucleiseg.instances.get_decoder`.
+    thresholds : mapping of str to float
+        What it cuts the maps at.
+    options : PredictOptions
+        Of these, what leaves out or fills nuclei.
+    """
+
+    decoder: Decoder
+    thresholds: Mapping[str, float]
+    options: PredictOptions
+
+    @property
+    def area(self) -> int:
+        """Nuclei with fewer pixels are left out."""
+        return smallest_area(self.options.min_area, self.thresholds)
+
+    def whole(self, maps: Maps) -> Decoded:
+        """The nuclei of an image."""
+        options = self.options
+        # Holes count towards the area once they are filled.
+        found = self.decoder(maps, self.thresholds, 0 if options.fill_holes else self.area)
+        if not (options.fill_holes or options.remove_edge):
+            return found
+        labels = filter_labels(found.labels, self.area, remove_edge=options.remove_edge, fill_holes=options.fill_holes)
+        return Decoded(found.probability, labels)
+
+    def part(self, maps: Maps) -> Decoded:
+        """The nuclei of a window; which of them count is known only when all windows are stitched."""
+        found = self.decoder(maps, self.thresholds, 0)
+        if not self.options.fill_holes:
+            return found
+        return Decoded(found.probability, filter_labels(found.labels, fill_holes=True))
+
+
+def segment(
+    image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, plan: Plan | None = None
+) -> Decoded:
+    """Probability and labels of an image in memory.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, (H, W) or (H, W, C)
+        Raw pixels, any real dtype.
+    engine : Engine
+        Runs the network.
+    scaling : str
+        One of `nucleiseg.images.list_scalings`; the one that the model was trained with.
+    decoding : Decoding
+        With the options of the prediction.
+    plan : Plan, optional
+        Tiles and windows; by default what the options' budget asks for.
+
+    Returns
+    -------
+    Decoded
+        Probability (H, W) float32, labels (H, W) int32 1 … n.
+    """
+    options = decoding.options
+    height, width = image.shape[:2]
+    plan = plan or make_plan((height, width), options.tiling, options.memory_bytes, lambda: measure_reach(engine))
+    network = Network(engine, sampled_range(image, scaling), plan.network, options.tta)
+    if plan.windows is None:
+        return decoding.whole(network(image))
+    windows = tiles((height, width), plan.windows, engine.multiple)
+    return _in_windows(image, windows, network, decoding, plan.context)
+
+
+def read_with_context(image: Any, window: tuple[slice, slice], context: int) -> tuple[Any, tuple[slice, slice]]:
+    """A window of an image with pixels around it, and where in the outcome the window is.
+
+    Examples
+    --------
+    >>> pixels, inside = read_with_context(np.arange(12).reshape(1, 12), (slice(0, 1), slice(4, 6)), 3)
+    >>> pixels.tolist(), pixels[inside].tolist()
+    ([[1, 2, 3, 4, 5, 6, 7, 8]], [[4, 5]])
+    """
+    reads = [
+        slice(max(part.start - context, 0), min(part.stop + context, length))
+        for part, length in zip(window, image.shape[:2], strict=True)
+    ]
+    rows, columns = (
+        slice(part.start - read.start, part.stop - read.start) for part, read in zip(window, reads, strict=True)
+    )
+    return np.asarray(image[reads[0], reads[1]]), (rows, columns)
+
+
+def decoded_windows(
+    image: Any, windows: Sequence[Tile], network: Network, decode: Callable[[Maps], Decoded], context: int
+) -> Iterator[Decoded]:
+    """What is found in each window; one is decoded while the next one is in the network.
+
+    Parameters
+    ----------
+    image : array-like, (H, W) or (H, W, C)
+        Anything with a ``shape`` that gives an array for ``image[rows, columns]``.
+    windows : sequence of Tile
+        Whose ``read`` is decoded.
+    network : Network
+        From pixels to maps.
+    decode : function
+        From maps to nuclei.
+    context : int
+        Pixels around a window that the network sees, too.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[Decoded] | None = None
+        for window in windows:
+            pixels, inside = read_with_context(image, window.read, context)
+            maps = network(pixels)[inside]
+            if waiting is not None:
+                yield waiting.result()
+            waiting = pool.submit(decode, maps)
+        if waiting is not None:
+            yield waiting.result()
+
+
+def _in_windows(
+    image: npt.NDArray[Any], windows: list[Tile], network: Network, decoding: Decoding, context: int
+) -> Decoded:
+    height, width = image.shape[:2]
+    probability = np.empty((height, width), np.float32)
+    labels = np.empty((height, width), np.int32)
+    count = 0
+
+    def pieces() -> Iterator[Piece]:
+        nonlocal count
+        found = decoded_windows(image, windows, network, decoding.part, context)
+        for tile, part in progress(zip(windows, found, strict=True), "predicting", len(windows)):
+            probability[tile.keep] = part.probability[tile.inner]
+            piece = make_piece(tile, part.labels, (height, width), count)
+            count += piece.count
+            yield piece
+
+    settled: list[Settled] = []
+    for part in stitch(pieces(), windows, (height, width)):
+        labels[part.tile.keep] = part.labels
+        settled.append(part.without_pixels())
+    numbers = final_numbers(count, settled, decoding.area, decoding.options.remove_edge)
+    for row in labels:  # one after the other, which needs no second image
+        row[:] = numbers[row]
+    return Decoded(probability, labels)

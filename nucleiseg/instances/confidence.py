@@ -1,0 +1,180 @@
+"""How sure it is that a found nucleus is one: a number for each, calibrated on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._checks import Array, check_labels, check_number_array, check_same_size, describe
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances._regions import find_regions
+from nucleiseg.instances.assigning import assign
+from nucleiseg.instances.overlaps import count_overlap
+
+__all__ = ["Calibration", "calibrate", "rate"]
+
+MATCH = 0.5  # the IoU from which a nucleus counts as found
+_CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1, where the logarithm has no end
+_SHRINK = 0.01  # weight of the penalty on large coefficients: few nuclei can't make them boundless
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the confidence of a nucleus is computed from: a logistic model of three numbers.
+
+    The numbers are the logit of the mean probability of its pixels, the logarithm of its area, and the square of that
+    (nuclei that are far smaller or larger than usual are less often real).
+
+    Parameters
+    ----------
+    intercept, certainty, size, size_squared : float
+        Coefficients; the defaults make the confidence the mean probability.
+
+    Raises
+    ------
+    InvalidInputError
+        If a coefficient is no finite number.
+
+    Examples
+    --------
+    >>> Calibration().certainty
+    1.0
+    """
+
+    intercept: float = 0.0
+    certainty: float = 1.0
+    size: float = 0.0
+    size_squared: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+                raise InvalidInputError(f"{name} must be a finite number, got {value!r}; use calibrate to find it")
+
+
+def rate(
+    labels: npt.ArrayLike, probability: npt.ArrayLike, calibration: Calibration | None = None
+) -> npt.NDArray[np.float64]:
+    """The confidence of each nucleus: how likely it is to match a real one at IoU .5.
+
+    Parameters
+    ----------
+    labels : array-like of int, (H, W)
+        0 background.
+    probability : array-like, (H, W)
+        Of being nucleus, in [0, 1].
+    calibration : Calibration, optional
+        From `calibrate`. Without it, the confidence is the mean probability of the nucleus's pixels.
+
+    Returns
+    -------
+    numpy.ndarray of float64, (n,)
+        In [0, 1], in the order of rising labels.
+
+    Raises
+    ------
+    InvalidInputError
+        If the labels are not (H, W) integers, the probability is not (H, W) in [0, 1], or their sizes differ.
+
+    Examples
+    --------
+    >>> rate([[1, 1, 0, 2]], [[0.9, 0.7, 0.1, 0.6]]).round(3).tolist()
+    [0.8, 0.6]
+    """
+    used = calibration or Calibration()
+    coefficients = np.array([used.intercept, used.certainty, used.size, used.size_squared])
+    return _sigmoid(_features(*_check(labels, probability)) @ coefficients)
+
+
+def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]]) -> Calibration | None:
+    """Find the calibration by which confidence is the share of nuclei that match, on labelled images.
+
+    Logistic regression with a small penalty. Calibrate on images that the network was not trained on.
+
+    Parameters
+    ----------
+    cases : iterable of (truth, labels, probability)
+        True labels, found labels and the probability of each image, all (H, W).
+
+    Returns
+    -------
+    Calibration or None
+        None where all found nuclei match or none does, or nothing was found: nothing to learn from.
+
+    Raises
+    ------
+    InvalidInputError
+        As `rate`, and where truth and labels differ in size.
+
+    References
+    ----------
+    .. [1] J. Platt, "Probabilistic Outputs for Support Vector Machines and Comparisons to Regularized Likelihood
+       Methods", Advances in Large Margin Classifiers, 1999.
+
+    Examples
+    --------
+    >>> truth, found = [[1, 1, 0, 0, 2]], [[1, 1, 0, 2, 0]]
+    >>> calibration = calibrate([(truth, found, [[0.9, 0.9, 0, 0.6, 0]])])
+    >>> sure, unsure = rate(found, [[0.9, 0.9, 0, 0.6, 0]], calibration)
+    >>> bool(sure > 0.5 > unsure)
+    True
+    """
+    features, matched = [], []
+    for truth, labels, probability in cases:
+        checked, checked_probability = _check(labels, probability)
+        overlap = count_overlap(truth, checked)
+        partners = overlap.predicted_labels[overlap.predicted_index[assign(overlap, MATCH)]]
+        features.append(_features(checked, checked_probability))
+        matched.append(np.isin(find_regions(checked).labels, partners))
+    x, y = np.concatenate(features or [np.empty((0, 4))]), np.concatenate(matched or [np.empty(0, bool)])
+    if y.all() or not y.any():
+        return None
+    return Calibration(*_regress(x, y).tolist())
+
+
+def _check(labels: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Array, Array]:
+    values, likely = check_labels(labels), check_number_array(probability, "probability")
+    if likely.ndim != 2 or (likely.size and not 0 <= likely.min() <= likely.max() <= 1):
+        raise InvalidInputError(
+            f"probability must be (H, W) in [0, 1], got {describe(likely)}; pass Prediction.probability"
+        )
+    check_same_size(values, likely, ("labels", "probability"))
+    return values, likely
+
+
+def _features(labels: Array, probability: Array) -> npt.NDArray[np.float64]:
+    regions = find_regions(labels)
+    mean = regions.mean(probability[regions.rows, regions.cols]).clip(_CERTAIN, 1 - _CERTAIN)
+    size = np.log(regions.area)
+    return np.stack([np.ones_like(mean), np.log(mean / (1 - mean)), size, size**2], axis=1)
+
+
+def _sigmoid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    from scipy.special import expit
+
+    result: npt.NDArray[np.float64] = expit(values)
+    return result
+
+
+def _regress(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Coefficients of a logistic regression, the first that of the constant 1."""
+    from scipy.optimize import minimize
+
+    # Standardised, the penalty treats all alike; the constant has none.
+    middle, spread = x.mean(axis=0), x.std(axis=0)
+    middle[0], spread[spread == 0] = 0, 1
+    scaled, signs = (x - middle) / spread, np.where(y, 1.0, -1.0)
+
+    def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        margins = signs * (scaled @ w)
+        pull = -signs * _sigmoid(-margins) / len(y)
+        penalty = _SHRINK * np.append(0.0, w[1:])
+        return float(np.logaddexp(0, -margins).mean() + penalty @ w / 2), scaled.T @ pull + penalty
+
+    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x / spread
+    found[0] -= found[1:] @ middle[1:]
+    result: npt.NDArray[np.float64] = found
+    return result

@@ -1,0 +1,159 @@
+"""A training run as a readable file: data, network, schedule, augmentation and seed. Imports no Keras."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from nucleiseg._checks import check_choice, check_count
+from nucleiseg.errors import InvalidInputError, NucleisegError
+from nucleiseg.training.augmentation import Augmentation
+from nucleiseg.training.options import FitOptions
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_TABLES = ("data", "network", "training", "augmentation", "output")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a training run makes.
+
+    Parameters
+    ----------
+    data, labels, splits : str, optional
+        Labelled images as `nucleiseg.datasets.read` takes them, and the table that splits them.
+    network : mapping
+        Arguments of `nucleiseg.Segmenter` other than its defaults: encoder, weights, head, loss, upsampling, widths,
+        scaling, seed, deterministic.
+    epochs : int
+        At most so many passes over the training data.
+    options : FitOptions
+        Everything else about training.
+    half : bool
+        Whether the model is saved with 16-bit weights.
+
+    Raises
+    ------
+    InvalidInputError
+        If the network has an argument that there is not, or epochs is below 1.
+
+    Examples
+    --------
+    >>> Recipe(network={"head": "distance"}, options=FitOptions(crop=(192, 192))).network["head"]
+    'distance'
+    """
+
+    data: str | None = None
+    labels: str | None = None
+    splits: str | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 30
+    options: FitOptions = field(default_factory=FitOptions)
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.network:
+            check_choice(name, "argument of the network", NETWORK_ARGUMENTS)
+        check_count(self.epochs, "epochs")
+
+
+NETWORK_ARGUMENTS = ("encoder", "weights", "head", "loss", "upsampling", "widths", "scaling", "seed", "deterministic")
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+    r"""Read a recipe from a TOML file.
+
+    Parameters
+    ----------
+    path : path
+        Tables, all of which may be left out, as may any of their keys:
+
+        - ``[data]``: ``path``, ``labels``, ``splits``; relative paths count from the folder of the recipe;
+        - ``[network]``: arguments of `nucleiseg.Segmenter`; ``weights = "none"`` starts from random ones;
+        - ``[training]``: ``epochs`` and the fields of `FitOptions`;
+        - ``[augmentation]``: the fields of `Augmentation`; ``none = true`` switches all changes off;
+        - ``[output]``: ``half``.
+
+    Returns
+    -------
+    Recipe
+        What the file leaves out has its default.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is missing or no TOML, has a table or key that there is not, or a value out of its range.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "small.toml"
+    >>> _ = path.write_text("[network]\nhead = 'distance'\n[training]\nepochs = 5\ncrop = [192, 192]\n")
+    >>> recipe = read_recipe(path)
+    >>> recipe.epochs, recipe.options.crop, recipe.network
+    (5, (192, 192), {'head': 'distance'})
+    """
+    source = Path(path)
+    try:
+        tables = tomllib.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInputError(f"the recipe {source} cannot be read ({error.strerror}); check the path") from error
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise InvalidInputError(f"the recipe {source} must be a TOML file ({error}); mend it there") from error
+    try:
+        return _from_tables(tables, source.parent)
+    except (NucleisegError, TypeError) as error:
+        raise InvalidInputError(f"the recipe {source}: {error}") from error
+
+
+def _from_tables(tables: Mapping[str, Any], folder: Path) -> Recipe:
+    for name, table in tables.items():
+        check_choice(name, "table", _TABLES)
+        if not isinstance(table, dict):
+            raise InvalidInputError(f"{name} must be a table, got {table!r}; write [{name}] above its keys")
+    data = _table(tables, "data", ("path", "labels", "splits"))
+    network = _table(tables, "network", NETWORK_ARGUMENTS)
+    weights = network.get("weights", "imagenet")
+    if isinstance(weights, str) and weights.lower() != "imagenet":
+        network["weights"] = None if weights.lower() == "none" else os.fspath(folder / weights)
+    training = _table(tables, "training", ("epochs", *_names(FitOptions, without="augmentation")))
+    augmentation = _table(tables, "augmentation", ("none", *_names(Augmentation)))
+    output = _table(tables, "output", ("half",))
+    half = output.get("half", False)
+    if not isinstance(half, bool):
+        raise InvalidInputError(f"half must be true or false, got {half!r}")
+    epochs = training.pop("epochs", 30)
+    changes = None if augmentation.pop("none", False) else Augmentation(**augmentation)
+    for key, value in data.items():
+        if not isinstance(value, str):
+            raise InvalidInputError(f'{key} must be text, got {value!r}; write {key} = "a path"')
+    places = {key: os.fspath(folder / value) for key, value in data.items()}
+    return Recipe(
+        data=places.get("path"),
+        labels=places.get("labels"),
+        splits=places.get("splits"),
+        network=network,
+        epochs=epochs,
+        options=FitOptions(**training, augmentation=changes),
+        half=half,
+    )
+
+
+def _table(tables: Mapping[str, Any], name: str, known: Iterable[str]) -> dict[str, Any]:
+    """A table whose keys are known, with tuples for lists."""
+    content = dict(tables.get(name, {}))
+    for key in content:
+        check_choice(key, f"key in [{name}]", known)
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+
+
+def _names(settings: type, without: str = "") -> tuple[str, ...]:
+    return tuple(item.name for item in fields(settings) if item.name != without)

@@ -1,0 +1,94 @@
+"""A training run from end to end: its checkpoint, its manifest, and what is left of it if it fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import keras
+
+from nucleiseg._forking import check_not_forked
+from nucleiseg._manifest import describe_run, now
+from nucleiseg._seeding import make_deterministic
+from nucleiseg._settings import SegmenterSettings
+from nucleiseg.errors import TrainingError
+from nucleiseg.training.checkpoints import Checkpoint
+from nucleiseg.training.fingerprints import fingerprint
+from nucleiseg.training.fitting import fit_two_phases
+from nucleiseg.training.options import FitOptions
+from nucleiseg.training.phases import Task
+from nucleiseg.training.pipeline import LabelledImages
+
+__all__ = ["TrainingRun", "run_training"]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a run leaves behind, besides the weights in its model.
+
+    Parameters
+    ----------
+    settings : SegmenterSettings
+        Of the model as it is now, with the manifest of this run.
+    rows : tuple of dict
+        What was measured, a row for each finished epoch.
+    error : TrainingError or None
+        Why it ended early.
+    """
+
+    settings: SegmenterSettings
+    rows: tuple[Mapping[str, Any], ...]
+    error: TrainingError | None = None
+
+
+def run_training(
+    model: keras.Model,
+    settings: SegmenterSettings,
+    task: Task,
+    train: LabelledImages,
+    validation: LabelledImages | None,
+    epochs: int,
+    options: FitOptions,
+    checkpoint: Checkpoint | None,
+) -> TrainingRun:
+    """Train in two phases, see `fit_two_phases`, and write down with what.
+
+    The manifest tells the images of each split apart by what is in them. If the settings ask for it, operations are
+    deterministic from here on.
+    """
+    check_not_forked()
+    if settings.deterministic:
+        make_deterministic()
+    started = now()
+    images = {"train": fingerprint(train), "validation": None if validation is None else fingerprint(validation)}
+    problem = None
+    try:
+        rows = fit_two_phases(
+            model,
+            train,
+            validation,
+            task,
+            epochs,
+            pretrained=settings.trained or settings.weights is not None,
+            options=options,
+            seed=settings.seed,
+            checkpoint=checkpoint,
+            network=settings.network,
+            images=images,
+        )
+    except TrainingError as error:
+        problem, rows = error, error.rows
+    facts = {
+        "seed": settings.seed,
+        "deterministic": settings.deterministic,
+        "epochs": len(rows),
+        "most_epochs": epochs,
+        "options": asdict(options),
+        "task": asdict(task),
+        "data": images,
+        "checkpoint": None if checkpoint is None else os.fspath(checkpoint.folder),
+    }
+    manifest = describe_run(started, facts)
+    return TrainingRun(replace(settings, trained=settings.trained or bool(rows), run=manifest), rows, problem)

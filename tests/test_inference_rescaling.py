@@ -1,0 +1,158 @@
+"""From an image to nuclei with an engine that needs no network: scale, area, filters, confidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.draw import disk
+
+from nucleiseg._settings import SegmenterSettings
+from nucleiseg.images import as_micrograph
+from nucleiseg.inference import PredictOptions, resize_labels, resize_maps, usual_diameter
+from nucleiseg.inference.rescaling import segment_at_scale
+from nucleiseg.instances import match
+
+FEW = settings(max_examples=15, deadline=None)
+MODEL = SegmenterSettings(
+    encoder="none",
+    weights=None,
+    head="semantic",
+    loss="dice",
+    upsampling="pix2pix",
+    widths=(1,),
+    scaling="minmax",
+    seed=0,
+    thresholds={"probability": 0.5},
+    passport=(10.0, 18.0, 30.0),
+)
+
+
+class Echo:
+    """What is bright is nucleus; remembers the sizes that it has seen."""
+
+    multiple = 1
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, images):
+        self.seen.append(images.shape[1:3])
+        return images[..., :1]
+
+
+def discs(radius, side=None, count=3):
+    """Discs on a diagonal, dark ground."""
+    step = int(4 * radius) + 4
+    labels = np.zeros((side or step * count,) * 2, np.int32)
+    for number in range(count):
+        centre = (number + 0.5) * step
+        labels[disk((centre, centre), radius, shape=labels.shape)] = number + 1
+    return labels
+
+
+def find(labels, options=None, model=MODEL):
+    engine = Echo()
+    found = segment_at_scale(
+        as_micrograph((labels > 0).astype(np.uint8) * 200), engine, model, options or PredictOptions()
+    )
+    return found, engine.seen
+
+
+@FEW
+@given(st.floats(2.5, 60))
+def test_nuclei_of_any_size_are_brought_to_a_size_that_the_model_knows(radius):
+    labels = discs(radius)
+    found, seen = find(labels)
+    assert found.labels.shape == labels.shape
+    assert found.count == 3
+    assert match(labels, found.labels).average_precision(0.7) == 1
+    diameter = usual_diameter(found.labels) * found.scale
+    assert 10 * 0.9 <= diameter <= 30 * 1.1 or found.scale in (1 / 8, 4)
+    if 5.5 < radius < 14.5:
+        assert (found.scale, seen) == (1, [labels.shape])
+
+
+def test_a_model_without_passport_looks_once():
+    labels = discs(60)
+    found, seen = find(labels, model=replace(MODEL, passport=None))
+    assert (found.scale, seen) == (1, [labels.shape])
+    assert "unusual size" not in found.quality
+
+
+@pytest.mark.parametrize(
+    ("options", "factor"),
+    [({"scale": 1.0}, 1), ({"scale": 0.5}, 0.5), ({"scale": 2}, 2), ({"diameter": 36}, 0.5), ({"diameter": 20}, 1)],
+)
+def test_a_scale_or_diameter_that_is_given_is_final(options, factor):
+    labels = discs(60)
+    found, seen = find(labels, PredictOptions(**options))
+    assert found.scale == factor
+    assert seen == [tuple(round(length * factor) for length in labels.shape)]
+    assert found.labels.shape == labels.shape
+
+
+def test_what_the_model_was_not_trained_on_is_told():
+    assert "unusual size" in find(discs(60), PredictOptions(scale=1.0))[0].quality
+    assert "unusual size" not in find(discs(60))[0].quality
+    assert find(discs(9))[0].quality == find(discs(9), PredictOptions(scale=1.0))[0].quality
+
+
+def test_the_models_area_is_in_pixels_of_the_network_and_the_users_in_those_of_the_image():
+    labels = discs(4)  # about 50 pixels, seen magnified
+    own = replace(MODEL, thresholds={"probability": 0.5, "min_area": 100})
+    found, _ = find(labels, model=own)
+    assert found.scale > 1
+    assert found.count == 3
+    assert find(labels, PredictOptions(min_area=40))[0].count == 3
+    assert find(labels, PredictOptions(min_area=100))[0].count == 0
+    large = discs(40)
+    assert find(large, model=own)[0].count == 3
+    assert find(large, PredictOptions(min_area=6000))[0].count == 0
+
+
+def test_nuclei_that_are_not_sure_enough_are_left_out():
+    labels = discs(9)
+    image = np.array([0, 255, 160, 130], np.uint8)[labels]
+    source = as_micrograph(image)
+    everything = segment_at_scale(source, Echo(), MODEL, PredictOptions())
+    assert everything.confidence.round(2).tolist() == [1, 0.63, 0.51]
+    sure = segment_at_scale(source, Echo(), MODEL, PredictOptions(min_confidence=0.6))
+    np.testing.assert_array_equal(sure.labels, np.where(labels == 3, 0, labels))
+    calibrated = replace(MODEL, calibration={"intercept": 9.0, "certainty": 0, "size": 0, "size_squared": 0})
+    assert (segment_at_scale(source, Echo(), calibrated, PredictOptions()).confidence > 0.99).all()
+
+
+def test_confidence_scale_and_quality_are_in_the_tables():
+    found, _ = find(discs(60))
+    table, summary = found.table(), found.summary()
+    assert table["confidence"].tolist() == found.confidence.tolist()
+    assert summary.loc[0, "scale"] == round(found.scale, 4)
+    assert summary.loc[0, "quality"] == "; ".join(found.quality)
+
+
+def test_an_empty_image_is_empty():
+    found, seen = find(np.zeros((40, 50), int))
+    assert (found.count, found.scale, len(seen)) == (0, 1, 1)
+    assert found.quality == ("flat", "empty")
+
+
+sizes = st.tuples(st.integers(1, 20), st.integers(1, 20))
+
+
+@FEW
+@given(sizes, sizes, st.integers(0, 99))
+def test_resizing_keeps_the_range_and_labels_are_never_mixed(before, after, seed):
+    rng = np.random.default_rng(seed)
+    maps, labels = rng.random((*before, 2), np.float32), rng.integers(0, 9, before)
+    resized = resize_maps(maps, after)
+    assert (resized.shape, resized.dtype) == ((*after, 2), np.float32)
+    assert maps.min() <= resized.min() <= resized.max() <= maps.max()
+    assert set(np.unique(resize_labels(labels, after))) <= set(np.unique(labels))
+    np.testing.assert_array_equal(resize_maps(maps, before), maps)
+    np.testing.assert_array_equal(resize_labels(labels, before), labels)
+    times = (before[0] * 3, before[1] * 3)
+    np.testing.assert_array_equal(resize_labels(resize_labels(labels, times), before), labels)

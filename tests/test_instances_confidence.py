@@ -1,0 +1,94 @@
+"""Confidence: a number in [0, 1] for each nucleus, that orders and means what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances import Calibration, calibrate, rate
+
+SHAPE = (6, 7)
+label_images = hnp.arrays(np.int32, SHAPE, elements=st.integers(0, 4))
+probabilities = hnp.arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32))
+numbers = st.floats(-5, 5)
+calibrations = st.builds(Calibration, numbers, numbers, numbers, numbers)
+
+
+@given(label_images, probabilities, st.none() | calibrations)
+def test_each_nucleus_has_one_from_0_to_1_whatever_its_number(labels, probability, calibration):
+    confidence = rate(labels, probability, calibration)
+    assert confidence.shape == (len(np.unique(labels[labels > 0])),)
+    assert ((confidence >= 0) & (confidence <= 1)).all()
+    renamed = np.array([0, 10, 300, 5000, 60000])[labels]
+    np.testing.assert_array_equal(rate(renamed, probability, calibration), confidence)
+    np.testing.assert_allclose(rate(np.rot90(labels), np.rot90(probability), calibration), confidence, atol=1e-6)
+
+
+def many(seed, share):
+    """Squares of one size, of which those with a high probability are more often real."""
+    rng = np.random.default_rng(seed)
+    labels, truth, probability = (np.zeros((120, 120), kind) for kind in (int, int, float))
+    for number, (row, col) in enumerate(np.ndindex(20, 20), start=1):
+        place = (slice(6 * row, 6 * row + 4), slice(6 * col, 6 * col + 4))
+        likely = rng.uniform(0.5, 1)
+        labels[place], probability[place] = number, likely
+        if rng.random() < share(likely):
+            truth[place] = number
+    return truth, labels, probability
+
+
+def test_it_is_the_share_of_nuclei_that_match():
+    def share(likely):
+        return (2 * likely - 1) ** 2
+
+    calibration = calibrate(many(seed, share) for seed in range(3))
+    truth, labels, probability = many(9, share)
+    confidence = rate(labels, probability, calibration)
+    real = np.array([truth[labels == number].any() for number in range(1, 401)])
+    for low in (0.0, 0.25, 0.5, 0.75):
+        chosen = (confidence >= low) & (confidence < low + 0.25)
+        if chosen.sum() >= 40:
+            assert abs(confidence[chosen].mean() - real[chosen].mean()) < 0.12
+    assert confidence[real].mean() > confidence[~real].mean() + 0.2
+
+
+def test_sizes_that_are_never_real_are_doubted():
+    truth, labels, probability = many(0, lambda likely: 1.0)
+    speck = np.argwhere(labels == 0)[::97]
+    labels[tuple(speck.T)] = np.arange(401, 401 + len(speck))
+    probability[labels > 0] = 0.8
+    confidence = rate(labels, probability, calibrate([(truth, labels, probability)]))
+    assert confidence[:400].min() > 0.8
+    assert confidence[400:].max() < 0.5
+
+
+@pytest.mark.parametrize("cases", [[], [many(0, lambda likely: 1.0)], [many(0, lambda likely: 0.0)]])
+def test_there_is_nothing_to_learn_where_all_is_right_or_wrong(cases):
+    assert calibrate(cases) is None
+
+
+def test_an_image_without_nuclei_has_no_confidence():
+    assert rate(np.zeros((3, 3), int), np.zeros((3, 3))).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("labels", "probability", "message"),
+    [
+        ([[0.5]], [[0.5]], "labels must be integers"),
+        ([[1]], [[1.5]], r"probability must be \(H, W\) in \[0, 1\]"),
+        ([[1]], [0.5], r"probability must be \(H, W\) in \[0, 1\]"),
+        ([[1]], [[0.5, 0.5]], "labels and probability must have the same height and width"),
+    ],
+)
+def test_what_does_not_fit_is_told(labels, probability, message):
+    with pytest.raises(InvalidInputError, match=message):
+        rate(labels, probability)
+
+
+def test_a_calibration_is_made_of_numbers():
+    with pytest.raises(InvalidInputError, match="size must be a finite number, got nan"):
+        Calibration(size=float("nan"))
