@@ -69,6 +69,8 @@ def train_network(
     run = run_training(model, settings, task, train, validation, epochs, options or FitOptions(), keeper)
     if not run.rows:
         return run
-    passport = Passport.of_labels(sample.labels for sample in train)
+    changes = (options or FitOptions()).augmentation
+    largest = 1.0 if changes is None else max(1.0, changes.scale[1])
+    passport = Passport.of_labels((sample.labels for sample in train), largest)
     known = replace(run.settings, passport=None if passport is None else astuple(passport), licence=None)
     return replace(run, settings=known)

@@ -134,6 +134,16 @@ def test_confidence_scale_and_quality_are_in_the_tables():
     assert summary.loc[0, "quality"] == "; ".join(found.quality)
 
 
+def test_specks_and_doubtful_nuclei_do_not_decide_the_scale():
+    labels = discs(2.5)  # smaller than the passport
+    doubtful = replace(MODEL, calibration={"intercept": -9.0, "certainty": 0, "size": 0, "size_squared": 0})
+    assert find(labels)[0].scale > 1
+    assert find(labels, model=doubtful)[0].scale == 1
+    specks = np.zeros((60, 60), np.int32)
+    specks[::6, ::6] = np.arange(1, 101).reshape(10, 10)
+    assert find(specks)[0].scale == 1
+
+
 def test_an_empty_image_is_empty():
     found, seen = find(np.zeros((40, 50), int))
     assert (found.count, found.scale, len(seen)) == (0, 1, 1)

@@ -22,9 +22,9 @@ def test_what_lies_within_stays_and_all_else_comes_nearer(passport, diameter):
     if passport.low <= diameter <= passport.high:
         assert factor == 1
     else:
-        assert 1 / 8 <= factor <= 8
+        assert 1 / 8 <= factor <= 4
         assert abs(np.log(factor * diameter / passport.typical)) <= abs(np.log(diameter / passport.typical)) + 1e-9
-    if passport.typical / 8 <= diameter <= passport.typical * 8:
+    if passport.typical / 4 <= diameter <= passport.typical * 8:
         assert passport.low - 1e-6 <= factor * diameter <= passport.high + 1e-6
 
 
@@ -50,6 +50,11 @@ def test_a_passport_is_made_of_all_nuclei():
     assert passport.typical == pytest.approx(8 * side)
     assert 4 * side <= passport.low < passport.typical < passport.high <= 12 * side
     assert Passport.of_labels([np.zeros((5, 5), int)]) is None
+    magnified = Passport.of_labels(labels, largest=1.5)
+    assert (magnified.low, magnified.typical) == (passport.low, passport.typical)
+    assert magnified.high == pytest.approx(1.5 * passport.high)
+    with pytest.raises(InvalidInputError, match="largest must be a number from 1 to 100, got 0.5"):
+        Passport.of_labels(labels, largest=0.5)
 
 
 @pytest.mark.parametrize("three", [(0, 1, 2), (3, 2, 4), (1, 5, 4), (-1, 1, 2)])

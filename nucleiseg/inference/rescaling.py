@@ -23,7 +23,8 @@ from nucleiseg.instances import Calibration, filter_labels, get_decoder, rate
 from nucleiseg.instances.decoders import Decoded
 
 _TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the right scale step by step
-_LEAST_AREA = 12  # pixels; specks below tell nothing about the scale
+_LEAST_AREA = 12  # pixels; specks below tell nothing about the scale,
+_LEAST_CONFIDENCE = 0.5  # nor do nuclei that are more likely none: noise has plenty of both
 
 
 def segment_at_scale(
@@ -68,7 +69,7 @@ def segment_at_scale(
     found = look(factor)
     if options.diameter is None and options.scale == "auto" and passport is not None:
         for _ in range(_TRIES):
-            diameter = usual_diameter(filter_labels(found.labels, _LEAST_AREA))
+            diameter = usual_diameter(_credible(found, calibration))
             wanted = factor if diameter is None else passport.step(diameter, factor)
             if wanted == factor:
                 break
@@ -102,6 +103,12 @@ def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decod
         return decoding.whole(np.clip(resize_maps(maps, size), 0, 1))
     probability, labels = segment(resized, engine, scaling, decoding)
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
+
+
+def _credible(found: Decoded, calibration: Calibration | None) -> npt.NDArray[np.int32]:
+    """The nuclei whose sizes are believed."""
+    labels = filter_labels(found.labels, _LEAST_AREA)
+    return _only_sure(labels, rate(labels, found.probability, calibration) >= _LEAST_CONFIDENCE)
 
 
 def _only_sure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:

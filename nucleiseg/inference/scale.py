@@ -26,7 +26,7 @@ class Passport:
     Parameters
     ----------
     low, typical, high : float
-        5th percentile, median and 95th percentile.
+        5th percentile and median, and the 95th percentile as far as training magnified it.
 
     Raises
     ------
@@ -53,8 +53,16 @@ class Passport:
             )
 
     @classmethod
-    def of_labels(cls, labels: Iterable[npt.ArrayLike]) -> Passport | None:
+    def of_labels(cls, labels: Iterable[npt.ArrayLike], largest: float = 1.0) -> Passport | None:
         """From the label images of a training set; None if there is no nucleus.
+
+        Parameters
+        ----------
+        labels : iterable of array-like of int, (H, W)
+            0 background.
+        largest : float
+            By how much images were magnified at most while training, at least 1: larger nuclei are known, too. What
+            training shrank is not counted: small nuclei are better seen magnified.
 
         Examples
         --------
@@ -64,7 +72,8 @@ class Passport:
         diameters = np.concatenate([np.empty(0), *map(measure_diameters, labels)])
         if not diameters.size:
             return None
-        return cls(*(float(value) for value in np.percentile(diameters, _PERCENTILES)))
+        low, typical, high = (float(value) for value in np.percentile(diameters, _PERCENTILES))
+        return cls(low, typical, high * check_range(largest, "largest", 1, 100))
 
     def factor(self, diameter: float) -> float:
         """By how much to magnify an image with nuclei of this diameter: 1 within the passport, else to the typical one.
