@@ -168,13 +168,15 @@ class Segmenter:
         """
         return write_model(path, self.model, self._settings.to_json(), half)
 
-    def export(self, path: str | os.PathLike[str]) -> Path:
+    def export(self, path: str | os.PathLike[str], licence: str | None = None) -> Path:
         """Write the model for a runtime other than Keras, with the settings in the file's metadata, atomically.
 
         Parameters
         ----------
         path : path
-            Must end in ``.onnx``, or in what an installed plugin adds.
+            Must end in ``.onnx``, or ``.bioimage.zip`` for the BioImage Model Zoo.
+        licence : str, optional
+            What the weights may be used under, such as ``"CC-BY-4.0"``; None keeps what the model says of itself.
 
         Returns
         -------
@@ -184,11 +186,12 @@ class Segmenter:
         Raises
         ------
         InvalidInputError
-            If no format has that ending, or Keras does not run on TensorFlow.
+            If no format has that ending, or Keras doesn't run on TensorFlow, or the zoo lacks a licence.
         MissingPackageError
             If a package that writes the format is not installed.
         """
-        find_format(path).write(Path(path), self._engine, self._settings.to_json())
+        settings = self._settings if licence is None else replace(self._settings, licence=licence)
+        find_format(path).write(Path(path), self._engine, settings.to_json())
         return Path(path)
 
     @property

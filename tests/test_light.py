@@ -22,7 +22,7 @@ else:
 
 ROOT = Path(__file__).parents[1]
 LIGHT = ROOT / "packaging" / "onnx"
-NEEDED_FOR_KERAS = {"h5py", "keras", "tensorflow"}
+FOR_TRAINING = {"h5py", "keras", "tensorflow", "tomli"}
 
 # Runs before everything else in a process: as if the packages were not installed.
 BLOCK = """
@@ -153,7 +153,7 @@ def names(requirements):
 def test_both_distributions_need_the_same_but_for_the_engines():
     full, light = project(ROOT), project(LIGHT)
     lacking = {*full["dependencies"]} - {*light["dependencies"]}
-    assert names(lacking) == NEEDED_FOR_KERAS
+    assert names(lacking) == FOR_TRAINING
     added = {*light["dependencies"]} - {*full["dependencies"]}
     assert names(added) == {"onnxruntime"}
     assert added <= {*full["optional-dependencies"]["onnx"]}

@@ -16,11 +16,12 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "export",
         help="write a model for other runtimes",
-        description="Write a model as an ONNX file, with its settings inside. It runs without TensorFlow: here with "
-        "'nucleiseg predict --model FILE', and in whatever runs ONNX.",
+        description="Write a model as an ONNX file, with its settings inside, or as a package for the BioImage Model "
+        "Zoo. It runs without TensorFlow: here with 'nucleiseg predict --model FILE', and in whatever runs ONNX.",
     )
     parser.add_argument("model", metavar="MODEL", help="shipped model or .keras file")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", type=Path, help="the .onnx file to write")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", type=Path, help=".onnx or .bioimage.zip")
+    parser.add_argument("--licence", metavar="NAME", help="of the weights, such as CC-BY-4.0 [the model's own]")
     return parser
 
 
@@ -38,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     shipped = arguments.model in list_pretrained()
     segmenter = Segmenter.from_pretrained(arguments.model) if shipped else Segmenter.load(model)
-    say(str(segmenter.export(output)))
+    say(str(segmenter.export(output, arguments.licence)))
     return 0

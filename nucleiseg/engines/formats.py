@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def list_formats() -> list[str]:
     Examples
     --------
     >>> list_formats()
-    ['keras', 'onnx']
+    ['bioimage', 'keras', 'onnx']
     """
     return _formats.names()
 
@@ -111,7 +112,7 @@ def find_format(path: str | os.PathLike[str]) -> ModelFormat:
     endings = " or ".join(found.ending for found in formats)
     name = Path(path).name
     raise InvalidInputError(
-        f"a model's file name must end in {endings}, got {name!r}; use a name such as 'nuclei{formats[0].ending}'"
+        f"a model's file name must end in {endings}, got {name!r}; use a name such as 'nuclei{formats[-1].ending}'"
     )
 
 
@@ -159,5 +160,33 @@ def _write_onnx(path: Path, engine: Engine, settings: Mapping[str, Any]) -> None
         write_onnx(path, keras_model(engine), settings)
 
 
+def _read_package(path: Path, read: Callable[[Path], Any]) -> Any:
+    """What can be read from the ONNX file in a package."""
+    from nucleiseg.engines.bioimage import read_weights
+
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / path.with_suffix(".onnx").name
+        weights.write_bytes(read_weights(path))
+        return read(weights)
+
+
+def _write_package(path: Path, engine: Engine, settings: Mapping[str, Any]) -> None:
+    from nucleiseg.engines.bioimage import write_package
+
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.onnx"
+        _write_onnx(weights, engine, settings)
+        write_package(path, weights, settings)
+
+
+register_format(
+    ModelFormat(
+        "bioimage",
+        ".bioimage.zip",
+        lambda path: _read_package(path, onnx_metadata.read_settings),
+        lambda path: _read_package(path, _load_onnx),
+        _write_package,
+    )
+)
 register_format(ModelFormat("keras", ".keras", read_settings, _load_keras, _write_keras, framework=True))
 register_format(ModelFormat("onnx", ".onnx", onnx_metadata.read_settings, _load_onnx, _write_onnx))

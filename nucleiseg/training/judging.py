@@ -50,7 +50,7 @@ class InstanceScores(keras.callbacks.Callback):
         """Keras hands the same dictionary to every callback, so those that come later see the scores."""
         counts = []
         for images, wanted in self._batches:
-            maps = self.model.predict_on_batch(images)
+            maps = self.model.predict_on_batch(np.asarray(images))  # JAX takes no tensors of TensorFlow
             for labels, found in zip(np.asarray(wanted), maps, strict=True):
                 nuclei = self._decode(found, self._thresholds, 0).labels
                 counts.append(match(labels[..., 0].astype(np.int64), nuclei))

@@ -1,0 +1,67 @@
+"""The same network on every engine that is installed: seconds for the same tensor, and how far the maps differ.
+
+    python benchmarks/engines.py                        # TensorFlow and onnxruntime; OpenVINO where it is installed
+    KERAS_BACKEND=jax python benchmarks/engines.py      # or torch
+
+All engines use all cores; the first call, which compiles, is not counted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import skimage.data
+from rounds import compare
+
+from nucleiseg import Segmenter
+from nucleiseg.engines import KerasEngine, OnnxEngine
+from nucleiseg.images import rescale
+from nucleiseg.pretrained import pretrained_path
+
+Run = Callable[[Any], Any]
+
+
+def openvino_engine(model: keras.Model, precision: str) -> Run:
+    """The same model through OpenVINO, exported by Keras. By itself it takes bf16 where the processor has it."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "nuclei.xml"
+        signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32", name="image")]
+        model.export(str(path), format="openvino", verbose=False, input_signature=signature)
+        compiled = openvino.compile_model(path, config={"INFERENCE_PRECISION_HINT": precision})
+    return lambda images: compiled(images)[0]
+
+
+def main() -> None:
+    """Print a table for each image size."""
+    segmenter = Segmenter.from_pretrained("nuclei")
+    backend = keras.backend.backend()
+    engines: dict[str, Run] = {f"Keras on {backend}": KerasEngine(segmenter.model)}
+    engines["onnxruntime"] = OnnxEngine(pretrained_path("nuclei").with_suffix(".onnx"))
+    if backend == "tensorflow" and importlib.util.find_spec("openvino"):
+        engines["OpenVINO"] = openvino_engine(segmenter.model, "f32")
+        engines["OpenVINO, bfloat16"] = openvino_engine(segmenter.model, "bf16")
+    tissue = skimage.data.immunohistochemistry()
+    for repeats in (1, 2, 4):
+        tensor = rescale(np.tile(tissue, (repeats, repeats, 1))[: 256 * repeats, : 256 * repeats])[np.newaxis]
+        calls = 16 // repeats**2
+        first, *others = (engine(tensor) for engine in engines.values())
+        print(f"{256 * repeats} x {256 * repeats} pixels, {calls} calls")
+        for name, maps in zip([*engines][1:], others, strict=True):
+            print(f"largest difference of {name}: {np.abs(maps - first).max():.1e}")
+        ways = {
+            name: lambda engine=engine, tensor=tensor, calls=calls: [engine(tensor) for _ in range(calls)]
+            for name, engine in engines.items()
+        }
+        print(compare(ways), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
