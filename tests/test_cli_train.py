@@ -15,7 +15,7 @@ from nucleiseg.networks import register_encoder
 from nucleiseg.networks.encoders import _encoders
 from nucleiseg.plotting import History
 from nucleiseg.segmenter import Segmenter
-from nucleiseg.training import FitOptions
+from nucleiseg.training import FitOptions, faults
 from nucleiseg.training.checkpoints import Checkpoint
 
 TINY = ["--encoder", "tiny", "--weights", "none", "--epochs", "2", "--crop", "64", "--batch-size", "2"]
@@ -141,6 +141,32 @@ def test_interrupted_it_goes_on_with_resume(trained, run_python, disc_dataset, t
         assert one["phase"] == other["phase"]
         for column in one.keys() - {"phase", "seconds"}:
             assert one[column] == pytest.approx(other[column], rel=1e-3), column
+
+
+def test_a_loss_that_is_no_number_keeps_the_best_weights(disc_dataset, tmp_path, monkeypatch, capfd):
+    plain = faults.FiniteLoss.on_train_batch_end
+
+    def spoil(self, batch, logs=None):
+        plain(self, batch, {"loss": float("nan")} if len(self._rows()) == 1 else logs)
+
+    monkeypatch.setattr(faults.FiniteLoss, "on_train_batch_end", spoil)
+    assert train(disc_dataset, "-o", tmp_path / "model.keras", *TINY) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "the loss became nan in epoch 2; the best weights of the 1 finished epoch are kept; use a lower" in line
+    assert names(tmp_path) == sorted([*WRITTEN, "model_checkpoint"])
+    assert [row["epoch"] for row in History.from_csv(tmp_path / "model_history.csv").rows] == [1]
+    assert Segmenter.load(tmp_path / "model.keras").run["epochs"] == 1
+
+
+def test_a_loss_that_is_no_number_at_once_leaves_no_model(disc_dataset, tmp_path, monkeypatch, capfd):
+    def spoil(self, batch, logs=None):
+        raise MemoryError
+
+    monkeypatch.setattr(faults.FiniteLoss, "on_train_batch_end", spoil)
+    assert train(disc_dataset, "-o", tmp_path / "model.keras", *TINY) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "needs more memory than there is" in line
+    assert names(tmp_path) == []
 
 
 @pytest.fixture

@@ -134,6 +134,7 @@ def test_a_saved_model_tells_what_it_was_made_with(uninterrupted, disc_dataset):
             digest.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
     assert run["data"]["train"] == {"images": 4, "sha256": digest.hexdigest()}
     assert run["data"]["validation"]["images"] == 2
+    assert Segmenter.load(folder / "model.keras").run == run
 
 
 # ---- Predicting. ----
