@@ -77,7 +77,7 @@ def main() -> None:
     for name, chosen in (("large images", large), ("mosaic", [mosaic(small, 256)])):
         counts, whole, tiled, on_grid, beside = compare(segmenter, chosen, plan)
         print(
-            f"{name}: {len(chosen)} images, AP@.9 {counts.average_precision(0.9):.4f}, {whole} nuclei whole and {tiled} "
+            f"{name}: {len(chosen)} images, AP@.9 {counts.average_precision(0.9):.4f}, {whole} nuclei whole, {tiled} "
             f"tiled ({(tiled - whole) / max(whole, 1):+.2%}), boundary on the grid {on_grid}, beside it {beside}, "
             f"ratio {on_grid / max(beside, 1):.3f}"
         )

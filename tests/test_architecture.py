@@ -28,6 +28,7 @@ FLOORS = (
     ("modelfile", "pretrained", "inference"),
     ("plotting",),
     ("segmenter",),
+    ("large",),
     ("cli",),
     ("__init__",),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nucleiseg.errors import InvalidInputError
 
@@ -42,9 +42,10 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--remove-edge", action="store_true", help="leave nuclei at the edge of the image out")
     group.add_argument("--fill-holes", action="store_true", help="fill holes in nuclei")
     group.add_argument(
-        "--tile", type=int, metavar="PIXELS", help="cut large images into tiles of this size [whole images]"
+        "--tile", type=int, metavar="PIXELS", help="cut images into tiles of this size [chosen by --max-memory]"
     )
     group.add_argument("--overlap", type=int, metavar="PIXELS", help="overlap of the tiles [a quarter of --tile]")
+    group.add_argument("--max-memory", default="2GB", metavar="BYTES", help="for one image, such as 600MiB [2GB]")
     group.add_argument("--tta", action="store_true", help="average over flips and turns: better, eight times as slow")
     add_read_options(parser)
 
@@ -92,7 +93,7 @@ def predict_options(arguments: argparse.Namespace) -> PredictOptions:
     from nucleiseg.images.tiling import Tiling
     from nucleiseg.inference.options import PredictOptions
 
-    tiling = None
+    tiling: Tiling | Literal["auto"] = "auto"
     if arguments.tile is not None:
         tiling = Tiling(arguments.tile, arguments.tile // 4 if arguments.overlap is None else arguments.overlap)
     elif arguments.overlap is not None:
@@ -103,6 +104,7 @@ def predict_options(arguments: argparse.Namespace) -> PredictOptions:
         remove_edge=arguments.remove_edge,
         fill_holes=arguments.fill_holes,
         tiling=tiling,
+        max_memory=arguments.max_memory,
         tta=arguments.tta,
         reading=read_options(arguments),
     )

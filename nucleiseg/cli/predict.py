@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nucleiseg._progress import progress
 from nucleiseg.cli.arguments import add_model, add_predict_options, check_folder, check_model, predict_options
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
+from nucleiseg.cli.large import add_large, is_large, run_large
 from nucleiseg.cli.terminal import complain, import_tensorflow_quietly, report, say
 from nucleiseg.errors import InvalidInputError
 
@@ -36,7 +37,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "wrote before, but no other file.",
     )
     parser.add_argument("input", nargs="+", help="image files, folders of them, or patterns such as 'plate7/*.tif'")
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", type=Path, help="where to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FOLDER|FILE",
+        type=Path,
+        help="where to write; a .zarr or .tif file for one image larger than memory",
+    )
     parser.add_argument(
         "--export",
         metavar="NAMES",
@@ -50,12 +58,15 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     add_model(parser)
     add_predict_options(parser)
+    add_large(parser)
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Segment every image; a bad one is reported and the others go on."""
     options = predict_options(arguments)
+    if is_large(arguments):
+        return run_large(arguments, options)
     exporters = find_exporters(arguments.export)
     model = check_model(arguments.model)
     output: Path = arguments.output

@@ -116,7 +116,8 @@ def tiles(shape: tuple[int, ...], tiling: Tiling, multiple: int = 1) -> list[Til
         raise InvalidInputError(f"shape must be (height, width), got {shape}; pass image.shape")
     check_count(multiple, "multiple")
     rows, columns = (
-        _cut(check_count(length, name), tiling, multiple) for length, name in zip(shape[:2], ("height", "width"), strict=True)
+        _cut(check_count(length, name), tiling, multiple)
+        for length, name in zip(shape[:2], ("height", "width"), strict=True)
     )
     return [
         Tile(read=(read_rows, read_columns), keep=(keep_rows, keep_columns), inner=(inner_rows, inner_columns))

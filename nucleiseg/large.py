@@ -1,0 +1,102 @@
+"""Segment images that are larger than memory, here or on many machines."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.inference.large import Labels, LargeJob, plan_job, run_here, write_labels_of
+from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.spreading import connect, once, spread
+from nucleiseg.instances.label_stores import check_label_store
+from nucleiseg.segmenter import Segmenter
+
+__all__ = ["predict_large"]
+
+
+def predict_large(
+    model: Segmenter | str | os.PathLike[str],
+    image: Any,
+    output: str | os.PathLike[str],
+    options: PredictOptions | None = None,
+    scheduler: Any = None,
+) -> int:
+    """Label the nuclei of an image that need not fit into memory; reads and writes it part by part.
+
+    What is finished is kept in a folder beside the output, ``<output>.part``. The same call goes on from there after an
+    interruption, whatever caused it.
+
+    Parameters
+    ----------
+    model : Segmenter or path
+        What finds the nuclei; a path of a ``.keras`` file, or the name of a shipped model.
+    image : path or array
+        See `nucleiseg.images.lazy.open_lazy`.
+    output : path
+        ``.zarr``, ``.ome.zarr`` or ``.tif``; see `nucleiseg.instances.label_stores.write_label_store`.
+    options : PredictOptions, optional
+        Memory, tiles, smallest area and so on, as for `Segmenter.predict`.
+    scheduler : address or dask.distributed.Client, optional
+        Of a Dask cluster whose workers share the work. They read the model (which must be a path or a name then) and
+        the image from the same paths; what a worker that dies had begun is done again by another.
+
+    Returns
+    -------
+    int
+        How many nuclei there are.
+
+    Raises
+    ------
+    InvalidInputError
+        If the output is no such path or not ours to replace, the memory too small, or there is an unfinished
+        prediction with other settings.
+    ImageFileError
+        If the image can't be read part by part.
+    """
+    options = options or PredictOptions()
+    check_label_store(output)
+    if scheduler is not None and isinstance(model, Segmenter):
+        raise InvalidInputError(
+            "workers load the model themselves, got a Segmenter; save it and pass the path of the file"
+        )
+    lazy = image if isinstance(image, LazyImage) else open_lazy(image, options.reading)
+    segmenter = load_segmenter(model)
+    engine, decoding = segmenter._engine, segmenter._decoding(options)
+    job = plan_job(lazy, engine, segmenter._settings.scaling, decoding)
+
+    def compute(missing: list[int]) -> Iterable[tuple[int, Labels]]:
+        if scheduler is None or not missing:
+            return run_here(job, engine, decoding, missing)
+        return spread(connect(scheduler), _run_there, missing, str(model), job, options)
+
+    return write_labels_of(job, output, compute, facts_of(segmenter, options), decoding)
+
+
+def _run_there(number: int, model: str, job: LargeJob, options: PredictOptions) -> Labels:
+    """Labels of one window, in a worker."""
+    segmenter = once(load_segmenter, model)
+    ((_, labels),) = run_here(job, segmenter._engine, segmenter._decoding(options), [number])
+    return labels
+
+
+def load_segmenter(model: Segmenter | str | os.PathLike[str]) -> Segmenter:
+    """The segmenter itself, of a file, or a shipped one."""
+    if isinstance(model, Segmenter):
+        return model
+    path = os.fspath(model)
+    return Segmenter.load(path) if Path(path).suffix == ".keras" else Segmenter.from_pretrained(path)
+
+
+def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:
+    """What decides the labels, as short texts that can be compared."""
+    weights = hashlib.sha256()
+    for array in segmenter.model.get_weights():
+        weights.update(array.tobytes())
+    neutral = replace(options, max_memory=1)  # the windows are compared instead
+    return {"model": weights.hexdigest(), "settings": repr(segmenter._settings), "options": repr(neutral)}
