@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,10 +70,12 @@ def predict_large(
     engine, decoding = segmenter._engine, segmenter._decoding(options)
     job = plan_job(lazy, engine, segmenter._settings.scaling, decoding)
 
-    def compute(missing: list[int]) -> Iterable[tuple[int, Labels]]:
+    def compute(missing: list[int]) -> Iterator[tuple[int, Labels]]:
         if scheduler is None or not missing:
-            return run_here(job, engine, decoding, missing)
-        return spread(connect(scheduler), _run_there, missing, str(model), job, options)
+            yield from run_here(job, engine, decoding, missing)
+            return
+        with connect(scheduler) as client:
+            yield from spread(client, _run_there, missing, str(model), job, options)
 
     return write_labels_of(job, output, compute, facts_of(segmenter, options), decoding)
 

@@ -29,6 +29,7 @@ FLOORS = (
     ("plotting",),
     ("segmenter",),
     ("large",),
+    ("clusters",),
     ("cli",),
     ("__init__",),
 )

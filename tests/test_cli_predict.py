@@ -408,7 +408,7 @@ def test_names_with_commas_and_quotes_read_back(model, tmp_path):
 # ---- Every option of the library has a flag. ----
 
 
-VALUES = {int: 48, float: 0.25, bool: True}
+VALUES = {int: 48, float: 0.25, bool: True, str: "500MB"}
 READING = {
     "channel": (1, "DAPI"),
     "axes": "CYX",
@@ -424,7 +424,8 @@ def flags():
     """Each field of `PredictOptions`, those of its parts in their place: name, how it is got at, and a value."""
     for field in dataclasses.fields(PredictOptions):
         hint = typing.get_type_hints(PredictOptions)[field.name]
-        (kind,) = {*(typing.get_args(hint) or [hint])} - {type(None)}
+        kinds = {*(typing.get_args(hint) or [hint])} - {type(None), typing.Literal["auto"]}
+        (kind,) = kinds - ({int} if str in kinds else set())  # a number of bytes may be given as text, too
         if kind in (Tiling, ReadOptions):
             for part in dataclasses.fields(kind):
                 value = VALUES[int] if kind is Tiling else READING[part.name]
@@ -447,7 +448,17 @@ def given(name, value):
 
 
 def test_there_are_flags_to_test():
-    assert {"threshold", "min_area", "tile", "overlap", "tta", "remove_edge", "fill_holes", *READING} <= set(FLAGS)
+    assert {
+        "threshold",
+        "min_area",
+        "tile",
+        "overlap",
+        "tta",
+        "max_memory",
+        "remove_edge",
+        "fill_holes",
+        *READING,
+    } <= set(FLAGS)
 
 
 @pytest.mark.parametrize("name", FLAGS)

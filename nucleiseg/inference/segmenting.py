@@ -22,7 +22,7 @@ from nucleiseg.inference.stitching import Piece, Settled, final_numbers, make_pi
 from nucleiseg.instances import filter_labels
 from nucleiseg.instances.decoders import Decoded, Decoder
 
-__all__ = ["Decoding", "decoded_windows", "read_with_context", "segment"]
+__all__ = ["Decoding", "decoded_windows", "segment", "with_context"]
 
 
 @dataclass(frozen=True)
@@ -96,23 +96,24 @@ def segment(
     return _in_windows(image, windows, network, decoding, plan.context)
 
 
-def read_with_context(image: Any, window: tuple[slice, slice], context: int) -> tuple[Any, tuple[slice, slice]]:
-    """A window of an image with pixels around it, and where in the outcome the window is.
+def with_context(
+    window: tuple[slice, slice], context: int, shape: tuple[int, int]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """What to read so that a window has pixels around it, and where in the outcome the window is.
 
     Examples
     --------
-    >>> pixels, inside = read_with_context(np.arange(12).reshape(1, 12), (slice(0, 1), slice(4, 6)), 3)
-    >>> pixels.tolist(), pixels[inside].tolist()
-    ([[1, 2, 3, 4, 5, 6, 7, 8]], [[4, 5]])
+    >>> with_context((slice(0, 1), slice(4, 6)), 3, (1, 12))
+    ((slice(0, 1, None), slice(1, 9, None)), (slice(0, 1, None), slice(3, 5, None)))
     """
-    reads = [
+    top, left = (
         slice(max(part.start - context, 0), min(part.stop + context, length))
-        for part, length in zip(window, image.shape[:2], strict=True)
-    ]
-    rows, columns = (
-        slice(part.start - read.start, part.stop - read.start) for part, read in zip(window, reads, strict=True)
+        for part, length in zip(window, shape, strict=True)
     )
-    return np.asarray(image[reads[0], reads[1]]), (rows, columns)
+    rows, columns = (
+        slice(part.start - read.start, part.stop - read.start) for part, read in zip(window, (top, left), strict=True)
+    )
+    return (top, left), (rows, columns)
 
 
 def decoded_windows(
@@ -136,8 +137,8 @@ def decoded_windows(
     with ThreadPoolExecutor(1) as pool:
         waiting: Future[Decoded] | None = None
         for window in windows:
-            pixels, inside = read_with_context(image, window.read, context)
-            maps = network(pixels)[inside]
+            read, inside = with_context(window.read, context, image.shape[:2])
+            maps = network(np.asarray(image[read]))[inside]
             if waiting is not None:
                 yield waiting.result()
             waiting = pool.submit(decode, maps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,24 +12,28 @@ import numpy.typing as npt
 
 from nucleiseg._optional import import_extra
 
-__all__ = ["connect", "spread"]
+__all__ = ["connect", "once", "spread"]
 
 Labels = npt.NDArray[np.int32]
 # So many windows wait at each worker; results of more would pile up here while they are written.
 WAITING = 3
 
 
-def connect(scheduler: Any) -> Any:
-    """A Dask client: of an address, or the client itself.
+@contextlib.contextmanager
+def connect(scheduler: Any) -> Iterator[Any]:
+    """A Dask client: of an address, which is closed in the end, or the client that is given.
 
     Raises
     ------
     MissingPackageError
         If Dask is not installed: ``pip install "nucleiseg[dask]"``.
     """
-    if not isinstance(scheduler, str):
-        return scheduler
-    return import_extra("distributed", "dask", "a Dask cluster").Client(scheduler)
+    distributed = import_extra("distributed", "dask", "a Dask cluster")
+    if isinstance(scheduler, str):
+        with distributed.Client(scheduler) as client:
+            yield client
+    else:
+        yield scheduler
 
 
 def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
