@@ -3,6 +3,7 @@
 from nucleiseg.images.binarizers import binarize, list_binarizers, register_binarizer, unbinarize
 from nucleiseg.images.channels import to_rgb
 from nucleiseg.images.label_colours import colour_labels
+from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.micrograph import Micrograph, as_micrograph
 from nucleiseg.images.overlay import overlay
 from nucleiseg.images.read_options import ReadOptions
@@ -17,6 +18,7 @@ from nucleiseg.images.scaling import (
 from nucleiseg.images.tiling import Tile, Tiling, pad_to_multiple, tiles
 
 __all__ = [
+    "LazyImage",
     "Micrograph",
     "ReadOptions",
     "Tile",
@@ -28,6 +30,7 @@ __all__ = [
     "find_images",
     "list_binarizers",
     "list_scalings",
+    "open_lazy",
     "overlay",
     "pad_to_multiple",
     "read_image",
