@@ -47,6 +47,13 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
         If the array is no image.
     MissingPackageError
         If Dask is not installed: ``pip install "nucleiseg[dask]"``.
+
+    Examples
+    --------
+    >>> import pytest; array = pytest.importorskip("dask.array")
+    >>> labels = predict_dask("nuclei", array.zeros((64, 96), dtype=np.uint8))
+    >>> labels.shape, labels.dtype, int(labels.max().compute(scheduler="synchronous"))
+    ((64, 96), dtype('int32'), 0)
     """
     options = options or PredictOptions()
     name = os.fspath(model)
@@ -83,6 +90,15 @@ def predict_many(
     ------
     path, Prediction
         As they are finished, which on a cluster is in any order.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from PIL import Image
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "dark.png"
+    >>> Image.new("L", (64, 32)).save(path)
+    >>> [result.count for _, result in predict_many("nuclei", [path])]
+    [0]
     """
     name, files = os.fspath(model), [os.fspath(path) for path in paths]
     options = options or PredictOptions()

@@ -58,6 +58,15 @@ def predict_large(
         prediction with other settings.
     ImageFileError
         If the image can't be read part by part.
+
+    Examples
+    --------
+    >>> import tempfile, numpy, tifffile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> predict_large("nuclei", numpy.zeros((64, 96), numpy.uint8), folder / "labels.tif")
+    0
+    >>> tifffile.imread(folder / "labels.tif").shape
+    (64, 96)
     """
     options = options or PredictOptions()
     check_label_store(output)

@@ -110,6 +110,12 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
         The same about an array.
     MissingPackageError
         If zarr is not installed: ``pip install "nucleiseg[zarr]"``.
+
+    Examples
+    --------
+    >>> image = open_lazy(np.zeros((2, 30, 40), np.uint8), ReadOptions(channel=1, pixel_size=0.5))
+    >>> image.shape, image.axes, image.pixel_size
+    ((30, 40), 'CYX', 0.5)
     """
     options = options or ReadOptions()
     if isinstance(source, (str, os.PathLike)):

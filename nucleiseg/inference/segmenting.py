@@ -37,6 +37,13 @@ class Decoding:
         What it cuts the maps at.
     options : PredictOptions
         Of these, what leaves out or fills nuclei.
+
+    Examples
+    --------
+    >>> from nucleiseg.instances import get_decoder
+    >>> decoding = Decoding(get_decoder("components"), {"probability": 0.5}, PredictOptions(min_area=2))
+    >>> decoding.whole(np.array([[[0.9], [0.1], [0.7], [0.8]]], np.float32)).labels.tolist()
+    [[0, 0, 1, 1]]
     """
 
     decoder: Decoder
@@ -85,6 +92,17 @@ def segment(
     -------
     Decoded
         Probability (H, W) float32, labels (H, W) int32 1 … n.
+
+    Examples
+    --------
+    >>> from nucleiseg.instances import get_decoder
+    >>> class Echo:
+    ...     multiple = 32
+    ...     def __call__(self, images):
+    ...         return images[..., :1]
+    >>> decoding = Decoding(get_decoder("components"), {"probability": 0.5}, PredictOptions())
+    >>> segment(np.array([[9, 0, 8, 7]]), Echo(), "minmax", decoding).labels.tolist()
+    [[1, 0, 2, 2]]
     """
     options = decoding.options
     height, width = image.shape[:2]
