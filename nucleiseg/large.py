@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nucleiseg._checks import check_choice
+from nucleiseg._optional import check_extra
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.inference.large import Labels, LargeJob, plan_job, run_here, write_labels_of
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.spreading import connect, once, spread
 from nucleiseg.instances.label_stores import check_label_store
+from nucleiseg.instances.streaming import STREAMED, measured_blocks, stream_geojson, stream_parquet
 from nucleiseg.segmenter import Segmenter
 
 __all__ = ["predict_large"]
@@ -26,6 +29,7 @@ def predict_large(
     output: str | os.PathLike[str],
     options: PredictOptions | None = None,
     scheduler: Any = None,
+    export: Sequence[str] = (),
 ) -> int:
     """Label the nuclei of an image that need not fit into memory; reads and writes it part by part.
 
@@ -45,6 +49,10 @@ def predict_large(
     scheduler : address or dask.distributed.Client, optional
         Of a Dask cluster whose workers share the work. They read the model (which must be a path or a name then) and
         the image from the same paths; what a worker that dies had begun is done again by another.
+
+    export : sequence of "geojson" and "parquet"
+        Further files beside the output, of the same stem: outlines and measurements for QuPath, and a table of the
+        measurements. They are written part by part, too.
 
     Returns
     -------
@@ -69,7 +77,11 @@ def predict_large(
     (64, 96)
     """
     options = options or PredictOptions()
-    check_label_store(output)
+    target = check_label_store(output)
+    for name in export:
+        check_choice(name, "export", STREAMED)
+    if "parquet" in export:
+        check_extra("pyarrow", "parquet", "writing Parquet")
     if scheduler is not None and isinstance(model, Segmenter):
         raise InvalidInputError(
             "workers load the model themselves, got a Segmenter; save it and pass the path of the file"
@@ -86,7 +98,24 @@ def predict_large(
         with connect(scheduler) as client:
             yield from spread(client, _run_there, missing, str(model), job, options)
 
-    return write_labels_of(job, output, compute, facts_of(segmenter, options), decoding)
+    count = write_labels_of(job, target, compute, facts_of(segmenter, options), decoding)
+    if export and count:
+        write_exports(lazy, target, export)
+    return count
+
+
+def write_exports(image: LazyImage, target: Path, export: Sequence[str]) -> None:
+    """Files beside a label image that has been written."""
+    labels = open_lazy(target)
+    blocks = measured_blocks(
+        labels, lambda rows, columns: image.read(rows, columns).pixels, image.pixel_size, image.channels
+    )
+    stem = target.name.split(".")[0]
+    for name in export:
+        path = target.with_name(f"{stem}.{name}")
+        blocks = stream_geojson(path, blocks) if name == "geojson" else stream_parquet(path, blocks)
+    for _ in blocks:  # each is measured once and goes through all files
+        pass
 
 
 def _run_there(number: int, model: str, job: LargeJob, options: PredictOptions) -> Labels:

@@ -593,15 +593,15 @@ def test_one_large_image_becomes_one_file(tmp_path, capsys, monkeypatch):
 
     calls = []
 
-    def predict_large(model, image, output, options, scheduler):
-        calls.append((model.name, image.shape, output.name, options.max_memory, scheduler))
+    def predict_large(model, image, output, options, scheduler, export):
+        calls.append((model.name, image.shape, output.name, options.max_memory, scheduler, export))
         return 7
 
     monkeypatch.setattr(nucleiseg.large, "predict_large", predict_large)
     tifffile.imwrite(tmp_path / "slide.tif", np.zeros((300, 200), np.uint8), tile=(64, 64))
     command = ["predict", str(tmp_path / "slide.tif"), "-o", str(tmp_path / "labels.zarr"), "--max-memory", "500MB"]
-    assert main([*command, "--scheduler", "tcp://host:1"]) == 0
-    assert calls == [("nuclei.keras", (300, 200), "labels.zarr", "500MB", "tcp://host:1")]
+    assert main([*command, "--scheduler", "tcp://host:1", "--export", "geojson"]) == 0
+    assert calls == [("nuclei.keras", (300, 200), "labels.zarr", "500MB", "tcp://host:1", ["geojson"])]
     assert capsys.readouterr().out.startswith("7 nuclei; labels in ")
 
 
@@ -609,7 +609,7 @@ def test_one_large_image_becomes_one_file(tmp_path, capsys, monkeypatch):
     ("arguments", "message"),
     [
         (["a.tif", "b.tif"], "one file and takes the labels of one image, got 2 inputs"),
-        (["a.tif", "--export", "geojson"], "--export needs a folder as --output"),
+        (["a.tif", "--export", "roi"], "--export with one file as --output must be one of"),
         (["a.tif", "--pictures"], "--pictures needs a folder as --output"),
         (["a.tif"], "a.tif: no such file"),
     ],

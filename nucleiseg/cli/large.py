@@ -32,17 +32,21 @@ def is_large(arguments: argparse.Namespace) -> bool:
 
 def run_large(arguments: argparse.Namespace, options: PredictOptions) -> int:
     """Label one image part by part; goes on where an earlier run was interrupted."""
+    from nucleiseg._checks import check_choice
     from nucleiseg.images.lazy import open_lazy
     from nucleiseg.instances.label_stores import check_label_store
+    from nucleiseg.instances.streaming import STREAMED
 
     if len(arguments.input) != 1:
         raise InvalidInputError(
             f"{arguments.output} is one file and takes the labels of one image, got {len(arguments.input)} inputs; "
             "give a folder as --output for several"
         )
-    for flag, value in (("--export", arguments.export), ("--pictures", arguments.pictures)):
-        if value:
-            raise InvalidInputError(f"{flag} needs a folder as --output, got {arguments.output}; leave it out")
+    if arguments.pictures:
+        raise InvalidInputError(f"--pictures needs a folder as --output, got {arguments.output}; leave it out")
+    export = [name.strip() for name in (arguments.export or "").split(",") if name.strip()]
+    for name in export:
+        check_choice(name, "--export with one file as --output", STREAMED)
     model = check_model(arguments.model)
     check_label_store(arguments.output)
     image = open_lazy(arguments.input[0], options.reading)
@@ -50,6 +54,6 @@ def run_large(arguments: argparse.Namespace, options: PredictOptions) -> int:
     import_tensorflow_quietly()
     from nucleiseg.large import predict_large
 
-    count = predict_large(model, image, arguments.output, options, scheduler=arguments.scheduler)
+    count = predict_large(model, image, arguments.output, options, scheduler=arguments.scheduler, export=export)
     say(f"{count} nuclei; labels in {arguments.output}")
     return 0
