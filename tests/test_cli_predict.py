@@ -609,7 +609,10 @@ def test_one_large_image_becomes_one_file(tmp_path, capsys, monkeypatch):
     ("arguments", "message"),
     [
         (["a.tif", "b.tif"], "one file and takes the labels of one image, got 2 inputs"),
-        (["a.tif", "--export", "roi"], "--export with one file as --output must be one of"),
+        (
+            ["a.tif", "--export", "roi"],
+            "unknown format of --export beside one file of labels 'roi'; choose one of geojson",
+        ),
         (["a.tif", "--pictures"], "--pictures needs a folder as --output"),
         (["a.tif"], "a.tif: no such file"),
     ],

@@ -46,7 +46,7 @@ def run_large(arguments: argparse.Namespace, options: PredictOptions) -> int:
         raise InvalidInputError(f"--pictures needs a folder as --output, got {arguments.output}; leave it out")
     export = [name.strip() for name in (arguments.export or "").split(",") if name.strip()]
     for name in export:
-        check_choice(name, "--export with one file as --output", STREAMED)
+        check_choice(name, "format of --export beside one file of labels", STREAMED)
     model = check_model(arguments.model)
     check_label_store(arguments.output)
     image = open_lazy(arguments.input[0], options.reading)
