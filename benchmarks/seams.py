@@ -17,18 +17,22 @@ from tqdm import tqdm
 
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
 from nucleiseg.images import tiles
-from nucleiseg.inference import segment
 from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.reach import measure_reach
+from nucleiseg.inference.segmenting import decoding_of, segment
 from nucleiseg.instances import match
 
 SIDE = 256
 OVERLAP = 128
 
 
-def compare(segmenter, images, plan):
+def compare(segmenter, images, plan, min_area):
     """Pooled counts of matches, nuclei of either kind, and boundary on the grid and beside it."""
-    parts = segmenter._engine, segmenter._settings.scaling, segmenter._decoding(PredictOptions())
+    parts = (
+        segmenter._engine,
+        segmenter._settings.scaling,
+        decoding_of(segmenter._settings, PredictOptions(min_area=min_area)),
+    )
     total, whole_count, tiled_count, on_grid, beside = None, 0, 0, 0, 0
     for image in tqdm(images, disable=None):
         whole = segment(image, *parts, Plan()).labels
@@ -75,12 +79,15 @@ def main() -> None:
     plan = Plan(Tiling(SIDE, 2 * reach), Tiling(SIDE, OVERLAP), reach)
     print(f"the network looks {reach} pixels far; {plan}")
     for name, chosen in (("large images", large), ("mosaic", [mosaic(small, 256)])):
-        counts, whole, tiled, on_grid, beside = compare(segmenter, chosen, plan)
-        print(
-            f"{name}: {len(chosen)} images, AP@.9 {counts.average_precision(0.9):.4f}, {whole} nuclei whole, {tiled} "
-            f"tiled ({(tiled - whole) / max(whole, 1):+.2%}), boundary on the grid {on_grid}, beside it {beside}, "
-            f"ratio {on_grid / max(beside, 1):.3f}"
-        )
+        for min_area in (0, 20):
+            counts, whole, tiled, on_grid, beside = compare(segmenter, chosen, plan, min_area)
+            print(
+                f"{name}, nuclei of {min_area} pixels and more: {len(chosen)} images, "
+                f"AP@.9 {counts.average_precision(0.9):.4f}, {whole} nuclei whole, {tiled} tiled "
+                f"({(tiled - whole) / max(whole, 1):+.2%}), boundary on the grid {on_grid}, beside it {beside}, "
+                f"ratio {on_grid / max(beside, 1):.3f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

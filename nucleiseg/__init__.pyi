@@ -1,8 +1,10 @@
 from . import datasets, engines, heads, images, inference, instances, networks, plotting, training
 from ._version import __version__
+from .clusters import predict_dask, predict_many
 from .images.read_options import ReadOptions
 from .images.tiling import Tiling
 from .inference.options import PredictOptions
+from .large import predict_large
 from .networks.encoders import get_encoder, list_encoders, register_encoder
 from .pretrained import list_pretrained
 from .segmenter import Segmenter
@@ -24,6 +26,9 @@ __all__ = [
     "list_pretrained",
     "networks",
     "plotting",
+    "predict_dask",
+    "predict_large",
+    "predict_many",
     "register_encoder",
     "training",
 ]

@@ -43,6 +43,8 @@ FLOORS = (
     ("learning",),
     ("plotting",),
     ("segmenter",),
+    ("large",),
+    ("clusters",),
     ("cli",),
     ("__init__",),
 )

@@ -460,7 +460,7 @@ def given(name, value):
 
 
 def test_there_are_flags_to_test():
-    named = {"threshold", "min_area", "min_confidence", "scale", "diameter", "tile", "overlap", "tta"}
+    named = {"threshold", "min_area", "min_confidence", "scale", "diameter", "tile", "overlap", "max_memory", "tta"}
     assert {*named, "remove_edge", "fill_holes", *READING} <= set(FLAGS)
 
 
@@ -587,3 +587,40 @@ def test_a_model_file_is_used(tmp_path, monkeypatch, disc_dataset):
     assert predict(image, "-o", tmp_path / "out", "--model", "nuclei") == 0
     assert predict(image, "-o", tmp_path / "out") == 0
     assert loaded == [own, pretrained_path("nuclei"), pretrained_path("nuclei")]
+
+
+def test_one_large_image_becomes_one_file(tmp_path, capsys, monkeypatch):
+    """The model is replaced by the brightness, so that no network is needed."""
+    pytest.importorskip("zarr")
+    import nucleiseg.large
+
+    calls = []
+
+    def predict_large(model, image, output, options, scheduler, export):
+        calls.append((model.name, image.shape, output.name, options.max_memory, scheduler, export))
+        return 7
+
+    monkeypatch.setattr(nucleiseg.large, "predict_large", predict_large)
+    tifffile.imwrite(tmp_path / "slide.tif", np.zeros((300, 200), np.uint8), tile=(64, 64))
+    command = ["predict", str(tmp_path / "slide.tif"), "-o", str(tmp_path / "labels.zarr"), "--max-memory", "500MB"]
+    assert main([*command, "--scheduler", "tcp://host:1", "--export", "geojson"]) == 0
+    assert calls == [("nuclei.keras", (300, 200), "labels.zarr", "500MB", "tcp://host:1", ["geojson"])]
+    assert capsys.readouterr().out.startswith("7 nuclei; labels in ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.tif", "b.tif"], "one file and takes the labels of one image, got 2 inputs"),
+        (
+            ["a.tif", "--export", "roi"],
+            "unknown format of --export beside one file of labels 'roi'; choose one of geojson",
+        ),
+        (["a.tif", "--pictures"], "--pictures needs a folder as --output"),
+        (["a.tif"], "a.tif: no such file"),
+    ],
+)
+def test_what_one_file_of_labels_does_not_go_with(arguments, message, tmp_path, capsys):
+    pytest.importorskip("zarr")
+    assert main(["predict", *arguments, "-o", str(tmp_path / "labels.zarr")]) in (1, 2)
+    assert message in capsys.readouterr().err

@@ -80,7 +80,6 @@ def test_figures_of_a_shipped_model_are_those_of_its_card(name):
 def test_the_readme_has_the_figures_of_the_card():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     scores = model_card("nuclei")["test"]["all"]
-    claim = (
-        f"average precision of {scores['ap50']:.3f} at an IoU of .5 and a mean Dice coefficient of {scores['mean_dice']:.3f}"
-    )
+    ap50, dice = f"{scores['ap50']:.3f}", f"{scores['mean_dice']:.3f}"
+    claim = f"average precision of {ap50} at an IoU of .5 and a mean Dice coefficient of {dice}"
     assert f"{claim} on the {scores['images']} `test` images" in text

@@ -160,9 +160,7 @@ def test_one_function_serves_all_sizes(model):
 
 @pytest.mark.parametrize("name", ["nuclei.tflite", "nuclei", "onnx"])
 def test_files_of_other_kinds_are_refused(name):
-    with pytest.raises(
-        InvalidInputError, match=f"must end in .bioimage.zip or .keras or .onnx, got '{name}'; use"
-    ):
+    with pytest.raises(InvalidInputError, match=f"must end in .bioimage.zip or .keras or .onnx, got '{name}'; use"):
         engines.find_format(name)
     with pytest.raises(InvalidInputError, match="must end in"):
         Segmenter.load(name)

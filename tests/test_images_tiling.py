@@ -53,6 +53,22 @@ def test_neighbours_overlap_and_keep_a_margin(width, tiling):
     assert row[-1].read[1].stop == width
 
 
+@FEW
+@given(st.tuples(st.integers(1, 90), st.integers(1, 90)), st.integers(1, 5), st.integers(1, 4), st.integers(0, 30))
+def test_tiles_begin_at_multiples(shape, multiple, strides, overlap):
+    tiling = Tiling(overlap + multiple * strides, overlap)
+    image = np.arange(np.prod(shape)).reshape(shape)
+    rebuilt = np.full(shape, -1)
+    cut = tiles(shape, tiling, multiple)
+    for tile in cut:
+        assert all(part.start % multiple == 0 for part in tile.read)
+        assert all(part.stop - part.start <= tiling.tile for part in tile.read)
+        rebuilt[tile.keep] = image[tile.read][tile.inner]
+    np.testing.assert_array_equal(rebuilt, image)
+    row = [tile.read[1] for tile in cut if tile.read[0].start == 0]
+    assert all(left.stop - right.start >= overlap for left, right in pairwise(row))
+
+
 def test_there_are_no_more_tiles_than_needed():
     assert len(tiles((256, 256, 3), Tiling(256, 64))) == 1
     assert len(tiles((257, 256), Tiling(256, 64))) == 2
@@ -89,6 +105,11 @@ def test_shapes_without_height_and_width():
         tiles((5,), Tiling())
     with pytest.raises(InvalidInputError, match="width must be a whole number of at least 1"):
         tiles((5, 0), Tiling())
+
+
+def test_tiles_that_cannot_begin_at_multiples():
+    with pytest.raises(InvalidInputError, match="must begin at multiples of 32.*use a tile of at least 80"):
+        tiles((90, 90), Tiling(64, 48), 32)
 
 
 @FEW

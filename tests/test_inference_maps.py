@@ -93,9 +93,22 @@ def test_tiles_that_overlap_enough_give_what_the_whole_image_gives(shape, tile, 
 
 def test_tiles_are_no_larger_than_asked_for():
     engine = Engine(echo)
-    predict_maps(np.eye(200, 150), engine, "minmax", PredictOptions(tiling=Tiling(64, 16)))
-    assert {batch.shape for batch in engine.batches} == {(1, 64, 64, 3)}
-    assert len(engine.batches) == 4 * 3
+    predict_maps(np.eye(200, 150), engine, "minmax", PredictOptions(tiling=Tiling(96, 32)))
+    assert {batch.shape for batch in engine.batches} == {(1, 96, 96, 3)}
+    assert len(engine.batches) == 3 * 2
+
+
+def test_a_network_that_halves_the_image_gives_the_same_maps_in_tiles():
+    """Its maps depend on whether a pixel's row and column are even."""
+
+    def halving(image):
+        return np.repeat(np.repeat(image[::4, ::4], 4, 0), 4, 1)
+
+    image = np.random.default_rng(0).random((90, 77))
+    engine = Engine(halving, multiple=4)
+    whole = predict_maps(image, engine, "minmax", PredictOptions(tiling=None))
+    tiled = predict_maps(image, engine, "minmax", PredictOptions(tiling=Tiling(30, 5)))
+    np.testing.assert_array_equal(tiled, whole)
 
 
 def test_the_image_is_scaled_once_and_not_tile_by_tile():

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from nucleiseg import Segmenter, datasets
+from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
 from nucleiseg.images import judge_image
+from nucleiseg.inference.memory import Plan
+from nucleiseg.inference.reach import measure_reach
+from nucleiseg.inference.segmenting import decoding_of, segment
+from nucleiseg.instances import match
 from nucleiseg.training import FitOptions
 
 FEW_STEPS = """
@@ -92,3 +96,25 @@ def test_it_can_be_trained_further(splits):
     history = segmenter.fit(train[:8], val[:6], epochs=1, options=options)
     assert [row["phase"] for row in history.rows] == ["fine-tune"]
     assert segmenter.evaluate(val[:6]).to_dict()["all"]["dice"] == pytest.approx(before, abs=0.05)
+
+
+def test_tiles_cannot_be_seen(splits):
+    """Tiles and windows of 256 pixels, far smaller than would be chosen; specks hang on the last digit of a float."""
+    _, _, test = splits
+    images = [sample.image for sample in test if sample.image.shape[:2] == (520, 696)][:4]
+    segmenter = Segmenter.from_pretrained("nuclei")
+    reach = measure_reach(segmenter._engine)
+    plan = Plan(Tiling(256, 2 * reach), Tiling(256, 128), reach)
+    parts = (
+        segmenter._engine,
+        segmenter._settings.scaling,
+        decoding_of(segmenter._settings, PredictOptions(min_area=20)),
+    )
+    counts, numbers = [], np.zeros(2, int)
+    for image in images:
+        whole, tiled = (segment(image, *parts, chosen).labels for chosen in (Plan(), plan))
+        counts.append(match(whole, tiled))
+        numbers += whole.max(), tiled.max()
+    assert sum(counts[1:], counts[0]).average_precision(0.9) >= 0.99
+    assert numbers[0] > 200
+    assert abs(numbers[1] / numbers[0] - 1) <= 0.005

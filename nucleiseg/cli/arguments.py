@@ -60,12 +60,10 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--remove-edge", action="store_true", help="leave nuclei at the edge of the image out")
     group.add_argument("--fill-holes", action="store_true", help="fill holes in nuclei")
     group.add_argument(
-        "--tile", type=int, metavar="PIXELS", help="cut large images into tiles of this size [by --max-memory]"
+        "--tile", type=int, metavar="PIXELS", help="cut images into tiles of this size [chosen by --max-memory]"
     )
     group.add_argument("--overlap", type=int, metavar="PIXELS", help="overlap of the tiles [a quarter of --tile]")
-    group.add_argument(
-        "--max-memory", default="2GB", metavar="SIZE", help="larger images are cut into tiles by themselves [2GB]"
-    )
+    group.add_argument("--max-memory", default="2GB", metavar="BYTES", help="for one image, such as 600MiB [2GB]")
     group.add_argument("--tta", action="store_true", help="average over flips and turns: better, eight times as slow")
     add_read_options(parser)
 

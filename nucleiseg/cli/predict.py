@@ -24,6 +24,7 @@ from nucleiseg.cli.arguments import (
 from nucleiseg.cli.batch import OUTPUTS, TABLES, Batch, explain, is_full
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
 from nucleiseg.cli.journal import Entry, Journal
+from nucleiseg.cli.large import add_large, is_large, run_large
 from nucleiseg.cli.terminal import complain, report, say
 from nucleiseg.errors import InvalidInputError
 
@@ -46,7 +47,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "no other file; rows of other images made with the same model and options stay in the tables.",
     )
     parser.add_argument("input", nargs="+", help="image files, folders of them, or patterns such as 'plate7/*.tif'")
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", type=Path, help="where to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FOLDER|FILE",
+        type=Path,
+        help="where to write; a .zarr or .tif file for one image larger than memory",
+    )
     parser.add_argument(
         "--export",
         metavar="NAMES",
@@ -61,6 +69,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="skip images that an earlier run has finished")
     add_model(parser)
     add_predict_options(parser)
+    add_large(parser)
     return parser
 
 
@@ -68,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Segment every image; a bad one is reported and the others go on."""
     started = now()
     options = predict_options(arguments)
+    if is_large(arguments):
+        return run_large(arguments, options)
     exporters = find_exporters(arguments.export)
     model = check_model(arguments.model)
     output: Path = arguments.output

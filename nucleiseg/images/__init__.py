@@ -3,6 +3,7 @@
 from nucleiseg.images.binarizers import binarize, list_binarizers, register_binarizer, unbinarize
 from nucleiseg.images.channels import to_rgb
 from nucleiseg.images.label_colours import colour_labels
+from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.micrograph import Micrograph, as_micrograph
 from nucleiseg.images.overlay import overlay
 from nucleiseg.images.quality import judge_image, sharpness
@@ -18,6 +19,7 @@ from nucleiseg.images.scaling import (
 from nucleiseg.images.tiling import Tile, Tiling, pad_to_multiple, tiles
 
 __all__ = [
+    "LazyImage",
     "Micrograph",
     "ReadOptions",
     "Tile",
@@ -30,6 +32,7 @@ __all__ = [
     "judge_image",
     "list_binarizers",
     "list_scalings",
+    "open_lazy",
     "overlay",
     "pad_to_multiple",
     "read_image",

@@ -18,7 +18,7 @@ from nucleiseg.images._tiff_metadata import channel_names, pixel_size
 from nucleiseg.images.micrograph import Stack
 from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["read_tiff"]
+__all__ = ["find_series", "read_tiff"]
 
 
 def read_tiff(
@@ -31,7 +31,7 @@ def read_tiff(
 ) -> Stack:
     """One image of a TIFF file, of a path or in memory, with all of its axes and in the file's own type."""
     with tifffile.TiffFile(BytesIO(source) if isinstance(source, bytes) else source) as file:
-        number = _scene(file, name, options)
+        number = find_series(file, name, options)
         series = file.series[number]
         sizes = [(level.get_shape(False), level.get_axes(False)) for level in series.levels]
         heights = [shape[axes.index("Y")] for shape, axes in sizes]
@@ -61,7 +61,7 @@ def read_tiff(
     return Stack(array, axes, name, names, size, scale=heights[0] / heights[options.level])
 
 
-def _scene(file: tifffile.TiffFile, name: str, options: ReadOptions) -> int:
+def find_series(file: tifffile.TiffFile, name: str, options: ReadOptions) -> int:
     """The series to read: the slide itself where a scanner adds its label and a thumbnail."""
     names = [series.name for series in file.series]
     if options.scene is None and "Baseline" in names:

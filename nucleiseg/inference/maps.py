@@ -44,7 +44,9 @@ class Network:
         """From raw pixels (H, W) or (H, W, C), of any size, to maps (H, W, C) float32."""
         if self.tiling is None:
             return self._run(pixels)
-        first, *others = tiles(pixels.shape, self.tiling, self.engine.multiple)
+        # Maps depend on where a part begins; tiles too small to begin at a multiple are a little less exact.
+        aligned = self.tiling.tile - self.tiling.overlap >= self.engine.multiple
+        first, *others = tiles(pixels.shape, self.tiling, self.engine.multiple if aligned else 1)
         part = self._run(pixels[first.read])
         if not others:
             return part

@@ -22,9 +22,8 @@ RESULT_BYTES = 12
 # What is used whatever the size: buffers of the compiled network, compressed chunks.
 FIXED_BYTES = 60 * 2**20
 
-SMALLEST_TILE = 128
-LARGEST_TILE = 1024
-LARGEST_WINDOW = 2048
+# Smaller tiles overlap so much that windows are better.
+GOOD_TILE = 768
 MULTIPLE = 32
 # Half of it on either side of a border: more than the diameter of nearly every nucleus.
 WINDOW_OVERLAP = 128
@@ -107,8 +106,10 @@ def make_plan(
     --------
     >>> make_plan((520, 696), "auto", 2 * 10**9, lambda: 32)
     Plan(network=None, windows=None, context=0)
-    >>> make_plan((4000, 4000), "auto", 10**9, lambda: 32).network
-    Tiling(tile=864, overlap=64)
+    >>> make_plan((2048, 2048), "auto", 2 * 10**9, lambda: 64)
+    Plan(network=Tiling(tile=1088, overlap=128), windows=None, context=0)
+    >>> make_plan((4000, 4000), "auto", 10**9, lambda: 64).windows
+    Tiling(tile=928, overlap=128)
     """
     if tiling is None:
         return Plan()
@@ -120,20 +121,13 @@ def make_plan(
     in_network = min(padded, network.tile**2) if network else padded
     if in_network * NETWORK_BYTES + pixels * WINDOW_BYTES <= free:
         return Plan(network)
-    context = reach() if network is None else network.overlap // 2
     if network is None:
-        side = _side(free / 2 / NETWORK_BYTES, LARGEST_TILE)
-        if side < max(SMALLEST_TILE, 2 * context + MULTIPLE):
-            needed = max(SMALLEST_TILE, 2 * context + MULTIPLE) ** 2 * 2 * NETWORK_BYTES + max_memory - free
-            raise InvalidInputError(
-                f"max_memory is too small for an image of {height} × {width} pixels: {max_memory:,} bytes; "
-                f"give at least {math.ceil(needed / 10**6)}MB"
-            )
-        network = Tiling(_even(shape, side, 2 * context), 2 * context)
-    rest = free - network.tile**2 * NETWORK_BYTES
-    side = _side(rest / WINDOW_BYTES, LARGEST_WINDOW) - 2 * context
-    if side >= max(shape):
+        return _auto(shape, max_memory, free, reach())
+    rest = free - in_network * NETWORK_BYTES
+    if pixels * WINDOW_BYTES <= rest:
         return Plan(network)
+    context = -(-network.overlap // (2 * MULTIPLE)) * MULTIPLE
+    side = _side(rest / WINDOW_BYTES) - 2 * context
     if side < 2 * WINDOW_OVERLAP:
         raise InvalidInputError(
             f"max_memory is too small for tiles of {network.tile} pixels: {max_memory:,} bytes; use smaller tiles "
@@ -142,9 +136,25 @@ def make_plan(
     return Plan(network, Tiling(_even(shape, side, WINDOW_OVERLAP), WINDOW_OVERLAP), context)
 
 
-def _side(pixels: float, largest: int) -> int:
+def _auto(shape: tuple[int, int], max_memory: int, free: int, context: int) -> Plan:
+    """Tiles of one window if all maps find room; otherwise windows, each of which is one tile with its context."""
+    height, width = shape
+    side = _side((free - height * width * WINDOW_BYTES) / NETWORK_BYTES)
+    if side >= GOOD_TILE:
+        return Plan(Tiling(_even(shape, side, 2 * context), 2 * context))
+    side = _side(free / (NETWORK_BYTES + WINDOW_BYTES)) - 2 * context
+    if side < 2 * WINDOW_OVERLAP:
+        least = (2 * WINDOW_OVERLAP + 2 * context + MULTIPLE) ** 2 * (NETWORK_BYTES + WINDOW_BYTES) + max_memory - free
+        raise InvalidInputError(
+            f"max_memory is too small for an image of {height} × {width} pixels: {max_memory:,} bytes; "
+            f"give at least {math.ceil(least / 10**6)}MB"
+        )
+    return Plan(None, Tiling(_even(shape, side, WINDOW_OVERLAP), WINDOW_OVERLAP), context)
+
+
+def _side(pixels: float) -> int:
     """Of the largest square of so many pixels whose side fits the network."""
-    return min(int(math.sqrt(max(pixels, 0))) // MULTIPLE * MULTIPLE, largest)
+    return int(math.sqrt(max(pixels, 0))) // MULTIPLE * MULTIPLE
 
 
 def _even(shape: tuple[int, int], side: int, overlap: int) -> int:

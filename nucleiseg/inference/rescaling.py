@@ -10,16 +10,15 @@ import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
-from nucleiseg.heads import get_head
 from nucleiseg.images import Micrograph
 from nucleiseg.inference.maps import predict_maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.resizing import resize_labels, resize_maps
 from nucleiseg.inference.scale import Passport, usual_diameter
-from nucleiseg.inference.segmenting import Decoding, segment
+from nucleiseg.inference.segmenting import Decoding, decoding_of, segment
 from nucleiseg.inference.tuning import smallest_area
-from nucleiseg.instances import Calibration, filter_labels, get_decoder, rate
+from nucleiseg.instances import Calibration, filter_labels, rate
 from nucleiseg.instances.decoders import Decoded
 
 _TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the right scale step by step
@@ -52,12 +51,9 @@ def segment_at_scale(
     Prediction
         With the scale at which the network saw the image.
     """
-    thresholds = dict(settings.thresholds)
-    if options.threshold is not None:
-        thresholds["probability"] = options.threshold
     # All that is found counts until the scale is known.
     everything = replace(options, min_area=0, remove_edge=False, fill_holes=False)
-    decoding = Decoding(get_decoder(get_head(settings.head).decoder), thresholds, everything)
+    decoding = decoding_of(settings, everything)
 
     def look(factor: float) -> Decoded:
         return _look(source.shown, engine, settings.scaling, decoding, factor)
@@ -75,7 +71,7 @@ def segment_at_scale(
                 break
             factor = wanted
             found = look(factor)
-    area = smallest_area(options.min_area, thresholds)
+    area = smallest_area(options.min_area, decoding.thresholds)
     if options.min_area is None:
         area = round(area / factor**2)  # the model's own is in pixels that the network sees
     labels = filter_labels(found.labels, area, remove_edge=options.remove_edge, fill_holes=options.fill_holes)

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._progress import progress
+from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
+from nucleiseg.heads import get_head
 from nucleiseg.images import Tile, tiles
 from nucleiseg.images.sampling import sampled_range
 from nucleiseg.inference.maps import Maps, Network
@@ -20,10 +22,10 @@ from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.stitching import Piece, Settled, final_numbers, make_piece, stitch
 from nucleiseg.inference.tuning import smallest_area
-from nucleiseg.instances import filter_labels
+from nucleiseg.instances import filter_labels, get_decoder
 from nucleiseg.instances.decoders import Decoded, Decoder
 
-__all__ = ["Decoding", "decoded_windows", "read_with_context", "segment"]
+__all__ = ["Decoding", "decoded_windows", "decoding_of", "segment", "with_context"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class Decoding:
         What it cuts the maps at.
     options : PredictOptions
         Of these, what leaves out or fills nuclei.
+
+    Examples
+    --------
+    >>> from nucleiseg.instances import get_decoder
+    >>> decoding = Decoding(get_decoder("components"), {"probability": 0.5}, PredictOptions(min_area=2))
+    >>> decoding.whole(np.array([[[0.9], [0.1], [0.7], [0.8]]], np.float32)).labels.tolist()
+    [[0, 0, 1, 1]]
     """
 
     decoder: Decoder
@@ -67,6 +76,14 @@ class Decoding:
         return Decoded(found.probability, filter_labels(found.labels, fill_holes=True))
 
 
+def decoding_of(settings: SegmenterSettings, options: PredictOptions) -> Decoding:
+    """How a model's maps become nuclei under these options."""
+    thresholds = dict(settings.thresholds)
+    if options.threshold is not None:
+        thresholds["probability"] = options.threshold
+    return Decoding(get_decoder(get_head(settings.head).decoder), thresholds, options)
+
+
 def segment(
     image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, plan: Plan | None = None
 ) -> Decoded:
@@ -89,6 +106,17 @@ def segment(
     -------
     Decoded
         Probability (H, W) float32, labels (H, W) int32 1 … n.
+
+    Examples
+    --------
+    >>> from nucleiseg.instances import get_decoder
+    >>> class Echo:
+    ...     multiple = 32
+    ...     def __call__(self, images):
+    ...         return images[..., :1]
+    >>> decoding = Decoding(get_decoder("components"), {"probability": 0.5}, PredictOptions())
+    >>> segment(np.array([[9, 0, 8, 7]]), Echo(), "minmax", decoding).labels.tolist()
+    [[1, 0, 2, 2]]
     """
     options = decoding.options
     height, width = image.shape[:2]
@@ -100,23 +128,24 @@ def segment(
     return _in_windows(image, windows, network, decoding, plan.context)
 
 
-def read_with_context(image: Any, window: tuple[slice, slice], context: int) -> tuple[Any, tuple[slice, slice]]:
-    """A window of an image with pixels around it, and where in the outcome the window is.
+def with_context(
+    window: tuple[slice, slice], context: int, shape: tuple[int, int]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """What to read so that a window has pixels around it, and where in the outcome the window is.
 
     Examples
     --------
-    >>> pixels, inside = read_with_context(np.arange(12).reshape(1, 12), (slice(0, 1), slice(4, 6)), 3)
-    >>> pixels.tolist(), pixels[inside].tolist()
-    ([[1, 2, 3, 4, 5, 6, 7, 8]], [[4, 5]])
+    >>> with_context((slice(0, 1), slice(4, 6)), 3, (1, 12))
+    ((slice(0, 1, None), slice(1, 9, None)), (slice(0, 1, None), slice(3, 5, None)))
     """
-    reads = [
+    top, left = (
         slice(max(part.start - context, 0), min(part.stop + context, length))
-        for part, length in zip(window, image.shape[:2], strict=True)
-    ]
-    rows, columns = (
-        slice(part.start - read.start, part.stop - read.start) for part, read in zip(window, reads, strict=True)
+        for part, length in zip(window, shape, strict=True)
     )
-    return np.asarray(image[reads[0], reads[1]]), (rows, columns)
+    rows, columns = (
+        slice(part.start - read.start, part.stop - read.start) for part, read in zip(window, (top, left), strict=True)
+    )
+    return (top, left), (rows, columns)
 
 
 def decoded_windows(
@@ -140,8 +169,8 @@ def decoded_windows(
     with ThreadPoolExecutor(1) as pool:
         waiting: Future[Decoded] | None = None
         for window in windows:
-            pixels, inside = read_with_context(image, window.read, context)
-            maps = network(pixels)[inside]
+            read, inside = with_context(window.read, context, image.shape[:2])
+            maps = network(np.asarray(image[read]))[inside]
             if waiting is not None:
                 yield waiting.result()
             waiting = pool.submit(decode, maps)

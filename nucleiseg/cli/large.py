@@ -1,0 +1,59 @@
+"""``nucleiseg predict`` of one image that is larger than memory, into one file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nucleiseg.cli.arguments import check_model, import_engine
+from nucleiseg.cli.terminal import say
+from nucleiseg.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from nucleiseg.inference.options import PredictOptions
+
+_STORES = (".zarr", ".tif", ".tiff")
+
+
+def add_large(parser: argparse.ArgumentParser) -> None:
+    """Flags that large images have on top of the others."""
+    group = parser.add_argument_group("images larger than memory (the output is a .zarr or .tif file)")
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a Dask cluster that shares the work, such as tcp://10.0.0.1:8786"
+    )
+
+
+def is_large(arguments: argparse.Namespace) -> bool:
+    """Whether one file of labels is asked for instead of a folder."""
+    output: Path = arguments.output
+    return output.suffix.lower() in _STORES
+
+
+def run_large(arguments: argparse.Namespace, options: PredictOptions) -> int:
+    """Label one image part by part; goes on where an earlier run was interrupted."""
+    from nucleiseg._checks import check_choice
+    from nucleiseg.images.lazy import open_lazy
+    from nucleiseg.instances.label_stores import check_label_store
+    from nucleiseg.instances.streaming import STREAMED
+
+    if len(arguments.input) != 1:
+        raise InvalidInputError(
+            f"{arguments.output} is one file and takes the labels of one image, got {len(arguments.input)} inputs; "
+            "give a folder as --output for several"
+        )
+    if arguments.pictures:
+        raise InvalidInputError(f"--pictures needs a folder as --output, got {arguments.output}; leave it out")
+    export = [name.strip() for name in (arguments.export or "").split(",") if name.strip()]
+    for name in export:
+        check_choice(name, "format of --export beside one file of labels", STREAMED)
+    model = check_model(arguments.model)
+    check_label_store(arguments.output)
+    image = open_lazy(arguments.input[0], options.reading)
+
+    import_engine(model)
+    from nucleiseg.large import predict_large
+
+    count = predict_large(model, image, arguments.output, options, scheduler=arguments.scheduler, export=export)
+    say(f"{count} nuclei; labels in {arguments.output}")
+    return 0

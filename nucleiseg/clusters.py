@@ -1,0 +1,136 @@
+"""Dask: lazy arrays of labels, and many files on many machines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.inference.dask_labels import lazy_labels
+from nucleiseg.inference.large import plan_job
+from nucleiseg.inference.maps import Network
+from nucleiseg.inference.memory import Plan
+from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.prediction import Prediction
+from nucleiseg.inference.segmenting import decoding_of
+from nucleiseg.inference.spreading import connect, once, spread
+from nucleiseg.large import check_unscaled, load_segmenter
+
+__all__ = ["predict_dask", "predict_many"]
+
+Labels = npt.NDArray[np.int32]
+
+
+def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOptions | None = None) -> Any:
+    """Labels of a Dask array, as a Dask array: nothing but the range of the image is computed before it is asked for.
+
+    Parameters
+    ----------
+    model : path or name
+        A ``.keras`` file or a shipped model; every worker loads it once.
+    image : dask.array.Array, (H, W) or (H, W, C)
+        Raw pixels, any real dtype.
+    options : PredictOptions, optional
+        As for `Segmenter.predict`; ``max_memory`` is for one worker.
+
+    Returns
+    -------
+    dask.array.Array of int32, (H, W)
+        0 background, 1 … n, the same as from one process.
+
+    Raises
+    ------
+    InvalidInputError
+        If the array is no image.
+    MissingPackageError
+        If Dask is not installed: ``pip install "nucleiseg[dask]"``.
+
+    Examples
+    --------
+    >>> import pytest; array = pytest.importorskip("dask.array")
+    >>> labels = predict_dask("nuclei", array.zeros((64, 96), dtype=np.uint8))
+    >>> labels.shape, labels.dtype, int(labels.max().compute(scheduler="synchronous"))
+    ((64, 96), dtype('int32'), 0)
+    """
+    options = check_unscaled(options or PredictOptions())
+    name = os.fspath(model)
+    segmenter = once(load_segmenter, name)
+    decoding = decoding_of(segmenter._settings, options)
+    lazy = open_lazy(image, options.reading)
+    job = plan_job(lazy, segmenter._engine, segmenter._settings.scaling, decoding)
+
+    def label_window(pixels: npt.NDArray[Any], inside: tuple[slice, slice]) -> Labels:
+        return _label_window(pixels, inside, lazy.axes, name, job.bounds, job.plan, options)
+
+    return lazy_labels(image, job.windows, job.plan.context, label_window, decoding.area, options.remove_edge)
+
+
+def predict_many(
+    model: str | os.PathLike[str],
+    paths: Sequence[str | os.PathLike[str]],
+    options: PredictOptions | None = None,
+    client: Any = None,
+) -> Iterator[tuple[str, Prediction]]:
+    """Find the nuclei of many files, on the workers of a Dask cluster if there is one.
+
+    Parameters
+    ----------
+    model : path or name
+        A ``.keras`` file or a shipped model; every worker loads it once.
+    paths : sequence of path
+        Image files, which the workers find at the same paths.
+    options : PredictOptions, optional
+        As for `Segmenter.predict`.
+    client : address or dask.distributed.Client, optional
+        Of the cluster. None works here, one file after the other.
+
+    Yields
+    ------
+    path, Prediction
+        As they are finished, which on a cluster is in any order.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from PIL import Image
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "dark.png"
+    >>> Image.new("L", (64, 32)).save(path)
+    >>> [result.count for _, result in predict_many("nuclei", [path])]
+    [0]
+    """
+    name, files = os.fspath(model), [os.fspath(path) for path in paths]
+    options = options or PredictOptions()
+    if client is None:
+        segmenter = load_segmenter(name)
+        for file in files:
+            yield file, segmenter.predict(file, options)
+        return
+    with connect(client) as connected:
+        yield from spread(connected, _predict_file, files, name, options)
+
+
+def _predict_file(path: str, model: str, options: PredictOptions) -> Prediction:
+    found: Prediction = once(load_segmenter, model).predict(path, options)
+    return found
+
+
+def _label_window(
+    pixels: npt.NDArray[Any],
+    inside: tuple[slice, slice],
+    axes: str,
+    model: str,
+    bounds: tuple[Any, Any],
+    plan: Plan,
+    options: PredictOptions,
+) -> Labels:
+    segmenter = once(load_segmenter, model)
+    image = LazyImage(pixels, axes, "image", options.reading)
+    height, width = image.shape
+    network = Network(segmenter._engine, bounds, plan.network, options.tta)
+    maps = network(image[0:height, 0:width])[inside]
+    labels: Labels = decoding_of(segmenter._settings, options).part(maps).labels
+    return labels

@@ -1,0 +1,238 @@
+"""Images that are read window by window: Zarr, OME-Zarr, tiled TIFF, Dask arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nucleiseg._checks import Array
+from nucleiseg._optional import import_extra
+from nucleiseg.errors import ImageFileError, InvalidInputError
+from nucleiseg.images._scenes import check_level
+from nucleiseg.images._tiff_metadata import square_size
+from nucleiseg.images.micrograph import Micrograph, Stack, flatten
+from nucleiseg.images.read_options import ReadOptions
+
+__all__ = ["LazyImage", "open_lazy"]
+
+_TO_MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
+_MOST_COLOURS = 4
+
+
+@dataclass(frozen=True)
+class LazyImage:
+    """An image of which only the windows that are asked for are read.
+
+    Parameters
+    ----------
+    pixels : array-like
+        Anything with ``shape``, ``dtype`` and slicing: a Zarr or Dask array. One axis for each letter of ``axes``.
+    axes : str
+        As in `ReadOptions`.
+    name : str
+        For messages.
+    options : ReadOptions
+        Which channel and planes are looked at.
+    channels : tuple of str
+        Names along C; empty if unknown.
+    full_pixel_size : float or None
+        In µm, at full size.
+    scale : float
+        How many pixels of the full size are one, along a side.
+
+    Examples
+    --------
+    >>> image = open_lazy(np.arange(12).reshape(3, 4))
+    >>> image.shape, image[1:2, 1:3].tolist()
+    ((3, 4), [[5, 6]])
+    """
+
+    pixels: Any = field(repr=False)
+    axes: str
+    name: str
+    options: ReadOptions = field(default_factory=ReadOptions)
+    channels: tuple[str, ...] = ()
+    full_pixel_size: float | None = None
+    scale: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        shape = self.pixels.shape
+        return int(shape[self.axes.index("Y")]), int(shape[self.axes.index("X")])
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Height and width of a pixel in µm, where it is known."""
+        size = self.full_pixel_size if self.options.pixel_size is None else float(self.options.pixel_size)
+        return None if size is None else size * self.scale
+
+    def read(self, rows: slice, columns: slice) -> Micrograph:
+        """A window with all of its channels."""
+        window = tuple({"Y": rows, "X": columns}.get(axis, slice(None)) for axis in self.axes)
+        stack = Stack(
+            np.asarray(self.pixels[window]), self.axes, self.name, self.channels, self.full_pixel_size, self.scale
+        )
+        # A window of one row is not an image of one axis less.
+        return flatten(stack, self.options)
+
+    def __getitem__(self, window: tuple[slice, slice]) -> Array:
+        """The part of a window that shows the nuclei: (h, w) or (h, w, C)."""
+        return self.read(*window).shown
+
+
+def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
+    """Open an image without reading its pixels.
+
+    Parameters
+    ----------
+    source : path or array
+        A Zarr array (version 2 or 3), an OME-Zarr image (of which ``options.level`` is taken), a TIFF file (tiled or
+        not, OME, BigTIFF, pyramids), or an array with ``shape``, ``dtype`` and slicing, such as Dask's.
+    options : ReadOptions, optional
+        Channel, planes, level, pixel size.
+
+    Returns
+    -------
+    LazyImage
+        Its windows are read when they are asked for.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is missing or no such image, or it is left open which part of it to look at.
+    InvalidInputError
+        The same about an array.
+    MissingPackageError
+        If zarr is not installed: ``pip install "nucleiseg[zarr]"``.
+
+    Examples
+    --------
+    >>> image = open_lazy(np.zeros((2, 30, 40), np.uint8), ReadOptions(channel=1, pixel_size=0.5))
+    >>> image.shape, image.axes, image.pixel_size
+    ((30, 40), 'CYX', 0.5)
+    """
+    options = options or ReadOptions()
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if not path.exists():
+            raise ImageFileError(f"{path}: no such file; check the path")
+        image = _open_tiff(path, options) if path.is_file() else _open_zarr(path, options)
+    else:
+        shape = tuple(getattr(source, "shape", ()))
+        if len(shape) < 2:
+            raise InvalidInputError(f"image must be (H, W) or (H, W, C), got shape {shape}; pass one image")
+        image = LazyImage(source, options.axes or _guess_axes(shape), "image", options)
+    image[0:1, 0:1]  # says at once if it is left open what to look at
+    return image
+
+
+def _open_zarr(path: Path, options: ReadOptions) -> LazyImage:
+    zarr = import_extra("zarr", "zarr", "reading Zarr")
+    try:
+        node = zarr.open(str(path), mode="r")
+    except Exception as error:  # zarr raises nearly anything on what is none
+        raise ImageFileError(f"{path}: is no Zarr array or group ({error}); pass a folder that zarr wrote") from error
+    if not hasattr(node, "keys"):
+        check_level(str(path), options.level, [node.shape[:2]])
+        stored = node.attrs.get("pixel_size")
+        size = float(stored) if isinstance(stored, (int, float)) else None
+        return LazyImage(node, options.axes or _guess_axes(node.shape), str(path), options, (), size)
+    attributes = dict(node.attrs)
+    attributes = attributes.get("ome", attributes)  # version 0.5 keeps everything in "ome"
+    if not attributes.get("multiscales"):
+        raise ImageFileError(
+            f"{path}: is a Zarr group without an OME image; pass one of its arrays: {', '.join(sorted(node.keys()))}"
+        )
+    multiscale = attributes["multiscales"][0]
+    datasets = multiscale["datasets"]
+    arrays = [node[dataset["path"]] for dataset in datasets]
+    axes = "".join(_axis(axis) for axis in multiscale.get("axes", "tczyx"[-arrays[0].ndim :]))
+    y, x = axes.index("Y"), axes.index("X")
+    check_level(str(path), options.level, [(array.shape[y], array.shape[x]) for array in arrays])
+    channels = attributes.get("omero", {}).get("channels", [])
+    names = tuple(str(channel.get("label", "")) for channel in channels)
+    return LazyImage(
+        arrays[options.level],
+        axes,
+        str(path),
+        options,
+        names if all(names) else (),
+        _ome_pixel_size(multiscale, datasets[0], axes),
+        arrays[0].shape[y] / arrays[options.level].shape[y],
+    )
+
+
+def _axis(axis: str | Mapping[str, Any]) -> str:
+    return (axis if isinstance(axis, str) else str(axis["name"])).upper()
+
+
+def _ome_pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], axes: str) -> float | None:
+    """Of the full size, in µm."""
+    described = multiscale.get("axes", [])
+    sides = [1.0, 1.0]
+    for transformation in dataset.get("coordinateTransformations", []):
+        if transformation.get("type") == "scale":
+            sides = [float(transformation["scale"][axes.index(axis)]) for axis in "YX"]
+    units = [_TO_MICROMETRES.get(a.get("unit", "")) for a in described if not isinstance(a, str) and _axis(a) in "YX"]
+    if len(units) != 2 or None in units:
+        return None
+    height, width = (side * unit for side, unit in zip(sides, units, strict=True) if unit is not None)
+    return square_size(height, width)
+
+
+@dataclass(frozen=True)
+class _TiffPixels:
+    """One level of a TIFF file. Opens the file for every window, hence holds none open and can be sent to workers."""
+
+    path: str
+    series: int
+    level: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, window: tuple[slice, ...]) -> Array:
+        import tifffile
+
+        zarr = import_extra("zarr", "zarr", "reading large TIFF files part by part")
+        with tifffile.TiffFile(self.path) as file:
+            level = file.series[self.series].levels[self.level]
+            with level.aszarr(squeeze=True) as store:
+                return np.asarray(zarr.open_array(store, mode="r")[window])
+
+
+def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
+    import tifffile
+
+    from nucleiseg.images._tiff import find_series
+    from nucleiseg.images._tiff_metadata import channel_names, pixel_size
+
+    import_extra("zarr", "zarr", "reading large TIFF files part by part")
+    try:
+        with tifffile.TiffFile(path) as file:
+            number = find_series(file, str(path), options)
+            series = file.series[number]
+            sizes = [level.get_shape(True) for level in series.levels]
+            axes = series.get_axes(True)
+            y, x = axes.index("Y"), axes.index("X")
+            check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])
+            names = channel_names(file, number, axes, series.get_shape(True))
+            size, dtype = pixel_size(file, number), np.dtype(series.dtype)
+    except (tifffile.TiffFileError, OSError) as error:
+        raise ImageFileError(f"{path}: cannot be read part by part ({error}); pass a TIFF file or a Zarr") from error
+    pixels = _TiffPixels(str(path), number, options.level, tuple(sizes[options.level]), dtype)
+    return LazyImage(
+        pixels, options.axes or axes, str(path), options, names, size, sizes[0][y] / sizes[options.level][y]
+    )
+
+
+def _guess_axes(shape: Sequence[int]) -> str:
+    """Of an array about which nothing is known: colours are last, channels before rows and columns."""
+    if len(shape) == 3 and shape[-1] <= _MOST_COLOURS:
+        return "YXS"
+    return "?" * (len(shape) - 2 - (len(shape) > 2)) + ("C" if len(shape) > 2 else "") + "YX"

@@ -1,0 +1,111 @@
+"""A Dask array of labels: nothing is computed before it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._optional import import_extra
+from nucleiseg.images import Tile
+from nucleiseg.inference.segmenting import with_context
+from nucleiseg.inference.stitching import Settled, final_numbers, make_piece, overlapping, settle
+
+__all__ = ["lazy_labels"]
+
+Labels = npt.NDArray[np.int32]
+
+
+def lazy_labels(
+    image: Any,
+    windows: list[Tile],
+    context: int,
+    label_window: Callable[[npt.NDArray[Any], tuple[slice, slice]], Labels],
+    min_area: int = 0,
+    remove_edge: bool = False,
+) -> Any:
+    """Labels of a Dask array, as a Dask array.
+
+    Parameters
+    ----------
+    image : dask.array.Array, (H, W) or (H, W, C)
+        Raw pixels.
+    windows : list of Tile
+        From `nucleiseg.images.tiles`.
+    context : int
+        Pixels around a window that the network sees, too.
+    label_window : function
+        From the pixels of a window with context, and where in them the window is, to the labels of the window.
+    min_area : int
+        Nuclei of fewer pixels are left out.
+    remove_edge : bool
+        Leave nuclei at the edge of the image out.
+
+    Returns
+    -------
+    dask.array.Array of int32, (H, W)
+        0 background, 1 … n; one chunk for what each window decides. Asking for one chunk computes all windows, since
+        nuclei are numbered through.
+    """
+    dask = import_extra("dask", "dask", "Dask arrays")
+    array = import_extra("dask.array", "dask", "Dask arrays")
+    delayed = dask.delayed
+    height, width = image.shape[:2]
+    shape = (height, width)
+
+    found = []
+    for tile in windows:
+        reads, inside = with_context(tile.read, context, shape)
+        found.append(delayed(label_window)(image[reads], inside))
+    offsets = delayed(_offsets)([delayed(_highest)(labels) for labels in found])
+    settled = [
+        delayed(_settle)(
+            number,
+            others,
+            [windows[n] for n in (number, *others)],
+            [found[n] for n in (number, *others)],
+            offsets,
+            shape,
+        )
+        for number, others in enumerate(overlapping(windows))
+    ]
+    numbers = delayed(_numbers)(
+        offsets, [delayed(Settled.without_pixels)(part) for part in settled], min_area, remove_edge
+    )
+    rows: dict[int, list[Any]] = {}
+    for tile, part in zip(windows, settled, strict=True):
+        size = tuple(side.stop - side.start for side in tile.keep)
+        block = array.from_delayed(delayed(_renumbered)(part, numbers), size, np.int32)
+        rows.setdefault(tile.keep[0].start, []).append(block)
+    return array.block(list(rows.values()))
+
+
+def _highest(labels: Labels) -> int:
+    return int(labels.max(initial=0))
+
+
+def _offsets(counts: list[int]) -> list[int]:
+    """Labels before each window, and of all windows."""
+    return [0, *accumulate(counts)]
+
+
+def _settle(
+    number: int, others: list[int], tiles: list[Tile], labels: list[Labels], offsets: list[int], shape: tuple[int, int]
+) -> Settled:
+    piece, *near = (
+        make_piece(tile, found, shape, offsets[n])
+        for n, tile, found in zip((number, *others), tiles, labels, strict=True)
+    )
+    return settle(piece, near, shape)
+
+
+def _numbers(offsets: list[int], settled: list[Settled], min_area: int, remove_edge: bool) -> Labels:
+    return final_numbers(offsets[-1], settled, min_area, remove_edge)
+
+
+def _renumbered(part: Settled, numbers: Labels) -> Labels:
+    renumbered: Labels = numbers[part.labels]
+    return renumbered

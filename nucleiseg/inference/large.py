@@ -1,0 +1,157 @@
+"""Labels of an image that is larger than memory: window by window, kept on disk, stitched, and written as one file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._progress import progress
+from nucleiseg.engines.engine import Engine
+from nucleiseg.images import Tile, tiles
+from nucleiseg.images.lazy import LazyImage
+from nucleiseg.images.sampling import sampled_range
+from nucleiseg.images.tiling import Tiling
+from nucleiseg.inference.maps import Network
+from nucleiseg.inference.memory import Plan, make_plan
+from nucleiseg.inference.reach import measure_reach
+from nucleiseg.inference.scratch import Scratch
+from nucleiseg.inference.segmenting import Decoding, decoded_windows
+from nucleiseg.inference.stitching import Piece, Settled, final_numbers, intersection, make_piece, stitch
+from nucleiseg.instances.label_stores import write_label_store
+
+__all__ = ["LargeJob", "plan_job", "run_here", "write_labels_of"]
+
+Labels = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class LargeJob:
+    """All that decides the labels of an image, apart from the model.
+
+    Parameters
+    ----------
+    image : LazyImage
+        What is segmented.
+    bounds : tuple of float
+        The values that become 0 and 1.
+    plan : Plan
+        How it is cut up; always in windows.
+    windows : list of Tile
+        The windows.
+    """
+
+    image: LazyImage
+    bounds: tuple[Any, Any]
+    plan: Plan
+    windows: list[Tile]
+
+
+def plan_job(image: LazyImage, engine: Engine, scaling: str, decoding: Decoding) -> LargeJob:
+    """Choose windows by the options' memory, and find the image's range."""
+    options = decoding.options
+    plan = make_plan(image.shape, options.tiling, options.memory_bytes, lambda: measure_reach(engine), in_memory=False)
+    windows = plan.windows or Tiling(max(image.shape), 0)
+    return LargeJob(
+        image,
+        sampled_range(image, scaling),
+        Plan(plan.network, windows, plan.context),
+        tiles(image.shape, windows, engine.multiple),
+    )
+
+
+def run_here(job: LargeJob, engine: Engine, decoding: Decoding, missing: Iterable[int]) -> Iterator[tuple[int, Labels]]:
+    """Labels of windows, one after the other, in this process.
+
+    Yields
+    ------
+    number, labels
+        Of each window in ``missing``, in that order.
+    """
+    numbers = list(missing)
+    network = Network(engine, job.bounds, job.plan.network, decoding.options.tta)
+    windows = [job.windows[number] for number in numbers]
+    found = decoded_windows(job.image, windows, network, decoding.part, job.plan.context)
+    for number, part in zip(numbers, found, strict=True):
+        yield number, part.labels
+
+
+def write_labels_of(
+    job: LargeJob,
+    output: str | os.PathLike[str],
+    compute: Callable[[list[int]], Iterable[tuple[int, Labels]]],
+    facts: Mapping[str, Any],
+    decoding: Decoding,
+) -> int:
+    """Compute the windows that are not finished, stitch all, and write the labels.
+
+    Parameters
+    ----------
+    job : LargeJob
+        Image and windows.
+    output : path
+        For `nucleiseg.instances.label_stores.write_label_store`.
+    compute : function
+        From numbers of windows to their labels, in any order.
+    facts : mapping
+        What else decides the labels, such as the model; see `Scratch`.
+    decoding : Decoding
+        Of its options, what leaves nuclei out.
+
+    Returns
+    -------
+    int
+        How many nuclei there are.
+    """
+    target = Path(output)
+    known = {"windows": repr(job.plan), "range": repr(job.bounds), "image": [job.image.name, *job.image.shape]}
+    scratch = Scratch(target.with_name(f"{target.name}.part"), {**facts, **known})
+    every = range(len(job.windows))
+    missing = [number for number in every if not scratch.has("window", number)]
+    for number, labels in progress(compute(missing), "predicting", len(missing)):
+        scratch.save("window", number, labels)
+
+    count, numbers = _settle(job, scratch, decoding)
+    write_label_store(target, job.image.shape, lambda rows: _band(job, scratch, numbers, rows), job.image.pixel_size)
+    scratch.remove()
+    return count
+
+
+def _settle(job: LargeJob, scratch: Scratch, decoding: Decoding) -> tuple[int, Labels]:
+    """Stitch windows on disk; gives the number of nuclei and what each label becomes."""
+    count = 0
+
+    def pieces() -> Iterator[Piece]:
+        nonlocal count
+        for number, tile in enumerate(job.windows):
+            piece = make_piece(tile, scratch.load("window", number), job.image.shape, count)
+            count += piece.count
+            yield piece
+
+    settled: list[Settled] = []
+    for number, part in enumerate(stitch(pieces(), job.windows, job.image.shape)):
+        scratch.save("core", number, part.labels)
+        settled.append(part.without_pixels())
+    numbers = final_numbers(count, settled, decoding.area, decoding.options.remove_edge)
+    return int(numbers.max()), numbers
+
+
+def _band(job: LargeJob, scratch: Scratch, numbers: Labels, rows: slice) -> Labels:
+    """Final labels of whole rows."""
+    window = (rows, slice(0, job.image.shape[1]))
+    band = np.zeros((rows.stop - rows.start, job.image.shape[1]), np.int32)
+    for number, tile in enumerate(job.windows):
+        shared = intersection(window, tile.keep)
+        if shared is not None:
+            top, left = tile.keep[0].start, tile.keep[1].start
+            core = scratch.load("core", number)[shared[0].start - top : shared[0].stop - top]
+            start = shared[1].start
+            band[shared[0].start - rows.start : shared[0].stop - rows.start, start : start + core.shape[1]] = numbers[
+                core[:, start - left :]
+            ]
+    return band

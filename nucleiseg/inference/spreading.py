@@ -1,0 +1,65 @@
+"""Windows of a large image on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._optional import import_extra
+
+__all__ = ["connect", "once", "spread"]
+
+Labels = npt.NDArray[np.int32]
+# So many windows wait at each worker; results of more would pile up here while they are written.
+WAITING = 3
+
+
+@contextlib.contextmanager
+def connect(scheduler: Any) -> Iterator[Any]:
+    """A Dask client: of an address, which is closed in the end, or the client that is given.
+
+    Raises
+    ------
+    MissingPackageError
+        If Dask is not installed: ``pip install "nucleiseg[dask]"``.
+    """
+    distributed = import_extra("distributed", "dask", "a Dask cluster")
+    if isinstance(scheduler, str):
+        with distributed.Client(scheduler) as client:
+            yield client
+    else:
+        yield scheduler
+
+
+def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
+    """Run ``work(item, *shared)`` for every item on the workers; yields items and results as they come.
+
+    What a worker that dies has begun is done again by another.
+    """
+    distributed = import_extra("distributed", "dask", "a Dask cluster")
+    waiting = list(reversed(items))
+    workers = max(len(client.scheduler_info()["workers"]), 1)
+    running = {}
+
+    def submit() -> Any:
+        item = waiting.pop()
+        future = client.submit(work, item, *shared, pure=False, retries=3)
+        running[future.key] = item
+        return future
+
+    futures = distributed.as_completed([submit() for _ in range(min(len(waiting), WAITING * workers))])
+    for future in futures:
+        yield running.pop(future.key), future.result()
+        if waiting:
+            futures.add(submit())
+
+
+@lru_cache(maxsize=2)
+def once(make: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function makes of these arguments, made once in each process."""
+    return make(*arguments)

@@ -1,0 +1,155 @@
+"""Segment images that are larger than memory, here or on many machines."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nucleiseg._checks import check_choice
+from nucleiseg._optional import check_extra
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.inference.large import Labels, LargeJob, plan_job, run_here, write_labels_of
+from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.segmenting import decoding_of
+from nucleiseg.inference.spreading import connect, once, spread
+from nucleiseg.instances.label_stores import check_label_store
+from nucleiseg.instances.streaming import STREAMED, measured_blocks, stream_geojson, stream_parquet
+from nucleiseg.segmenter import Segmenter
+
+__all__ = ["predict_large"]
+
+
+def predict_large(
+    model: Segmenter | str | os.PathLike[str],
+    image: Any,
+    output: str | os.PathLike[str],
+    options: PredictOptions | None = None,
+    scheduler: Any = None,
+    export: Sequence[str] = (),
+) -> int:
+    """Label the nuclei of an image that need not fit into memory; reads and writes it part by part.
+
+    What is finished is kept in a folder beside the output, ``<output>.part``. The same call goes on from there after an
+    interruption, whatever caused it.
+
+    Parameters
+    ----------
+    model : Segmenter or path
+        What finds the nuclei; a path of a ``.keras`` file, or the name of a shipped model.
+    image : path or array
+        See `nucleiseg.images.lazy.open_lazy`.
+    output : path
+        ``.zarr``, ``.ome.zarr`` or ``.tif``; see `nucleiseg.instances.label_stores.write_label_store`.
+    options : PredictOptions, optional
+        Memory, tiles, smallest area and so on, as for `Segmenter.predict`.
+    scheduler : address or dask.distributed.Client, optional
+        Of a Dask cluster whose workers share the work. They read the model (which must be a path or a name then) and
+        the image from the same paths; what a worker that dies had begun is done again by another.
+
+    export : sequence of "geojson" and "parquet"
+        Further files beside the output, of the same stem: outlines and measurements for QuPath, and a table of the
+        measurements. They are written part by part, too.
+
+    Returns
+    -------
+    int
+        How many nuclei there are.
+
+    Raises
+    ------
+    InvalidInputError
+        If the output is no such path or not ours to replace, the memory too small, there is an unfinished prediction
+        with other settings, or the options ask for what can't be done part by part: a scale, a least confidence.
+    ImageFileError
+        If the image can't be read part by part.
+
+    Examples
+    --------
+    >>> import tempfile, numpy, tifffile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> predict_large("nuclei", numpy.zeros((64, 96), numpy.uint8), folder / "labels.tif")
+    0
+    >>> tifffile.imread(folder / "labels.tif").shape
+    (64, 96)
+    """
+    options = check_unscaled(options or PredictOptions())
+    target = check_label_store(output)
+    for name in export:
+        check_choice(name, "export", STREAMED)
+    if "parquet" in export:
+        check_extra("pyarrow", "parquet", "writing Parquet")
+    if scheduler is not None and isinstance(model, Segmenter):
+        raise InvalidInputError(
+            "workers load the model themselves, got a Segmenter; save it and pass the path of the file"
+        )
+    lazy = image if isinstance(image, LazyImage) else open_lazy(image, options.reading)
+    segmenter = load_segmenter(model)
+    engine, decoding = segmenter._engine, decoding_of(segmenter._settings, options)
+    job = plan_job(lazy, engine, segmenter._settings.scaling, decoding)
+
+    def compute(missing: list[int]) -> Iterator[tuple[int, Labels]]:
+        if scheduler is None or not missing:
+            yield from run_here(job, engine, decoding, missing)
+            return
+        with connect(scheduler) as client:
+            yield from spread(client, _run_there, missing, str(model), job, options)
+
+    count = write_labels_of(job, target, compute, facts_of(segmenter, options), decoding)
+    if export and count:
+        write_exports(lazy, target, export)
+    return count
+
+
+def write_exports(image: LazyImage, target: Path, export: Sequence[str]) -> None:
+    """Files beside a label image that has been written."""
+    labels = open_lazy(target)
+    blocks = measured_blocks(
+        labels, lambda rows, columns: image.read(rows, columns).pixels, image.pixel_size, image.channels
+    )
+    stem = target.name.split(".")[0]
+    for name in export:
+        path = target.with_name(f"{stem}.{name}")
+        blocks = stream_geojson(path, blocks) if name == "geojson" else stream_parquet(path, blocks)
+    for _ in blocks:  # each is measured once and goes through all files
+        pass
+
+
+def _run_there(number: int, model: str, job: LargeJob, options: PredictOptions) -> Labels:
+    """Labels of one window, in a worker."""
+    segmenter = once(load_segmenter, model)
+    ((_, labels),) = run_here(job, segmenter._engine, decoding_of(segmenter._settings, options), [number])
+    return labels
+
+
+def load_segmenter(model: Segmenter | str | os.PathLike[str]) -> Segmenter:
+    """The segmenter itself, of a file, or a shipped one."""
+    if isinstance(model, Segmenter):
+        return model
+    path = os.fspath(model)
+    return Segmenter.load(path) if Path(path).suffix else Segmenter.from_pretrained(path)
+
+
+def check_unscaled(options: PredictOptions) -> PredictOptions:
+    """The options, if all of them can be met part by part."""
+    if options.diameter is not None or options.scale not in ("auto", 1) or options.min_confidence > 0:
+        raise InvalidInputError(
+            "an image that is read part by part is seen as it is and keeps all nuclei, got "
+            f"scale={options.scale!r}, diameter={options.diameter!r}, min_confidence={options.min_confidence!r}; "
+            "leave them out, or choose a level whose nuclei suit the model"
+        )
+    return options
+
+
+def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:
+    """What decides the labels, as short texts that can be compared."""
+    weights = hashlib.sha256()
+    model = getattr(segmenter._engine, "model", None)
+    for array in [] if model is None else model.get_weights():  # an ONNX file is told by its settings and its path
+        weights.update(array.tobytes())
+    neutral = replace(options, max_memory=1)  # the windows are compared instead
+    return {"model": weights.hexdigest(), "settings": repr(segmenter._settings), "options": repr(neutral)}

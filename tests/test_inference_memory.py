@@ -1,0 +1,147 @@
+"""Tiles and windows by a memory budget."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nucleiseg import PredictOptions, Tiling
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.inference.memory import (
+    FIXED_BYTES,
+    NETWORK_BYTES,
+    RESULT_BYTES,
+    WINDOW_BYTES,
+    Plan,
+    make_plan,
+    parse_memory,
+)
+from nucleiseg.inference.reach import measure_reach
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("2GB", 2 * 10**9), ("600 MiB", 600 * MIB), ("1.5gib", 3 * 2**29), ("7", 7), (12, 12)]
+)
+def test_memory_in_words(text, value):
+    assert parse_memory(text) == value
+
+
+@pytest.mark.parametrize("wrong", ["", "GB", "2 XB", "-1GB", "0", 0, -5, 2.5, None, True])
+def test_what_is_no_memory(wrong):
+    with pytest.raises(InvalidInputError, match="max_memory must be a positive number of bytes"):
+        parse_memory(wrong)
+
+
+def must_not_be_called():
+    raise AssertionError("the network was measured for nothing")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (520, 696), (1040, 1388), (1536, 1536)])
+def test_small_images_are_not_cut(shape):
+    assert make_plan(shape, "auto", parse_memory("2GB"), must_not_be_called) == Plan()
+
+
+def test_without_tiling_no_image_is_cut():
+    assert make_plan((90_000, 90_000), None, 1, must_not_be_called) == Plan()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.tuples(st.integers(1, 60_000), st.integers(1, 60_000)),
+    st.sampled_from([32, 64, 96, 128]),
+    st.integers(300, 20_000),
+    st.booleans(),
+)
+def test_plans_stay_within_the_budget(shape, reach, mebibytes, in_memory):
+    try:
+        plan = make_plan(shape, "auto", mebibytes * MIB, lambda: reach, in_memory)
+    except InvalidInputError:  # that it is right is tested below
+        return
+    pixels = shape[0] * shape[1]
+    window = pixels if plan.windows is None else (plan.windows.tile + 2 * plan.context) ** 2
+    network = window if plan.network is None else plan.network.tile**2
+    used = FIXED_BYTES + WINDOW_BYTES * min(window, pixels) + RESULT_BYTES * pixels * in_memory
+    used += NETWORK_BYTES * min(network, (shape[0] + 31) * (shape[1] + 31)) * (plan != Plan())
+    assert used <= mebibytes * MIB
+    if plan.network is not None:
+        assert plan.network.overlap == 2 * reach
+        assert plan.network.tile % 32 == 0
+    if plan.windows is not None:
+        assert plan.windows.tile % 32 == plan.context % 32 == 0
+
+
+def test_tiles_that_are_given_are_kept():
+    plan = make_plan((9000, 9000), Tiling(512, 128), parse_memory("2GB"), must_not_be_called)
+    assert plan.network == Tiling(512, 128)
+    assert plan.context == 64
+    assert plan.windows is not None
+
+
+def test_a_budget_that_is_too_small_says_how_much_is_needed():
+    with pytest.raises(InvalidInputError, match="max_memory is too small.*give at least") as caught:
+        make_plan((4000, 4000), "auto", 300 * MIB, lambda: 64)
+    enough = str(caught.value).rpartition(" ")[2]
+    with pytest.raises(InvalidInputError, match="too small for tiles of"):
+        make_plan((4000, 4000), Tiling(900, 64), parse_memory(enough), lambda: 64)
+    make_plan((4000, 4000), "auto", parse_memory(enough), lambda: 64)
+
+
+class Blur:
+    """Looks so many pixels to the left."""
+
+    multiple = 32
+
+    def __init__(self, distance):
+        self.distance = distance
+
+    def __call__(self, images):
+        return np.maximum(images, np.roll(images, -self.distance, axis=2))[..., :1]
+
+
+@pytest.mark.parametrize(("distance", "reach"), [(0, 32), (20, 32), (40, 64), (90, 96), (250, 128)])
+def test_the_reach_is_measured(distance, reach):
+    assert measure_reach(Blur(distance)) == reach
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import numpy as np
+import skimage.data
+from nucleiseg import PredictOptions, Segmenter
+
+def status(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+segmenter = Segmenter.from_pretrained("nuclei")
+tissue = skimage.data.immunohistochemistry()
+segmenter.predict(tissue[:64, :64])
+image = np.tile(tissue, (8, 8, 1))[:4000, :4000].copy()
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+idle = status("VmRSS")
+found = segmenter.predict(image, PredictOptions(max_memory="600MiB"))
+assert found.labels.shape == (4000, 4000) and found.count > 1000
+print(status("VmHWM") - idle)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the kernel's record of the process")
+def test_a_prediction_stays_within_its_budget(run_python):
+    """Measured, with the model in the box: 4,000 × 4,000 pixels, of which the result takes 122 MiB alone."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the kernel keeps no record of the peak")
+    process = run_python(PEAK, timeout=400)
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) <= 600 * MIB
+
+
+def test_options_know_their_memory():
+    assert PredictOptions(max_memory="3MB").memory_bytes == 3 * 10**6

@@ -1,0 +1,93 @@
+"""Windows on a Dask cluster: two worker processes, one of which is killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+
+from nucleiseg.images import rescale
+from nucleiseg.instances import split_components
+
+pytest.importorskip("zarr")
+pytest.importorskip("distributed")
+
+SPREAD = """
+import os, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from distributed import Client, LocalCluster
+from nucleiseg.images.lazy import open_lazy
+from nucleiseg.inference.large import run_here, write_labels_of
+from nucleiseg.inference.spreading import once, spread
+from test_inference_large import FACTS, Brightness, decoding, job_of
+
+def work(number, job, how):
+    time.sleep(0.05)
+    ((_, labels),) = run_here(job, once(Brightness), how, [number])
+    return labels, os.getpid()
+
+if __name__ == "__main__":
+    job, how = job_of(open_lazy(np.load(sys.argv[2]))), decoding()
+    seen = set()
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        def compute(missing):
+            for count, (number, (labels, pid)) in enumerate(spread(client, work, missing, job, how)):
+                if count == 4:
+                    os.kill(pid, signal.SIGKILL)
+                seen.add(pid)
+                yield number, labels
+        write_labels_of(job, sys.argv[3], compute, FACTS, how)
+    print(len(seen))
+"""
+
+
+def test_a_killed_worker_costs_only_its_tasks(tmp_path, run_python):
+    """The labels are those of one process."""
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).random((610, 450)), 4)
+    picture = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
+    np.save(tmp_path / "image.npy", picture)
+    process = run_python(SPREAD, Path(__file__).parent, tmp_path / "image.npy", tmp_path / "labels.tif", timeout=100)
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) >= 2  # both, and perhaps the one that took the place of the dead
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "labels.tif"), split_components(rescale(picture, "minmax"))
+    )
+
+
+SEGMENTER = """
+import os, signal, sys, threading, time
+import numpy as np
+from distributed import Client, LocalCluster
+from nucleiseg import PredictOptions, Segmenter
+from nucleiseg.large import predict_large
+
+def kill_one(client):
+    time.sleep(15)
+    worker = next(iter(client.scheduler_info()["workers"]))
+    os.kill(client.run(os.getpid)[worker], signal.SIGKILL)
+
+if __name__ == "__main__":
+    image, folder = np.load(sys.argv[1]), sys.argv[2]
+    options = PredictOptions(max_memory="400MB")
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        threading.Thread(target=kill_one, args=[client]).start()
+        spread = predict_large("nuclei", image, folder + "/spread.tif", options, scheduler=client)
+    print(spread, predict_large("nuclei", image, folder + "/here.tif", options))
+"""
+
+
+@pytest.mark.slow
+def test_workers_find_what_one_process_finds(tmp_path, run_python):
+    import skimage.data
+
+    from nucleiseg.instances import match
+
+    np.save(tmp_path / "image.npy", np.tile(skimage.data.immunohistochemistry(), (4, 4, 1)))
+    process = run_python(SEGMENTER, tmp_path / "image.npy", tmp_path, timeout=500)
+    assert process.returncode == 0, process.stderr
+    spread, here = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("spread", "here"))
+    assert match(here, spread).average_precision(0.9) >= 0.99
