@@ -429,7 +429,11 @@ def test_the_settings_are_in_the_file(tiny_encoder, tmp_path):
         "seed": 3,
         "thresholds": {"probability": 0.5},
         "trained": False,
+        "passport": None,
+        "calibration": None,
         "licence": None,
+        "deterministic": False,
+        "run": None,
     }
 
 
