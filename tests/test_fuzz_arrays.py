@@ -5,6 +5,7 @@ The arguments are never changed, and a result does not depend on how an array li
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 from pathlib import Path
@@ -226,6 +227,8 @@ def outcome(function, array, folder):
 
 def plain(value):
     if isinstance(value, np.ndarray):
+        if value.size > 10_000 and value.dtype.itemsize == 1:  # pictures
+            return str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()
         return str(value.dtype.newbyteorder("=")), value.shape, value.tolist()
     if isinstance(value, pd.DataFrame):
         return value.to_csv(index=False)
