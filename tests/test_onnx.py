@@ -64,7 +64,8 @@ def test_every_head_predicts_the_same_at_any_size_with_any_option(pair):
     segmenter, other = pair[0], Segmenter.load(pair[1])
     assert other.thresholds == segmenter.thresholds
     tricky = PredictOptions(tta=True, tiling=Tiling(64, 16), min_area=5, fill_holes=True)
-    for (height, width), options in zip((*SIZES, SIZES[1]), (*[PredictOptions()] * 3, tricky), strict=True):
+    plain, resized = PredictOptions(), PredictOptions(scale=1.5)
+    for (height, width), options in zip((*SIZES, *SIZES[:2]), (plain, plain, plain, tricky, resized), strict=True):
         one, two = (which.predict(image(height, width), options) for which in (segmenter, other))
         assert np.abs(one.probability - two.probability).max() <= 1e-4
 
