@@ -20,8 +20,9 @@ from nucleiseg.cli.main import main
 from nucleiseg.cli.terminal import say
 from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.networks import list_encoders
+from nucleiseg.pretrained import list_pretrained, model_card
 
-COMMANDS = ("predict", "train", "evaluate", "score", "check", "demo", "encoders")
+COMMANDS = ("predict", "train", "evaluate", "score", "check", "export", "demo", "models", "encoders")
 
 # Runs command lines one after the other in one process, and says after each what it did and what has been imported.
 RUN_ALL = """
@@ -44,6 +45,7 @@ GOOD = {
     "help": ["--help"],
     "version": ["--version"],
     "encoders": ["encoders"],
+    "models": ["models"],
     **{f"{command} help": [command, "--help"] for command in COMMANDS},
 }
 
@@ -186,6 +188,14 @@ def test_encoders_are_listed_one_a_line(results):
     listed = results["encoders"]["out"].splitlines()
     assert listed == list_encoders()
     assert "mobilenet_v2" in listed
+
+
+def test_shipped_models_are_listed_one_a_line_with_what_they_can_do(results):
+    listed = results["models"]["out"].splitlines()
+    assert results["models"]["loaded"] == []
+    assert [line.split()[0] for line in listed] == list_pretrained()
+    for line, name in zip(listed, list_pretrained(), strict=True):
+        assert f"AP at IoU .5 {model_card(name)['test']['all']['ap50']:.3f}" in line
 
 
 def test_the_installed_command_is_this_one():

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from nucleiseg._version import __version__
-from nucleiseg.cli import check, demo, encoders, evaluate, export, predict, score, train
+from nucleiseg.cli import check, demo, encoders, evaluate, export, models, predict, score, train
 from nucleiseg.cli.terminal import complain, report
 from nucleiseg.errors import InvalidInputError
 
-_COMMANDS = (predict, train, evaluate, score, check, export, demo, encoders)
+_COMMANDS = (predict, train, evaluate, score, check, export, demo, models, encoders)
 
 
 class _Parser(argparse.ArgumentParser):
