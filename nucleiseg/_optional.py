@@ -68,7 +68,8 @@ def _missing(module: str, extra: str, purpose: str, reason: str) -> MissingPacka
 def import_framework(module: str, purpose: str) -> Any:
     """Keras or TensorFlow, which a light installation lacks.
 
-    Raises `MissingPackageError`, which says what it is needed for and how to get it.
+    Raises `MissingPackageError`, which says what it is needed for and how to get it. One that is there but broken
+    raises its own error.
 
     Examples
     --------
@@ -77,8 +78,14 @@ def import_framework(module: str, purpose: str) -> Any:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if not _is_framework(error.name):
+            raise
         raise _framework_missing(purpose, error) from error
+
+
+def _is_framework(module: str | None) -> bool:
+    return (module or "").partition(".")[0] in _FRAMEWORKS
 
 
 def _framework_missing(purpose: str, error: ImportError) -> MissingPackageError:
@@ -96,7 +103,7 @@ def lazy_package(name: str, file: str) -> tuple[Callable[[str], Any], Callable[[
         try:
             return load(attribute)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in _FRAMEWORKS:
+            if not _is_framework(error.name):
                 raise
             raise _framework_missing(f"{name}.{attribute}", error) from error
 

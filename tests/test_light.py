@@ -126,7 +126,7 @@ except nucleiseg.errors.MissingPackageError as error:
     assert len(printed.splitlines()) == 1
 
 
-def test_frameworks_that_are_broken_say_why(monkeypatch):
+def test_frameworks_that_are_missing_say_what_they_are_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(MissingPackageError, match=r"training needs Keras and TensorFlow.*import of tensorflow halted"):
         _optional.import_framework("tensorflow", "training")
