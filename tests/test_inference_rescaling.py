@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from skimage.draw import disk
 
 from nucleiseg._settings import SegmenterSettings
+from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import as_micrograph
 from nucleiseg.inference import PredictOptions, resize_labels, resize_maps, usual_diameter
 from nucleiseg.inference.rescaling import segment_at_scale
@@ -148,6 +149,12 @@ def test_an_empty_image_is_empty():
     found, seen = find(np.zeros((40, 50), int))
     assert (found.count, found.scale, len(seen)) == (0, 1, 1)
     assert found.quality == ("flat", "empty")
+
+
+@pytest.mark.parametrize("maps", [np.zeros(3), np.zeros((2, 2, 2, 2)), np.zeros((0, 2))])
+def test_maps_have_rows_and_columns(maps):
+    with pytest.raises(InvalidInputError, match=r"maps must be \(H, W\) or \(H, W, C\) with at least one pixel"):
+        resize_maps(maps, (2, 2))
 
 
 sizes = st.tuples(st.integers(1, 20), st.integers(1, 20))

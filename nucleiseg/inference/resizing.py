@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import check_number_array, check_size
+from nucleiseg._checks import check_labels, check_number_array, check_size, describe
+from nucleiseg.errors import InvalidInputError
+
+_RANGE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
 def resize_maps(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -28,7 +31,7 @@ def resize_maps(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.fl
     Raises
     ------
     InvalidInputError
-        If the size is not (height, width), or the values are no real numbers.
+        If the size is not (height, width), or the maps are not (H, W) or (H, W, C) of finite real numbers.
 
     Examples
     --------
@@ -38,7 +41,10 @@ def resize_maps(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.fl
     from skimage.transform import resize
 
     size = check_size(size, "size")
-    values = check_number_array(maps, "maps").astype(np.float32)
+    array = check_number_array(maps, "maps")
+    if array.ndim not in (2, 3) or not array.size:
+        raise InvalidInputError(f"maps must be (H, W) or (H, W, C) with at least one pixel, got {describe(array)}")
+    values = np.clip(array, *_RANGE).astype(np.float32)
     if values.shape[:2] == size:
         return values
     shrinks = size[0] < values.shape[0] or size[1] < values.shape[1]
@@ -47,12 +53,12 @@ def resize_maps(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.fl
     return result
 
 
-def resize_labels(labels: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+def resize_labels(labels: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[Any]:
     """Resize labels: each pixel gets the label at its centre, none is mixed. Nuclei may vanish where much is shrunk.
 
     Parameters
     ----------
-    labels : numpy.ndarray of int, (H, W)
+    labels : array-like of int, (H, W)
         0 background.
     size : (int, int)
         Height and width to get.
@@ -65,16 +71,17 @@ def resize_labels(labels: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArra
     Raises
     ------
     InvalidInputError
-        If the size is not (height, width).
+        If the size is not (height, width), or the labels are not (H, W) integers from 0.
 
     Examples
     --------
     >>> resize_labels(np.array([[1, 2]]), (2, 4)).tolist()
     [[1, 1, 2, 2], [1, 1, 2, 2]]
     """
+    values = check_labels(labels)
     rows, cols = (
         ((np.arange(want) + 0.5) * have / want).astype(np.intp)
-        for want, have in zip(check_size(size, "size"), labels.shape, strict=True)
+        for want, have in zip(check_size(size, "size"), values.shape, strict=True)
     )
-    taken: npt.NDArray[Any] = labels[rows[:, np.newaxis], cols]
+    taken: npt.NDArray[Any] = values[rows[:, np.newaxis], cols]
     return taken
