@@ -25,7 +25,7 @@ MOST_MEMORY = 1200  # MiB, of the whole process
 MOST_SECONDS = 10  # for one file
 
 PROGRAM = """
-import random, resource, sys, time, warnings, zipfile, zlib
+import random, re, resource, sys, time, warnings, zipfile, zlib
 from pathlib import Path
 import numpy as np
 from nucleiseg import _memory, datasets
@@ -109,6 +109,9 @@ for number in range(count):
         raise
     slowest = max(slowest, time.perf_counter() - started)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+if Path("/proc/self/status").exists():
+    # Linux counts into the above what the process that started this one had; this does not.
+    peak = int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 print(refused, round(slowest, 3), peak)
 """.replace("MEMORY", str(MEMORY))
 
