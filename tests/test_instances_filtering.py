@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances import filter_labels, measure, summarize
+from nucleiseg.instances import filter_labels, filtering, measure, summarize
 
 FEW = settings(max_examples=60, deadline=None)
 LABELS = st.builds(
@@ -113,3 +113,11 @@ def test_without_nuclei_the_summary_has_the_same_columns():
     assert first["median_area"].isna().all()
     with pytest.raises(InvalidInputError, match="shape must be"):
         summarize(measure(empty), (3,))
+
+
+def test_large_images_are_counted_in_parts(monkeypatch):
+    labels = np.random.default_rng(0).integers(0, 9, (23, 17))
+    expected = filter_labels(labels, 40)
+    monkeypatch.setattr(filtering, "_AT_ONCE", 50)
+    np.testing.assert_array_equal(filter_labels(labels, 40), expected)
+    assert 0 < expected.max() < 8

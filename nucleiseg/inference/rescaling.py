@@ -23,6 +23,7 @@ from nucleiseg.instances.decoders import Decoded
 
 _TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the right scale step by step
 _LEAST_AREA = 12  # pixels; specks below tell nothing about the scale,
+_LOOKED_AT = 2048  # pixels, height and width, which hold nuclei enough to tell their usual size
 _LEAST_CONFIDENCE = 0.5  # nor do nuclei that are more likely none: noise has plenty of both
 
 
@@ -102,9 +103,13 @@ def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decod
 
 
 def _credible(found: Decoded, calibration: Calibration | None) -> npt.NDArray[np.int32]:
-    """The nuclei whose sizes are believed."""
-    labels = filter_labels(found.labels, _LEAST_AREA)
-    return _only_sure(labels, rate(labels, found.probability, calibration) >= _LEAST_CONFIDENCE)
+    """The nuclei whose sizes are believed, in the middle of the image."""
+    middle = tuple(
+        slice((length - min(length, _LOOKED_AT)) // 2, (length + min(length, _LOOKED_AT)) // 2)
+        for length in found.labels.shape
+    )
+    labels = filter_labels(found.labels[middle], _LEAST_AREA)
+    return _only_sure(labels, rate(labels, found.probability[middle], calibration) >= _LEAST_CONFIDENCE)
 
 
 def _only_sure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:

@@ -9,6 +9,8 @@ from nucleiseg._checks import Array, check_count, check_labels
 
 __all__ = ["filter_labels"]
 
+_AT_ONCE = 2**22  # pixels
+
 
 def filter_labels(
     labels: npt.ArrayLike, min_area: int = 0, *, remove_edge: bool = False, fill_holes: bool = False
@@ -48,7 +50,7 @@ def filter_labels(
     ranks = _ranks(values)
     if fill_holes:
         ranks = _filled(ranks)
-    kept = np.bincount(ranks.ravel()) >= max(min_area, 1)
+    kept = _areas(ranks) >= max(min_area, 1)
     if remove_edge:
         for edge in (ranks[0], ranks[-1], ranks[:, 0], ranks[:, -1]):
             kept[edge] = False
@@ -56,6 +58,18 @@ def filter_labels(
     numbers: npt.NDArray[np.int32] = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     result: npt.NDArray[np.int32] = numbers[ranks]
     return result
+
+
+def _areas(ranks: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Pixels of each rank, counted row by row: NumPy would make 64 bits of every pixel first."""
+    highest = int(ranks.max()) + 1
+    if ranks.size <= _AT_ONCE:
+        return np.bincount(ranks.ravel(), minlength=highest)
+    rows = max(1, _AT_ONCE // ranks.shape[1])
+    areas = np.zeros(highest, np.int64)
+    for start in range(0, ranks.shape[0], rows):
+        areas += np.bincount(ranks[start : start + rows].ravel(), minlength=highest)
+    return areas
 
 
 def _ranks(labels: Array) -> npt.NDArray[np.int32]:
