@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from nucleiseg import datasets, segmenter
+from nucleiseg import datasets, learning
 from nucleiseg.errors import DatasetWarning
 from nucleiseg.segmenter import Segmenter
 from nucleiseg.training.runs import TrainingRun
@@ -21,7 +21,7 @@ def semantic():
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch):
     row = {"epoch": 1, "phase": "full", "loss": 1.0, "learning_rate": 0.1, "seconds": 1.0}
-    monkeypatch.setattr(segmenter, "run_training", lambda model, settings, *others: TrainingRun(settings, (row,)))
+    monkeypatch.setattr(learning, "run_training", lambda model, settings, *others: TrainingRun(settings, (row,)))
 
 
 def labelled(count=3):

@@ -172,5 +172,5 @@ def warn_about_errors(dataset: Dataset, semantic: bool) -> None:
             f"the training data has errors, seen in {report.samples} of {len(dataset)} images: {found}. "
             "Run 'nucleiseg check' or nucleiseg.datasets.check(train) to see all, and what to do",
             DatasetWarning,
-            stacklevel=3,
+            stacklevel=4,  # the line that calls Segmenter.fit
         )
