@@ -20,6 +20,7 @@ from nucleiseg.inference.segmenting import Decoding, decoding_of, segment
 from nucleiseg.inference.tuning import smallest_area
 from nucleiseg.instances import Calibration, filter_labels, rate
 from nucleiseg.instances.decoders import Decoded
+from nucleiseg.instances.filtering import leave_out
 
 _TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the right scale step by step
 _LEAST_AREA = 12  # pixels; specks below tell nothing about the scale,
@@ -75,7 +76,10 @@ def segment_at_scale(
     area = smallest_area(options.min_area, decoding.thresholds)
     if options.min_area is None:
         area = round(area / factor**2)  # the model's own is in pixels that the network sees
-    labels = filter_labels(found.labels, area, remove_edge=options.remove_edge, fill_holes=options.fill_holes)
+    if options.fill_holes:
+        labels = filter_labels(found.labels, area, remove_edge=options.remove_edge, fill_holes=True)
+    else:
+        labels = leave_out(np.require(found.labels, np.int32, "W"), area, options.remove_edge)
     if options.min_confidence > 0:
         labels = _only_sure(labels, rate(labels, found.probability, calibration) >= options.min_confidence)
     return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_count, check_labels
 
-__all__ = ["filter_labels"]
+__all__ = ["filter_labels", "leave_out"]
 
-_AT_ONCE = 2**22  # pixels
+_AT_ONCE = 2**20  # pixels
 
 
 def filter_labels(
@@ -50,25 +52,32 @@ def filter_labels(
     ranks = _ranks(values)
     if fill_holes:
         ranks = _filled(ranks)
-    kept = _areas(ranks) >= max(min_area, 1)
+    return leave_out(ranks, min_area, remove_edge)
+
+
+def leave_out(labels: npt.NDArray[np.int32], min_area: int, remove_edge: bool = False) -> npt.NDArray[np.int32]:
+    """As `filter_labels`, in place and part by part: beside a large image there is no room for a second one."""
+    kept = _areas(labels) >= max(min_area, 1)
     if remove_edge:
-        for edge in (ranks[0], ranks[-1], ranks[:, 0], ranks[:, -1]):
+        for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
             kept[edge] = False
     kept[0] = False
     numbers: npt.NDArray[np.int32] = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    result: npt.NDArray[np.int32] = numbers[ranks]
-    return result
+    for part in _parts(labels):
+        part[:] = numbers[part]
+    return labels
 
 
-def _areas(ranks: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Pixels of each rank, counted row by row: NumPy would make 64 bits of every pixel first."""
-    highest = int(ranks.max()) + 1
-    if ranks.size <= _AT_ONCE:
-        return np.bincount(ranks.ravel(), minlength=highest)
-    rows = max(1, _AT_ONCE // ranks.shape[1])
-    areas = np.zeros(highest, np.int64)
-    for start in range(0, ranks.shape[0], rows):
-        areas += np.bincount(ranks[start : start + rows].ravel(), minlength=highest)
+def _parts(labels: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int32]]:
+    rows = max(1, _AT_ONCE // labels.shape[1])
+    return (labels[start : start + rows] for start in range(0, labels.shape[0], rows))
+
+
+def _areas(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Pixels of each label. Counted in parts, since NumPy makes 64 bits of every pixel first."""
+    areas = np.zeros(int(labels.max()) + 1, np.int64)
+    for part in _parts(labels):
+        areas += np.bincount(part.ravel(), minlength=areas.size)
     return areas
 
 
