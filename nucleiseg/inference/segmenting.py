@@ -120,7 +120,7 @@ def segment(
     """
     options = decoding.options
     height, width = image.shape[:2]
-    plan = plan or make_plan((height, width), options.tiling, options.memory_bytes, lambda: measure_reach(engine))
+    plan = plan or make_plan((height, width), options.tiling, options.planned_bytes, lambda: measure_reach(engine))
     network = Network(engine, sampled_range(image, scaling), plan.network, options.tta)
     if plan.windows is None:
         return decoding.whole(network(image))
