@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 
+from results import keep
 from rounds import compare
 
 from nucleiseg import datasets
@@ -26,7 +27,7 @@ def main() -> None:
         data = data.with_metadata(arguments.splits)
     ways = {"reading": lambda: len(data.load()), "checking": lambda: datasets.check(data)}
     print(datasets.check(data).summary)
-    print(compare(ways, arguments.rounds))
+    keep("checking", "python benchmarks/checking.py stage1_train.zip", {"": compare(ways, arguments.rounds)})
 
 
 if __name__ == "__main__":

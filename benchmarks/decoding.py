@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from results import keep
 from rounds import compare
 from scipy import ndimage
 from skimage.draw import disk
@@ -51,7 +52,7 @@ def main() -> None:
         print(f"{name}: {decode(maps, head.thresholds, 0).labels.max()} nuclei found")
         ways[f"decoder of {name}"] = lambda decode=decode, maps=maps, head=head: decode(maps, head.thresholds, 0)
     print(f"{NUCLEI} nuclei, of which {find_touching(labels).size} touch another")
-    print(compare(ways))
+    keep("decoding", "python benchmarks/decoding.py", {"": compare(ways)})
 
 
 if __name__ == "__main__":

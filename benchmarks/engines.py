@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 import skimage.data
+from results import keep
 from rounds import compare
 
 from nucleiseg import Segmenter
@@ -49,18 +50,22 @@ def main() -> None:
         engines["OpenVINO"] = openvino_engine(segmenter.model, "f32")
         engines["OpenVINO, bfloat16"] = openvino_engine(segmenter.model, "bf16")
     tissue = skimage.data.immunohistochemistry()
+    tables = {}
     for repeats in (1, 2, 4):
         tensor = rescale(np.tile(tissue, (repeats, repeats, 1))[: 256 * repeats, : 256 * repeats])[np.newaxis]
         calls = 16 // repeats**2
         first, *others = (engine(tensor) for engine in engines.values())
-        print(f"{256 * repeats} x {256 * repeats} pixels, {calls} calls")
-        for name, maps in zip([*engines][1:], others, strict=True):
-            print(f"largest difference of {name}: {np.abs(maps - first).max():.1e}")
         ways = {
             name: lambda engine=engine, tensor=tensor, calls=calls: [engine(tensor) for _ in range(calls)]
             for name, engine in engines.items()
         }
-        print(compare(ways), end="\n\n")
+        differences = [0.0, *(float(np.abs(maps - first).max()) for maps in others)]
+        tables[f"{calls} of {256 * repeats} × {256 * repeats} pixels"] = [
+            {**row, "largest difference": f"{difference:.1e}"}
+            for row, difference in zip(compare(ways), differences, strict=True)
+        ]
+    name = "engines" if backend == "tensorflow" else f"engines_{backend}"
+    keep(name, "python benchmarks/engines.py", tables)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from results import keep
 
 from nucleiseg import Segmenter, datasets
 from nucleiseg.datasets import Sample
@@ -52,25 +53,28 @@ def only_touching(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]
 
 
 def scores(segmenter: Segmenter, test: datasets.Dataset) -> dict[str, object]:
-    """One row of the table."""
+    """One column of the table."""
     cases = []
 
     def watch(sample: Sample, found: Prediction) -> None:
         cases.append((sample.labels, found.labels))
 
-    overall = segmenter.evaluate(test, watch=watch).to_dict()
+    groups = segmenter.evaluate(test, watch=watch).to_dict()
     touching = [(truth, found) for truth, found in cases if 10 * find_touching(truth).size >= len(np.unique(truth)) - 1]
     touching = [(truth, found) for truth, found in touching if truth.any()]
-    parts = {
-        "images that touch": reduce(add, (match(truth, found) for truth, found in touching)),
-        "touching nuclei": reduce(add, (only_touching(truth, found) for truth, found in touching)),
+    crowded = reduce(add, (match(truth, found) for truth, found in touching))
+    alone = reduce(add, (only_touching(truth, found) for truth, found in touching))
+    where = f"the {len(touching)} images where nuclei touch ({crowded.nuclei:,} nuclei)"
+    column: dict[str, object] = {f"AP at IoU .5, all {groups['all']['images']} images": groups["all"]["ap50"]}
+    column |= {f"… {name} ({group['images']})": group["ap50"] for name, group in groups.items() if name != "all"}
+    column |= {
+        f"AP at IoU .5, {where}": crowded.average_precision(0.5),
+        f"AP at IoU .5, their {alone.nuclei:,} touching nuclei alone": alone.average_precision(0.5),
+        "merges in these images": crowded.errors.merges,
+        "DSB2018 score, all": groups["all"]["dsb"],
+        "mean Dice, all": groups["all"]["mean_dice"],
     }
-    row: dict[str, object] = {f"{name}, all": round(overall["all"][name], 3) for name in ("ap50", "dsb", "mean_dice")}
-    row |= {f"ap50, {group}": round(score["ap50"], 3) for group, score in overall.items() if group != "all"}
-    row |= {f"ap50, {part}": round(counts.average_precision(0.5), 3) for part, counts in parts.items()}
-    row |= {f"merges, {part}": counts.errors.merges for part, counts in parts.items()}
-    sizes = {part: f"{counts.nuclei} nuclei" for part, counts in parts.items()}
-    return {**row, "sizes": f"{len(touching)} images that touch: {sizes}"}
+    return column
 
 
 def main() -> None:
@@ -85,14 +89,15 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     data = datasets.read(arguments.data).prepare()
     train, val, test = data.split_by(arguments.splits)
-    rows = {}
+    columns: dict[str, dict[str, object]] = {}
     for head in HEADS:
         segmenter = trained(head, arguments.folder, train, val, arguments.epochs)
         segmenter.optimize_thresholds(val)
         minutes = pd.read_csv(arguments.folder / f"{head}.csv")["seconds"].sum() / 60
-        rows[head] = {"minutes": round(minutes, 1), **segmenter.thresholds, **scores(segmenter, test)}
-        print(head, rows[head], flush=True)
-    print(pd.DataFrame(rows).to_string())
+        columns[head] = {**scores(segmenter, test), "minutes of training": f"{minutes:.1f}"}
+        logging.info("%s: %s", head, columns[head])
+    rows = [{"on test": name, **{head: columns[head][name] for head in HEADS}} for name in columns[HEADS[0]]]
+    keep("heads", "python benchmarks/heads.py stage1_train.zip --splits splits.csv --folder trained", {"": rows})
 
 
 if __name__ == "__main__":

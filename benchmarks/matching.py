@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from results import keep
 from rounds import compare
 from scipy.spatial import cKDTree
 from stardist.matching import matching
@@ -48,17 +49,18 @@ def main() -> None:
     arguments = parser.parse_args()
     truth, predicted = label_pair(arguments.size, arguments.nuclei)
     print(f"{np.unique(truth).size - 1} true and {np.unique(predicted).size - 1} predicted nuclei")
+    tables = {}
     for thresholds in ((0.5,), THRESHOLDS):
         theirs = [result.tp for result in matching(truth, predicted, thresh=thresholds)]
         ours = [counts.tp for counts in match(truth, predicted, thresholds).matches]
         if ours != theirs:
             raise SystemExit(f"the matches differ: {ours} instead of {theirs}")
-        print(f"\n{len(thresholds)} threshold{'s' if len(thresholds) > 1 else ''}")
         ways = {
             "stardist.matching.matching": lambda levels=thresholds: matching(truth, predicted, thresh=levels),
             "nucleiseg.instances.match": lambda levels=thresholds: match(truth, predicted, levels),
         }
-        print(compare(ways, arguments.rounds))
+        tables[f"{len(thresholds)} threshold{'s' if len(thresholds) > 1 else ''}"] = compare(ways, arguments.rounds)
+    keep("matching", "python benchmarks/matching.py", tables)
 
 
 if __name__ == "__main__":

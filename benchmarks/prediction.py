@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import skimage.data
 import tensorflow as tf
+from results import keep
 from rounds import compare
 
 from nucleiseg import Segmenter
@@ -24,16 +25,17 @@ def main() -> None:
         lambda images: model(images, training=False), input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)]
     )
     tissue = skimage.data.immunohistochemistry()
+    tables = {}
     for repeats in (1, 2, 4):
         image = np.tile(tissue, (repeats, repeats, 1))[: 256 * repeats, : 256 * repeats]
         tensor = rescale(image)[np.newaxis]
         calls = 16 // repeats**2
-        print(f"{image.shape[0]} x {image.shape[1]} pixels, {calls} calls")
         ways = {
             "bare network": lambda tensor=tensor, calls=calls: [np.asarray(bare(tensor)) for _ in range(calls)],
             "Segmenter.predict": lambda image=image, calls=calls: [segmenter.predict(image) for _ in range(calls)],
         }
-        print(compare(ways), end="\n\n")
+        tables[f"{calls} of {image.shape[0]} × {image.shape[1]} pixels"] = compare(ways)
+    keep("prediction", "python benchmarks/prediction.py", tables)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
+from results import keep
 from rounds import compare
 
 from nucleiseg import datasets
@@ -54,7 +55,8 @@ def main() -> None:
             "nucleiseg, from the zip, no cache": lambda: read_ours(arguments.archive, False),
             "nucleiseg, from its cache": lambda: read_ours(arguments.archive, cache),
         }
-        print(compare(ways, arguments.rounds))
+        rows = compare(ways, arguments.rounds)
+    keep("reading", "python benchmarks/reading.py stage1_train.zip", {"": rows})
 
 
 if __name__ == "__main__":

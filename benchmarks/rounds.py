@@ -7,18 +7,24 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def compare(ways: Mapping[str, Callable[[], object]], rounds: int = 7) -> str:
-    """Run all ways once to warm up, then in turn; a table of seconds, and of ratios to the first way."""
+def compare(ways: Mapping[str, Callable[[], object]], rounds: int = 7) -> list[dict[str, object]]:
+    """Run all ways once to warm up, then in turn; for each its seconds, and ratios to the first way."""
     for run in ways.values():
         run()
     measured = [{name: _seconds(run) for name, run in ways.items()} for _ in range(rounds)]
     first = next(iter(ways))
-    lines = [f"{'way':44} {'seconds':>9} {'of the first':>13} {'times faster':>13}"]
+    rows = []
     for name in ways:
-        median = statistics.median(spent[name] for spent in measured)
         ratio = statistics.median(spent[name] / spent[first] for spent in measured)
-        lines.append(f"{name:44} {median:9.3f} {ratio:13.3f} {1 / ratio:13.2f}")
-    return "\n".join(lines)
+        rows.append(
+            {
+                "way": name,
+                "seconds": round(statistics.median(spent[name] for spent in measured), 4),
+                "of the first": round(ratio, 4),
+                "times faster": round(1 / ratio, 2),
+            }
+        )
+    return rows
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+from results import keep
 from tqdm import tqdm
 
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
@@ -78,16 +79,23 @@ def main() -> None:
     reach = measure_reach(segmenter._engine)
     plan = Plan(Tiling(SIDE, 2 * reach), Tiling(SIDE, OVERLAP), reach)
     print(f"the network looks {reach} pixels far; {plan}")
+    rows = []
     for name, chosen in (("large images", large), ("mosaic", [mosaic(small, 256)])):
         for min_area in (0, 20):
             counts, whole, tiled, on_grid, beside = compare(segmenter, chosen, plan, min_area)
-            print(
-                f"{name}, nuclei of {min_area} pixels and more: {len(chosen)} images, "
-                f"AP@.9 {counts.average_precision(0.9):.4f}, {whole} nuclei whole, {tiled} tiled "
-                f"({(tiled - whole) / max(whole, 1):+.2%}), boundary on the grid {on_grid}, beside it {beside}, "
-                f"ratio {on_grid / max(beside, 1):.3f}",
-                flush=True,
+            rows.append(
+                {
+                    "images": f"{len(chosen)} {name}" if len(chosen) > 1 else name,
+                    "smallest nucleus": min_area,
+                    "AP at IoU .9": round(counts.average_precision(0.9), 4),
+                    "nuclei, whole": whole,
+                    "nuclei, tiled": tiled,
+                    "boundary on the grid": on_grid,
+                    "boundary beside it": beside,
+                    "ratio": round(on_grid / max(beside, 1), 3),
+                }
             )
+    keep("seams", "python benchmarks/seams.py stage1_train.zip splits.csv", {"": rows})
 
 
 if __name__ == "__main__":

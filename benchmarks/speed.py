@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
+from results import keep
 from rounds import compare
 
 from nucleiseg import PredictOptions, Segmenter
@@ -77,6 +78,7 @@ def main() -> None:
     engine, options = segmenter._engine, PredictOptions(max_memory=arguments.memory)
     stardist = stardist_way(arguments.stardist) if arguments.stardist else None
     tissue = skimage.data.immunohistochemistry()
+    tables = {}
     for side in arguments.sides:
         repeats = -(-side // 512)
         image = np.tile(tissue, (repeats, repeats, 1))[:side, :side].copy()
@@ -87,8 +89,8 @@ def main() -> None:
         }
         if stardist is not None:
             ways["StarDist"] = lambda image=image: stardist(image)
-        print(f"\n{side} x {side} ({side * side / 1e6:.2f} megapixels)")
-        print(compare(ways, arguments.rounds))
+        tables[f"{side} × {side} pixels"] = compare(ways, arguments.rounds)
+    keep("speed", "python benchmarks/speed.py --stardist FOLDER", tables)
 
 
 if __name__ == "__main__":

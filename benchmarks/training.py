@@ -13,6 +13,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
+from results import keep
 from rounds import compare
 
 from nucleiseg import Segmenter, datasets
@@ -66,10 +67,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     data = datasets.read(arguments.data).prepare()
-    print(f"{BATCHES} batches of 8 crops")
-    print(compare(pipeline_ways(data), arguments.rounds), end="\n\n")
-    print(f"{arguments.epochs} epochs of 12 batches of 8 crops")
-    print(compare(fit_ways(data, arguments.epochs), arguments.rounds))
+    tables = {
+        f"{BATCHES} batches of 8 crops": compare(pipeline_ways(data), arguments.rounds),
+        f"{arguments.epochs} epochs of {BATCHES} batches, building and compiling included": compare(
+            fit_ways(data, arguments.epochs), arguments.rounds
+        ),
+    }
+    keep("training", "python benchmarks/training.py stage1_train.zip", tables)
 
 
 if __name__ == "__main__":

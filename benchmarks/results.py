@@ -1,0 +1,65 @@
+"""What a benchmark measured: printed as tables, and kept in ``benchmarks/results/`` for the documentation.
+
+`docs/fill.py` turns the files into the tables of docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "results"
+_PACKAGES = ("nucleiseg", "keras", "tensorflow", "numpy", "scikit-image")
+
+Rows = Sequence[Mapping[str, object]]
+
+
+def keep(name: str, command: str, tables: Mapping[str, Rows]) -> None:
+    """Print the tables and write them, with the command and the machine, to ``results/<name>.json``.
+
+    Parameters
+    ----------
+    name : str
+        Of the benchmark.
+    command : str
+        What a reader types to get the same.
+    tables : mapping of str to sequence of mappings
+        Rows by title; an empty title for the only table. Numbers stay numbers.
+    """
+    for title, rows in tables.items():
+        print(as_text(rows, title), end="\n\n")
+    record = {
+        "command": command,
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+        "tables": [{"title": title, "rows": [dict(row) for row in rows]} for title, rows in tables.items()],
+    }
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def as_text(rows: Rows, title: str = "") -> str:
+    """Aligned columns under their names."""
+    names = list(rows[0])
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return "\n".join([title, *lines] if title else lines)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
