@@ -19,12 +19,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RESULTS = ROOT / "benchmarks" / "results"
 _PLACE = re.compile(r"(<!-- fill: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 
 def benchmark(name: str) -> str:
     """The tables of one result file, and what they were measured with."""
-    record = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    record = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     machine, versions = record["machine"], record["versions"]
     parts = [f"`{record['command']}`"]
     for table in record["tables"]:
