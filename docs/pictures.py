@@ -15,8 +15,11 @@ import skimage.data
 from PIL import Image
 
 from nucleiseg import PredictOptions, Segmenter, datasets
+from nucleiseg.datasets.doctor import Report
 from nucleiseg.plotting import History, Row, plot_predictions
+from nucleiseg.plotting._finding_pictures import picture_of
 
+STRIP = 200  # pixels of height of a strip of findings
 IMAGES = Path(__file__).parent / "images"
 QUANTILES = {"best": 1.0, "upper quartile": 0.75, "median": 0.5, "lower quartile": 0.25, "worst": 0.0}
 
@@ -31,6 +34,23 @@ def contact_sheet(segmenter: Segmenter, test: datasets.Dataset) -> list[Row]:
         found = segmenter.predict(sample.image)
         rows.append(Row(f"{caption}: Dice {chosen['dice']:.3f}", sample.image, sample.labels, found.labels))
     return rows
+
+
+def finding_strip(report: Report, data: datasets.Dataset, kind: str) -> Image.Image:
+    """The first cases of a finding, as the report of ``nucleiseg check`` shows them, in a row."""
+    finding = next(finding for finding in report.findings if finding.kind == kind)
+    pictures = [picture_of(finding, case, data) for case in finding.cases[:4]]
+    small = [
+        Image.fromarray(picture).resize((round(STRIP * picture.shape[1] / picture.shape[0]), STRIP), Image.Resampling.BOX)
+        for picture in pictures
+        if picture is not None
+    ]
+    strip = Image.new("RGB", (sum(picture.width for picture in small) + 4 * (len(small) - 1), STRIP), "white")
+    left = 0
+    for picture in small:
+        strip.paste(picture, (left, 0))
+        left += picture.width + 4
+    return strip
 
 
 def main() -> None:
@@ -49,7 +69,11 @@ def main() -> None:
     segmenter.plot_architecture(IMAGES / "unet.png")
     segmenter.plot_architecture(IMAGES / "base_model.png", part="encoder")
     History.from_csv(arguments.history).plot(IMAGES / "curves.png")
-    *_, test = datasets.read(arguments.data).split_by(arguments.splits)
+    data = datasets.read(arguments.data)
+    report = datasets.check(data)
+    for kind in ("holes", "small_labels"):
+        finding_strip(report, data, kind).save(IMAGES / f"check_{kind}.png")
+    *_, test = data.split_by(arguments.splits)
     plot_predictions(contact_sheet(segmenter, test), IMAGES / "deployment.png")
 
 
