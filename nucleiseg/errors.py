@@ -27,41 +27,120 @@ __all__ = [
 
 
 class NucleisegError(Exception):
-    """Base of all errors that nucleiseg raises on purpose."""
+    """Base of all errors that nucleiseg raises on purpose.
+
+    Examples
+    --------
+    >>> from nucleiseg.images import read_image
+    >>> try:
+    ...     read_image("no_such_file.png")
+    ... except NucleisegError as error:
+    ...     print(error)
+    no_such_file.png: no such file; check the path
+    """
 
 
 class InvalidInputError(NucleisegError, ValueError):
-    """An argument breaks a documented rule: shape, dtype, range or an unknown name."""
+    """An argument breaks a documented rule: shape, dtype, range or an unknown name.
+
+    Examples
+    --------
+    >>> from nucleiseg import PredictOptions
+    >>> try:
+    ...     PredictOptions(threshold=50)
+    ... except InvalidInputError as error:  # or ValueError, which it is too
+    ...     print(error)
+    threshold must be a number from 0 to 1, got 50
+    """
 
 
 class MissingPackageError(NucleisegError, ImportError):
-    """A package that only this function needs is not installed."""
+    """A package that only this function needs is not installed.
+
+    Examples
+    --------
+    >>> issubclass(MissingPackageError, ImportError)  # code that catches the usual error goes on working
+    True
+    """
 
 
 class ImageFileError(NucleisegError):
-    """An image file is missing, damaged, of an unknown kind, or too large."""
+    """An image file is missing, damaged, of an unknown kind, or too large.
+
+    Examples
+    --------
+    >>> from nucleiseg.images import read_image
+    >>> try:
+    ...     read_image(__file__)  # a Python file
+    ... except ImageFileError:
+    ...     print("go on with the next image")
+    go on with the next image
+    """
 
 
 class DatasetError(NucleisegError):
-    """A dataset on disk cannot be understood: layout, pairs, or a broken sample."""
+    """A dataset on disk cannot be understood: layout, pairs, or a broken sample.
+
+    Examples
+    --------
+    >>> from nucleiseg import datasets
+    >>> try:
+    ...     datasets.read("no_such_folder")
+    ... except DatasetError as error:
+    ...     print(error)
+    /...no_such_folder: no such file or folder; check the path
+    """
 
 
 class SizeMismatchError(DatasetError):
-    """An image and its labels differ in height or width."""
+    """An image and its labels differ in height or width.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nucleiseg import datasets
+    >>> try:
+    ...     datasets.from_arrays([np.zeros((4, 4))], [np.zeros((4, 5), int)])
+    ... except SizeMismatchError as error:
+    ...     print(error)
+    sample '0000': image and labels must have the same height and width, got (4, 4) and (4, 5); ...
+    """
 
 
 class LabelTypeError(DatasetError, ImageFileError):
-    """Labels are not one channel of whole numbers from 0."""
+    """Labels are not one channel of whole numbers from 0.
+
+    Examples
+    --------
+    >>> issubclass(LabelTypeError, DatasetError), issubclass(LabelTypeError, ImageFileError)
+    (True, True)
+    """
 
 
 class ModelFileError(NucleisegError):
-    """A model file is missing, damaged, or was not saved by nucleiseg."""
+    """A model file is missing, damaged, or was not saved by nucleiseg.
+
+    Examples
+    --------
+    >>> from nucleiseg.modelfile import read_settings
+    >>> try:
+    ...     read_settings("no_such.keras")
+    ... except ModelFileError as error:
+    ...     print(error)
+    the model file no_such.keras does not exist; check the path, or train one with 'nucleiseg train'
+    """
 
 
 class TrainingError(NucleisegError):
     """Training cannot go on: the loss is no number any more, or memory does not suffice.
 
     The model has the weights of its best epoch, if one was finished. ``rows`` is what was measured until then.
+
+    Examples
+    --------
+    >>> error = TrainingError("the loss is no number any more", rows=[{"epoch": 1, "loss": 0.7}])
+    >>> error.rows[-1]["epoch"]  # the last epoch that was finished
+    1
     """
 
     def __init__(self, message: str, rows: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -70,16 +149,43 @@ class TrainingError(NucleisegError):
 
 
 class ForkedProcessError(NucleisegError, RuntimeError):
-    """Networks are used in a process that was forked from another one that uses them."""
+    """Networks are used in a process that was forked from another one that uses them.
+
+    Examples
+    --------
+    >>> import multiprocessing
+    >>> multiprocessing.get_context("spawn").get_start_method()  # start processes like this, and it does not occur
+    'spawn'
+    """
 
 
 class DownloadError(NucleisegError):
-    """Weights that would have to be downloaded cannot be had here."""
+    """Weights that would have to be downloaded cannot be had here.
+
+    Examples
+    --------
+    >>> issubclass(DownloadError, NucleisegError)  # its message names the file and the folder to put it in
+    True
+    """
 
 
 class PluginError(NucleisegError):
-    """What another installed package adds cannot be imported."""
+    """What another installed package adds cannot be imported.
+
+    Examples
+    --------
+    >>> issubclass(PluginError, NucleisegError)  # its message names the package
+    True
+    """
 
 
 class DatasetWarning(UserWarning):
-    """Labelled images that can be trained on, but hardly with success."""
+    """Labelled images that can be trained on, but hardly with success.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", DatasetWarning)  # for data that is meant to be as it is
+    ...     warnings.warn("an image is black", DatasetWarning)
+    """

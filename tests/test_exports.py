@@ -7,6 +7,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ PACKAGES = [
 ]
 LAZY = [name for name in PACKAGES if Path(importlib.import_module(name).__file__).with_suffix(".pyi").exists()]
 OPEN = [name for name in PACKAGES if name != "nucleiseg.cli"]  # a program, not a library
+DOCUMENTED = [*OPEN, "nucleiseg.errors", "nucleiseg.training.losses", "nucleiseg.training.metrics"]
 
 
 def explicit_names(path):
@@ -72,8 +74,16 @@ def functions_and_classes(module):
     for name in listed or vars(module):
         thing = getattr(module, name)
         own = listed is not None or (not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__)
-        if own and (inspect.isfunction(thing) or inspect.isclass(thing)):
+        if own and (inspect.isroutine(thing) or inspect.isclass(thing)):
             yield thing
+
+
+def public_members(owner):
+    """Names of the methods and properties that a class defines itself, and their docstrings."""
+    for name, member in vars(owner).items():
+        plain = getattr(member, "__func__", member)  # of class methods and static methods
+        if not name.startswith("_") and (inspect.isroutine(plain) or isinstance(plain, (property, cached_property))):
+            yield name, (plain.__doc__ or "").strip()
 
 
 @pytest.mark.parametrize("module", PROMISED)
@@ -132,7 +142,7 @@ def test_an_unknown_name_is_an_attribute_error(package):
         importlib.import_module(package).no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("module", [*OPEN, "nucleiseg.training.losses", "nucleiseg.training.metrics"])
+@pytest.mark.parametrize("module", DOCUMENTED)
 def test_what_is_exported_is_documented_with_an_example(module):
     for thing in functions_and_classes(importlib.import_module(module)):
         where = f"{thing.__module__}.{thing.__qualname__}"
@@ -140,6 +150,33 @@ def test_what_is_exported_is_documented_with_an_example(module):
         assert text.strip(), f"{where} needs a docstring"
         assert "\nExamples\n--------\n" in f"\n{text}", f"the docstring of {where} needs a section 'Examples'"
         assert doctest.DocTestParser().get_examples(text), f"the examples of {where} need a line that starts with >>>"
+
+
+@pytest.mark.parametrize("module", DOCUMENTED)
+def test_methods_and_properties_of_exported_classes_are_documented(module):
+    classes = [thing for thing in functions_and_classes(importlib.import_module(module)) if inspect.isclass(thing)]
+    silent = [f"{owner.__qualname__}.{name}" for owner in classes for name, text in public_members(owner) if not text]
+    assert not silent, f"these need a docstring: {', '.join(silent)}"
+
+
+def test_a_method_without_a_docstring_is_found():
+    class Owner:
+        """Has members of every kind."""
+
+        said = 1
+
+        def method(self): ...
+        @classmethod
+        def class_method(cls): ...
+        @property
+        def value(self): ...
+        @property
+        def told(self):
+            """A value."""
+
+        def _own(self): ...
+
+    assert [name for name, text in public_members(Owner) if not text] == ["method", "class_method", "value"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
