@@ -60,6 +60,7 @@ def test_a_pretrained_encoder_is_frozen_first_and_keeps_its_batch_statistics(mod
     before, statistics = weights(encoder), batch_statistics(encoder)
     rows = fit(model, data, epochs=2)
     assert [row["phase"] for row in rows] == ["frozen", "frozen"]
+    assert {row["monitor"] for row in rows} == {"val_dice"}
     assert same(weights(encoder), before)
     rows = fit(model, data, epochs=4)
     assert [row["phase"] for row in rows] == ["frozen", "frozen", "fine-tune", "fine-tune"]
@@ -121,6 +122,7 @@ def test_a_phase_begins_with_the_best_weights(model, data, monkeypatch):
 def test_without_validation_data_the_loss_decides(model, data):
     rows = fit(model, data, epochs=2, validation=False)
     assert "val_dice" not in rows[0]
+    assert [row["monitor"] for row in rows] == ["loss", "loss"]
 
 
 def test_a_phase_ends_early_when_nothing_improves(model, data, monkeypatch):

@@ -76,7 +76,8 @@ def fit_two_phases(
     Returns
     -------
     tuple of dict
-        One row an epoch: epoch, phase, loss and metrics (``val_`` for validation), learning_rate, seconds.
+        One row an epoch: epoch, phase, loss and metrics (``val_`` for validation), learning_rate, seconds, and as
+        monitor the name of what decides which epoch is best.
 
     Raises
     ------
@@ -260,6 +261,7 @@ class _Keeper(keras.callbacks.Callback):
             "seconds": round(time.perf_counter() - self._started, 3),
         }
         _LOGGER.info("epoch %s", ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
+        row["monitor"] = _judged_by(measured, self._monitor)
         state = self.state
         score = _score(measured, self._monitor)
         better = state.best_score is None or score > state.best_score
@@ -284,9 +286,13 @@ class _Keeper(keras.callbacks.Callback):
 
 def _score(measured: Mapping[str, float], monitor: str) -> float:
     """What decides which epoch is best; greater is better."""
-    if monitor in measured:
-        return measured[monitor]
-    return -measured.get("val_loss", measured["loss"])
+    name = _judged_by(measured, monitor)
+    return measured[name] if name == monitor else -measured[name]
+
+
+def _judged_by(measured: Mapping[str, float], monitor: str) -> str:
+    """The monitor, or a loss where there are no validation data to measure it on."""
+    return next(name for name in (monitor, "val_loss", "loss") if name in measured)
 
 
 def _values(variables: Sequence[Any]) -> Variables:
