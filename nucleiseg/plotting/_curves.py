@@ -91,8 +91,8 @@ def _draw_panel(panel: Axes, history: History, title: str, curves: Sequence[tupl
     panel.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=7)
     if best_values:  # those on validation data where there are any
         color = best_values[-1][1]
-        values = ", ".join(f"{value:.4f}" for value, its_color in best_values if its_color == color)
-        panel.set_title(f"epoch {history.best_epoch}: {values}", loc="right", fontsize=9, color=color, pad=7)
+        numbers = ", ".join(f"{value:.4f}" for value, its_color in best_values if its_color == color)
+        panel.set_title(f"epoch {history.best_epoch}: {numbers}", loc="right", fontsize=9, color=color, pad=7)
     if len(curves) > 1:
         panel.legend(fontsize=8, labelcolor=INK, frameon=True, framealpha=0.8, edgecolor="none", handlelength=2.4)
     panel.set_xlabel("epoch", fontsize=9, color=GREY)
