@@ -79,7 +79,7 @@ class Narration:
         """Write the line: ``best`` if these weights are kept so far, ``last`` if the phase ends here."""
         self._close()
         head = self._head(len(rows))
-        self._rows = rows
+        self._rows = (*rows[:-1], {**rows[-1], "seconds": self._steady(rows[-1]["seconds"])})
         self._to_do[self._phase] = 0 if last else self._to_do[self._phase] - 1
         write_line(epoch_line(head, rows[-1], self._forecast() if any(self._to_do.values()) else None, best))
 
@@ -101,6 +101,13 @@ class Narration:
         # Only the first epoch of all is judged by its batches, the first of which takes long.
         one = (time.monotonic() - self._first_batch) / (self._batches - 1)
         return one * (self._steps * sum(self._to_do.values()) - self._batches)
+
+    def _steady(self, seconds: float) -> float:
+        """What the epoch would have taken if its first batch had not: the network is compiled in it."""
+        if self._batches < 2:
+            return seconds
+        others = time.monotonic() - self._first_batch
+        return min(seconds, others * self._batches / (self._batches - 1))
 
     def _forecast(self) -> float | None:
         """Seconds of all epochs that are not finished; fewer if training ends early."""
