@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Any, TypeVar
 
-__all__ = ["VARIABLE", "Progress", "aside", "duration", "is_shown", "progress", "shorten", "write_line"]
+__all__ = [
+    "VARIABLE",
+    "Progress",
+    "aside",
+    "close_all",
+    "duration",
+    "is_shown",
+    "progress",
+    "shorten",
+    "write_line",
+]
 
 VARIABLE = "NUCLEISEG_PROGRESS"
 
@@ -22,6 +32,8 @@ _LONGEST = 32  # letters of a file name
 _WIDTH = 79  # of terminals that do not say how wide they are
 
 T = TypeVar("T")
+
+_OPEN: list[Progress] = []
 
 
 def is_shown() -> bool:
@@ -81,6 +93,7 @@ class Progress:
                 miniters=1,
             )
             self._bar.seconds_left = seconds_left
+            _OPEN.append(self)
 
     def __enter__(self) -> Progress:
         return self
@@ -108,11 +121,18 @@ class Progress:
         if self._bar is None:
             return
         bar, self._bar = self._bar, None
+        _OPEN.remove(self)
         outermost = bar.pos == 0
         bar.close()
         if outermost:
             sys.stderr.write(_erase())
             sys.stderr.flush()
+
+
+def close_all() -> None:
+    """Take away the bars of loops that an error has ended, but that its traceback keeps from knowing it."""
+    while _OPEN:
+        _OPEN[-1].close()
 
 
 def write_line(text: str) -> None:

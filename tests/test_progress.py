@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from nucleiseg._progress import Progress, duration, is_shown, progress, shorten, write_line
+from nucleiseg._progress import Progress, close_all, duration, is_shown, progress, shorten, write_line
 
 
 class Terminal(io.StringIO):
@@ -140,6 +140,17 @@ def test_names_of_files_do_not_move_the_cursor(monkeypatch):
     assert sys.stderr.getvalue().count("\n") == 1
 
 
+def test_bars_that_a_traceback_keeps_can_be_taken_away(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    loops = [progress(range(3), "files"), progress(range(3), "tiles")]
+    for loop in loops:
+        next(loop)
+    assert not sys.stderr.getvalue().endswith("\r\x1b[K")
+    close_all()
+    assert sys.stderr.getvalue().endswith("\r\x1b[K")
+    assert [list(loop) for loop in loops] == [[1, 2], [1, 2]]
+
+
 def test_a_closed_bar_stays_closed(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     bar = Progress("predicting", 2)
@@ -171,7 +182,7 @@ def test_long_names_lose_their_middle(length):
 
 NESTED = """
 import sys, time
-from nucleiseg._progress import Progress, aside, progress, write_line
+from nucleiseg._progress import Progress, close_all, duration, is_shown, progress, shorten, write_line
 print("before")
 with Progress("predicting", 3, "files") as bar:
     for number in range(3):
