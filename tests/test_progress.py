@@ -182,7 +182,7 @@ def test_long_names_lose_their_middle(length):
 
 NESTED = """
 import sys, time
-from nucleiseg._progress import Progress, close_all, duration, is_shown, progress, shorten, write_line
+from nucleiseg._progress import Progress, aside, progress, write_line
 print("before")
 with Progress("predicting", 3, "files") as bar:
     for number in range(3):
