@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nucleiseg._checks import check_choice, check_count
 from nucleiseg._seeding import seeded
@@ -54,6 +55,7 @@ def train_network(
     options: FitOptions | None,
     checkpoint: Path | None,
     resume: bool,
+    watch: Callable[[tuple[Mapping[str, Any], ...]], object] | None = None,
 ) -> TrainingRun:
     """Train a network in place; returns its settings as they are then, what was measured, and why it failed if it did.
 
@@ -66,7 +68,7 @@ def train_network(
     head = get_head(settings.head)
     warn_about_errors(train, semantic=head.target == "mask")
     task = head.task(settings.scaling, settings.loss)
-    run = run_training(model, settings, task, train, validation, epochs, options or FitOptions(), keeper)
+    run = run_training(model, settings, task, train, validation, epochs, options or FitOptions(), keeper, watch)
     if not run.rows:
         return run
     changes = (options or FitOptions()).augmentation

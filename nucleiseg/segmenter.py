@@ -17,16 +17,10 @@ from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
 from nucleiseg.images import as_micrograph, read_micrograph
-from nucleiseg.inference import (
-    Evaluation,
-    ImageScore,
-    Prediction,
-    PredictOptions,
-    predict_maps,
-)
+from nucleiseg.inference import Evaluation, Prediction, PredictOptions, predict_maps
+from nucleiseg.inference.evaluation import evaluate_images
 from nucleiseg.inference.rescaling import segment_at_scale
 from nucleiseg.inference.tuning import tune_settings
-from nucleiseg.instances import match
 from nucleiseg.modelfile import write_model
 from nucleiseg.networks import DEFAULT_WIDTHS
 from nucleiseg.plotting import History, plot_architecture
@@ -217,6 +211,7 @@ class Segmenter:
         options: FitOptions | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        watch: Callable[[History], object] | None = None,
     ) -> History:
         """Train in two phases: the upsampling path on a frozen encoder, then everything at a lower rate.
 
@@ -234,6 +229,9 @@ class Segmenter:
             A folder where the state is kept after every epoch.
         resume : bool
             Go on from the state in that folder, if there is one: same optimiser, same order of the data.
+        watch : function, optional
+            Called after every epoch with the history so far: `print` shows it, and
+            ``lambda history: history.to_csv("log.csv")`` leaves a log however the run ends.
 
         Returns
         -------
@@ -257,7 +255,8 @@ class Segmenter:
         from nucleiseg.learning import train_network
 
         folder = None if checkpoint is None else Path(checkpoint)
-        run = train_network(model, self._settings, train, validation_data, epochs, options, folder, resume)
+        told = None if watch is None else lambda rows: watch(History(rows))
+        run = train_network(model, self._settings, train, validation_data, epochs, options, folder, resume, told)
         self._settings = run.settings
         if run.error is not None:
             raise run.error
@@ -333,14 +332,7 @@ class Segmenter:
         InvalidInputError
             If the dataset is empty.
         """
-        scores = []
-        for sample in progress(data, "evaluating", len(data)):
-            found = self.predict(sample.image, options)
-            if watch is not None:
-                watch(sample, found)
-            counts = match(sample.labels, found.labels)
-            scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), counts))
-        return Evaluation(scores)
+        return evaluate_images(data, lambda sample: self.predict(sample.image, options), group, watch)
 
     def optimize_thresholds(self, data: Dataset, options: PredictOptions | None = None) -> Mapping[str, float]:
         """Choose, by labelled images, what the maps are cut at and the smallest area, and keep it in the model.

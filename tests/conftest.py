@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +66,68 @@ def run_python(tmp_path_factory):
         return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=timeout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_in_terminal(tmp_path_factory):
+    """Run code in a fresh interpreter with a terminal of 100 columns, in an empty folder.
+
+    Gives the exit status, all that was sent to the terminal, and the lines that are on its screen in the end. What the
+    code writes as ``<Ctrl-C>`` makes the key be pressed.
+    """
+    pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
+    import fcntl
+    import struct
+    import termios
+
+    def run(code, *arguments, **environment):
+        folder = tmp_path_factory.mktemp("terminal")
+        variables = {**os.environ, "NUCLEISEG_CACHE": str(folder / "cache"), "TERM": "xterm", **environment}
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=folder,
+            env=variables,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        sent, pressed = b"", False
+        with contextlib.suppress(OSError):  # Linux says so when the other side is closed
+            while chunk := os.read(ours, 4096):
+                sent += chunk
+                if b"<Ctrl-C>" in sent and not pressed:
+                    pressed = True
+                    os.write(ours, b"\x03")
+        os.close(ours)
+        text = sent.decode()
+        return process.wait(timeout=60), text, screen(text)
+
+    return run
+
+
+def screen(text):
+    """The lines that a terminal shows after a text, as far as nucleiseg and tqdm move its cursor."""
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[A-K]|\r|\n|[^\x1b\r\n]+|\x1b", text):
+        if part == "\r":
+            column = 0
+        elif part == "\n":  # a terminal gets \r\n
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\x1b[A":
+            row -= 1
+        elif part == "\x1b[K":
+            lines[row] = lines[row][:column]
+        else:
+            assert "\x1b" not in part, f"unknown sequence {part!r}"
+            lines[row] = lines[row].ljust(column)[:column] + part + lines[row][column + len(part) :]
+            column += len(part)
+    return [line.rstrip() for line in lines if line.strip()]
 
 
 @pytest.fixture(scope="module")

@@ -112,6 +112,8 @@ WRONG = {
     "score one folder": (["score", "DATA/labels"], 2, ["PREDICTION", "nucleiseg score --help"]),
     "score missing folder": (["score", "DATA/labels", "NEW/none"], 1, ["none: is not a folder"]),
     "score into a folder": (["score", *["DATA/labels"] * 2, "--per-image", "NEW/empty"], 2, ["--per-image", "empty"]),
+    "log into a folder": ([*PREDICT, "--log-file", "NEW/empty"], 2, ["--log-file must be a file", "empty"]),
+    "log below a file": ([*TRAIN, "--log-file", "NEW/file/a.log"], 2, ["--log-file must be a file", "a.log"]),
     "table of other images": ([*EVALUATE, "--splits", "NEW/others.csv"], 1, ["others.csv", "disc0"]),
 }
 
@@ -180,8 +182,10 @@ def test_help_names_every_command(results):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_a_debug_flag(results, command):
-    assert "--debug" in results[f"{command} help"]["out"]
+def test_every_command_has_flags_for_its_messages(results, command):
+    assert [
+        flag for flag in ("--debug", "--quiet", "--log-file") if flag not in results[f"{command} help"]["out"]
+    ] == []
 
 
 def test_encoders_are_listed_one_a_line(results):

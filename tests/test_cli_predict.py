@@ -6,6 +6,7 @@ import argparse
 import csv
 import dataclasses
 import os
+import re
 import sys
 import typing
 from io import StringIO
@@ -273,6 +274,45 @@ def test_debug_shows_where_a_bad_file_fails(model, tmp_path, capfd):
     assert "reading.py" in err
     assert err.splitlines()[-1].startswith(f"nucleiseg: {tmp_path / 'bad.png'}: ")
     assert len(table(tmp_path / "out")) == 1
+
+
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_files_and_nuclei_are_counted(model, tmp_path, monkeypatch, capsys):
+    save(tmp_path / "in" / "a.png", squares((2, 2), (10, 10)))
+    (tmp_path / "in" / "b.png").write_bytes(b"no image")
+    save(tmp_path / "in" / "c.png", squares((2, 2)))
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delenv("NUCLEISEG_PROGRESS", raising=False)
+    assert predict(tmp_path / "in", "-o", tmp_path / "out") == 1
+    shown = re.findall(r"predicting  \|[^|]*\| (\S+ files  \d nuclei  \S+)", stream.getvalue())
+    assert list(dict.fromkeys(shown)) == [  # drawn anew below a complaint
+        "0/3 files  0 nuclei  a.png",
+        "1/3 files  2 nuclei  b.png",
+        "2/3 files  2 nuclei  c.png",
+    ]
+    assert f"\rnucleiseg: {tmp_path / 'in' / 'b.png'}: " in stream.getvalue()
+    assert capsys.readouterr().out.startswith("2 of 3 images segmented, 3 nuclei; ")
+
+
+def test_quiet_and_with_a_log_everything_is_written_but_little_said(model, tmp_path, capfd):
+    save(tmp_path / "in" / "a.png", squares((2, 2), (10, 10)))
+    (tmp_path / "in" / "b.png").write_bytes(b"no image")
+    log = tmp_path / "run.log"
+    assert predict(tmp_path / "in", "-o", tmp_path / "out", "--quiet", "--log-file", log) == 1
+    out, err = capfd.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert len(table(tmp_path / "out")) == 2
+    text = log.read_text()
+    assert re.search(rf"INFO nucleiseg\.cli\.batch: {tmp_path}/in/a\.png: 2 nuclei, segmented in \d+\.\d\d s\n", text)
+    assert re.search(r"ERROR nucleiseg\.cli\.terminal: \S+b\.png: ", text)
+    assert "1 of 2 images segmented, 2 nuclei" in text
+    assert predict(tmp_path / "in", "-o", tmp_path / "out", "--resume", "--quiet", "--log-file", log) == 1
+    assert "a.png: 2 nuclei, segmented by an earlier run\n" in log.read_text()
 
 
 def test_an_interruption_keeps_what_is_done(model, tmp_path, monkeypatch, capfd):

@@ -31,7 +31,7 @@ def tiny(weights=None):
     return keras.Model(image, x)
 
 
-# Runs the command line with the tiny encoder; with INTERRUPT set, Ctrl-C comes after so many epochs.
+# Runs the command line with the tiny encoder; with INTERRUPT set, Ctrl-C or (KILL) worse comes after so many epochs.
 PROGRAM = f"""
 import os, signal, sys
 from nucleiseg.cli.main import main
@@ -40,13 +40,13 @@ from nucleiseg.networks import register_encoder
 register_encoder("tiny")(tiny)
 epochs = int(os.environ.get("INTERRUPT", 0))
 if epochs:
-    from nucleiseg.training.checkpoints import Checkpoint
-    plain = Checkpoint.save
-    def save(self, state, settings):
-        plain(self, state, settings)
-        if len(state.rows) == epochs:
-            os.kill(os.getpid(), signal.SIGINT)
-    Checkpoint.save = save
+    from nucleiseg.plotting import History
+    plain = History.to_csv
+    def to_csv(self, path):
+        plain(self, path)
+        if len(self.rows) == epochs:
+            os.kill(os.getpid(), signal.SIGKILL if "KILL" in os.environ else signal.SIGINT)
+    History.to_csv = to_csv
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -121,25 +121,31 @@ def test_the_model_can_be_used(trained, disc_dataset, tmp_path):
     assert result.labels.shape == (64, 64)
 
 
-def test_interrupted_it_goes_on_with_resume(trained, run_python, disc_dataset, tmp_path):
+@pytest.mark.parametrize("end", ["Ctrl-C", "kill"])
+def test_interrupted_it_leaves_its_history_and_goes_on_with_resume(trained, run_python, disc_dataset, tmp_path, end):
     table = write_splits(tmp_path / "splits.csv", "train", "train", "train", "val", "test", "test")
     command = ["train", disc_dataset, "-o", tmp_path / "model.keras", "--splits", table, *TINY]
 
-    stopped = run_python(PROGRAM, *command, INTERRUPT="1")
-    assert stopped.returncode == 130
-    assert stopped.stderr == "nucleiseg: interrupted; go on with --resume\n"
-    assert names(tmp_path) == ["model_checkpoint", "splits.csv"]
+    if end == "kill":
+        assert run_python(PROGRAM, *command, INTERRUPT="1", KILL="1").returncode == -9
+    else:
+        stopped = run_python(PROGRAM, *command, INTERRUPT="1")
+        assert stopped.returncode == 130
+        assert stopped.stderr == "nucleiseg: interrupted; go on with --resume\n"
+    left = ["model_checkpoint", "model_history.csv", "splits.csv"]
+    assert names(tmp_path) == left
+    assert [row["epoch"] for row in History.from_csv(tmp_path / "model_history.csv").rows] == [1]
 
     assert train(*command[1:]) == 2  # the leftover is no accident: it is not overwritten
-    assert names(tmp_path) == ["model_checkpoint", "splits.csv"]
+    assert names(tmp_path) == left
 
     assert train(*command[1:], "--resume") == 0
     assert names(tmp_path) == [*WRITTEN, "splits.csv"]
     resumed = History.from_csv(tmp_path / "model_history.csv").rows
     at_once = History.from_csv(trained[1] / "model_history.csv").rows
     for one, other in zip(resumed, at_once, strict=True):
-        assert one["phase"] == other["phase"]
-        for column in one.keys() - {"phase", "seconds"}:
+        assert (one["phase"], one["monitor"]) == (other["phase"], other["monitor"]) == ("full", "val_dice")
+        for column in one.keys() - {"phase", "monitor", "seconds"}:
             assert one[column] == pytest.approx(other[column], rel=1e-3), column
 
 
@@ -228,7 +234,7 @@ class Recorder:
     def __init__(self, **settings):
         Recorder.made = settings
 
-    def fit(self, train, val, epochs, options, checkpoint, resume):
+    def fit(self, train, val, epochs, options, checkpoint, resume, watch):
         Recorder.fitted = {"train": train, "val": val, "epochs": epochs, "options": options, "resume": resume}
         return History(({"epoch": 1, "loss": 0.5},))
 

@@ -61,9 +61,13 @@ def training_rows(count=6, first_fine_tuned=4):
         ({"val_loss": (5, 4, 3)}, 30),
         ({}, 10),
         ({"loss": (math.nan, math.nan, math.nan)}, 10),
+        ({"val_dice": (3, 2, 1), "val_ap": (0.1, 0.3, 0.2), "monitor": ("val_ap",) * 3}, 20),
+        ({"val_dice": (3, 2, 1), "val_loss": (0.1, 0.3, 0.05), "monitor": ("val_loss",) * 3}, 30),
+        ({"val_dice": (1, 2, 1), "val_ap": (math.nan,) * 3, "monitor": ("val_ap",) * 3}, 20),
+        ({"val_dice": (1, 3, 2), "monitor": ("a column that is not there",) * 3}, 20),
     ],
 )
-def test_the_best_epoch_is_by_validation_dice_then_loss_and_never_nan(extra, best):
+def test_the_best_epoch_is_by_the_monitor_else_validation_dice_then_loss_and_never_nan(extra, best):
     columns = {"epoch": (10, 20, 30), "loss": (0.1, 0.2, 0.3), **extra}
     history = History(tuple(dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)))
     assert history.best_epoch == best
@@ -72,6 +76,15 @@ def test_the_best_epoch_is_by_validation_dice_then_loss_and_never_nan(extra, bes
 def test_a_history_is_short_to_print():
     assert repr(History(training_rows())) == "History(6 epochs, best epoch 5: val_dice 0.9000)"
     assert repr(History(({"epoch": 1, "loss": 2},))) == "History(1 epoch, best epoch 1: loss 2.0000)"
+
+
+def test_a_run_that_began_without_a_monitor_is_judged_by_the_one_it_went_on_with():
+    rows = [{"epoch": epoch, "loss": 0.5, "val_dice": -epoch, "val_ap": 5 - epoch % 3} for epoch in (1, 2, 3)]
+    assert History(tuple(rows)).best_epoch == 1
+    rows[2]["monitor"] = "val_ap"
+    history = History(tuple(rows))
+    assert (history.best_epoch, history.monitor) == (3, "val_ap")
+    assert repr(history) == "History(3 epochs, best epoch 3: val_ap 5.0000)"
 
 
 def test_a_history_keeps_its_own_plain_rows():
@@ -93,7 +106,10 @@ numbers = st.floats(allow_nan=False)
 rows = st.dictionaries(st.sampled_from(["val_loss", "dice", "seconds", 'an odd, "name"']), numbers).flatmap(
     lambda others: st.fixed_dictionaries(
         {"loss": numbers},
-        optional={"phase": st.sampled_from(["frozen", "fine-tune", 'one, "two"', "déjà vu"])},
+        optional={
+            "phase": st.sampled_from(["frozen", "fine-tune", 'one, "two"', "déjà vu"]),
+            "monitor": st.sampled_from(["val_dice", "val_ap", "loss"]),
+        },
     ).map(lambda row: {**row, **others})
 )
 
@@ -126,6 +142,7 @@ def test_nan_survives_csv(tmp_path):
         (({"epoch": 1, "loss": [1, 2]},), "loss must be a number"),
         (({"epoch": 1, "loss": 1, "phase": 3},), "phase must be printable text"),
         (({"epoch": 1, "loss": 1, "phase": ""},), "phase must be printable text"),
+        (({"epoch": 1, "loss": 1, "monitor": 0.5},), "monitor must be printable text"),
         (({"epoch": 1, "loss": 1, "two\nlines": 3},), "printable name"),
     ],
 )
@@ -159,15 +176,24 @@ def test_a_missing_history_file_is_refused(tmp_path):
 
 def test_curves_say_what_was_best_and_when_fine_tuning_began(tmp_path):
     text = words(History(training_rows()).plot(tmp_path / "curves.svg"))
-    for expected in ("Loss", "Pixel accuracy", "Dice", "training", "validation", "fine-tuning", "best epoch"):
+    for expected in ("Loss", "Pixel accuracy", "Dice", "training", "validation", "fine-tuning", "best epoch, by Dice"):
         assert expected in text
     assert "epoch 5: 0.9000" in text
+
+
+def test_curves_of_average_precision_share_a_panel_and_mark_the_epoch_that_was_kept(tmp_path):
+    rows = [{**row, "val_ap50": 0.8, "val_ap": 0.1 * row["epoch"], "monitor": "val_ap"} for row in training_rows()]
+    text = words(History(tuple(rows)).plot(tmp_path / "curves.svg"))
+    for expected in ("AP", "at IoU .5", "mean of .5 to .95", "best epoch, by AP, mean of .5 to .95"):
+        assert expected in text
+    assert "epoch 6: 0.8000, 0.6000" in text
+    assert not [line for line in text if line.startswith("epoch 5")]
 
 
 def test_curves_show_only_what_was_recorded(tmp_path):
     text = words(History(({"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4})).plot(tmp_path / "curves.svg"))
     assert "Loss" in text
-    assert not {"Dice", "Pixel accuracy", "validation", "fine-tuning"} & set(text)
+    assert not {"Dice", "Pixel accuracy", "AP", "validation", "fine-tuning"} & set(text)
 
 
 def test_curves_of_one_epoch_and_of_a_run_that_diverged(tmp_path):

@@ -205,6 +205,23 @@ def test_a_run_goes_on_where_it_stopped(interrupted, tiny_encoder, discs):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_a_log_is_kept_while_training_and_gone_on_with(interrupted, tiny_encoder, discs, tmp_path):
+    seen = []
+
+    def watch(history):
+        seen.append(repr(history))
+        history.to_csv(tmp_path / "log.csv")
+        raise KeyboardInterrupt
+
+    segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS)
+    with pytest.raises(KeyboardInterrupt):
+        segmenter.fit(discs[:3], discs[3:], 2, QUICK, checkpoint=interrupted, resume=True, watch=watch)
+    log = History.from_csv(tmp_path / "log.csv")
+    assert log.column("epoch") == [1, 2]
+    assert log.monitor == "val_dice"
+    assert seen == [repr(log)]
+
+
 def test_an_earlier_run_is_not_overwritten(interrupted, tiny_segmenter, discs):
     before = (interrupted / "last.npz").read_bytes()
     with pytest.raises(InvalidInputError, match=r"holds an earlier run; pass resume=True .* or choose another folder"):

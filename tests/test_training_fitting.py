@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import io
+import json
+import re
 import shutil
+import sys
 
 import keras
 import numpy as np
@@ -60,6 +64,7 @@ def test_a_pretrained_encoder_is_frozen_first_and_keeps_its_batch_statistics(mod
     before, statistics = weights(encoder), batch_statistics(encoder)
     rows = fit(model, data, epochs=2)
     assert [row["phase"] for row in rows] == ["frozen", "frozen"]
+    assert {row["monitor"] for row in rows} == {"val_dice"}
     assert same(weights(encoder), before)
     rows = fit(model, data, epochs=4)
     assert [row["phase"] for row in rows] == ["frozen", "frozen", "fine-tune", "fine-tune"]
@@ -121,6 +126,7 @@ def test_a_phase_begins_with_the_best_weights(model, data, monkeypatch):
 def test_without_validation_data_the_loss_decides(model, data):
     rows = fit(model, data, epochs=2, validation=False)
     assert "val_dice" not in rows[0]
+    assert [row["monitor"] for row in rows] == ["loss", "loss"]
 
 
 def test_a_phase_ends_early_when_nothing_improves(model, data, monkeypatch):
@@ -129,6 +135,59 @@ def test_a_phase_ends_early_when_nothing_improves(model, data, monkeypatch):
     rows = fit(model, data, epochs=12, options=options)
     # The first epoch is the best; two more without improvement end the phase. The second phase never gets better.
     assert [row["phase"] for row in rows] == ["frozen"] * 3 + ["fine-tune"] * 2
+
+
+def test_every_epoch_is_told_after_its_checkpoint_is_there(model, data, tmp_path):
+    told = []
+
+    def watch(rows):
+        with np.load(tmp_path / "last.npz") as state:
+            saved = json.loads(state["facts"].tobytes())["rows"]
+        assert list(rows) == saved
+        told.append(len(rows))
+
+    fit(model, data, epochs=2, validation=False, checkpoint=Checkpoint(tmp_path), watch=watch)
+    assert told == [1, 2]
+
+
+def test_on_a_terminal_each_epoch_is_a_line_and_the_one_that_is_kept_is_told(model, data, monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delenv("NUCLEISEG_PROGRESS", raising=False)
+    scores = iter([0.4, 0.9, 0.3])
+    plain = fitting._Keeper.on_epoch_end
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_dice"] = next(scores)
+        plain(self, epoch, logs)
+
+    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    fit(model, data, epochs=3)  # two of them frozen
+    lines = [re.sub(r".*\r|\x1b\[K|\d+ s", "", line) for line in stream.getvalue().split("\n")[:-1]]
+    assert [re.sub(r"loss \S+ ", "", line) for line in lines] == [
+        "epoch 1/3  frozen      Dice 0.400  ,  left, best so far",
+        "epoch 2/3  frozen      Dice 0.900  ,  left, best so far",
+        "epoch 3/3  fine-tune   Dice 0.300  ",
+    ]
+    assert "validating" in stream.getvalue()
+
+
+def test_on_a_terminal_an_interruption_takes_the_bar_away(model, data, monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delenv("NUCLEISEG_PROGRESS", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def interrupt(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting._Keeper, "on_train_batch_end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, epochs=1, validation=False)
+    assert "epoch 1/1" in stream.getvalue()
+    assert stream.getvalue().endswith("\r\x1b[K")
 
 
 @pytest.fixture(scope="module")

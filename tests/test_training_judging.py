@@ -13,6 +13,7 @@ from nucleiseg import datasets
 from nucleiseg.heads import get_head, list_heads
 from nucleiseg.instances import match
 from nucleiseg.networks import STRIDES, unet
+from nucleiseg.plotting import History
 from nucleiseg.training import FitOptions, fit_two_phases
 from nucleiseg.training.judging import InstanceScores, labels_target
 
@@ -76,14 +77,16 @@ def test_training_tells_it_and_keeps_the_best_epoch_by_it(name, monkeypatch):
     kept = []
 
     def score(self, epoch, logs):
-        logs["val_ap"] = logs["val_dice"] = next(values)
+        logs["val_ap"] = logs["val_dice"] = -1.0
+        logs[head.monitor] = next(values)
         kept.append(self.model.get_weights())
 
     monkeypatch.setattr(InstanceScores, "on_epoch_end", score)
     rows = fit_two_phases(
         model, data, data, head.task("percentile"), 3, False, FitOptions(batch_size=2, crop=(32, 32), augmentation=None)
     )
-    assert [row["val_ap"] for row in rows] == [0.1, 0.9, 0.3]
+    assert [row[head.monitor] for row in rows] == [0.1, 0.9, 0.3]
     for one, other in zip(model.get_weights(), kept[1], strict=True):
         np.testing.assert_array_equal(one, other)
-    assert head.monitor in rows[0]
+    assert History(rows).best_epoch == 2  # what the curves mark
+    assert History(rows).monitor == head.monitor

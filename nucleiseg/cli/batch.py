@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from nucleiseg.segmenter import Segmenter
 
 __all__ = ["OUTPUTS", "TABLES", "Batch", "explain", "is_full"]
+
+_LOGGER = logging.getLogger(__name__)
 
 OUTPUTS = ("_labels.tif", "_mask.png", "_overlay.png")
 """How the names of the files of an image end."""
@@ -47,9 +51,12 @@ class Batch:
         Exports and pictures.
     finished : mapping of str to Entry
         Images that an earlier run has finished, by stem.
+
+    ``nuclei`` is how many there are in the images that are ``done``.
     """
 
     def __init__(self, output: Path, journal: Journal, further: FurtherFiles, finished: Mapping[str, Entry]) -> None:
+        self.nuclei = 0
         self.done: list[Entry] = []
         self.failed: list[Entry] = []
         self._output = output
@@ -60,7 +67,7 @@ class Batch:
 
     def add(self, segmenter: Segmenter | None, path: Path, stem: str, options: PredictOptions) -> None:
         """Segment one image and write its files, unless an earlier run has."""
-        entry = self._finished.get(stem)
+        entry, started = self._finished.get(stem), time.perf_counter()
         if entry is not None and entry.table is not None:
             self._further.add_done(path, stem, entry.table, entry.pixel_size)
         elif segmenter is not None:
@@ -68,6 +75,10 @@ class Batch:
         if entry is not None:
             self._stems.add(stem)
             self.done.append(entry)
+            count, seconds = 0 if entry.table is None else len(entry.table), time.perf_counter() - started
+            self.nuclei += count
+            how = "by an earlier run" if stem in self._finished else f"in {seconds:.2f} s"
+            _LOGGER.info("%s: %d nuclei, segmented %s", path, count, how)
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
         """Note why an image could not be segmented."""
@@ -78,8 +89,8 @@ class Batch:
         except OSError:  # the disk may be full; this process knows the reason anyway
             return
 
-    def finish(self, started: str, facts: Mapping[str, Any]) -> int:
-        """Write the files of all images; returns the number of nuclei."""
+    def finish(self, started: str, facts: Mapping[str, Any]) -> None:
+        """Write the files of all images."""
         with self._journal.tables():
             others = self._journal.others(self._stems)
             everything = [*self.done, *(entry for entry in others if not entry.error)]
@@ -88,7 +99,6 @@ class Batch:
             self._write_errors([*self.failed, *(entry for entry in others if entry.error)])
             self._write_manifest(started, facts)
         self._further.finish()
-        return sum(len(entry.table) for entry in self.done if entry.table is not None)
 
     def _predict(self, segmenter: Segmenter, path: Path, stem: str, options: PredictOptions) -> Entry:
         result = segmenter.predict(path, options)

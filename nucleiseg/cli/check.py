@@ -45,7 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
     report = check(data, settings, unpaired=unpaired)
     fixed = repair(data, arguments.fix, settings) if arguments.fix is not None else None
     if arguments.json:
-        say(json.dumps({**report.to_dict(), **({} if fixed is None else {"fixed": fixed.to_dict()})}, indent=2))
+        say(
+            json.dumps({**report.to_dict(), **({} if fixed is None else {"fixed": fixed.to_dict()})}, indent=2),
+            asked=True,
+        )
     else:
         say(str(report) + ("" if fixed is None else f"\n\n{fixed}"))
     if arguments.report is not None:

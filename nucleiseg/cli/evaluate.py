@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     scores = Segmenter.load(model).evaluate(data.prepare(), options, watch=watch)
     if arguments.per_image is not None:
         scores.write_per_image(arguments.per_image)
-    say(json.dumps(scores.to_dict(), indent=2) if arguments.json else str(scores))
+    say(json.dumps(scores.to_dict(), indent=2) if arguments.json else str(scores), asked=arguments.json)
     return 0
 
 

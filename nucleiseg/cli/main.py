@@ -6,15 +6,20 @@ Exit status: 0 all well, 1 something failed (the rest was done), 2 wrong usage, 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from nucleiseg._progress import close_all
 from nucleiseg._version import __version__
 from nucleiseg.cli import check, demo, encoders, evaluate, export, models, predict, score, train
+from nucleiseg.cli.messages import add_messages, messages
 from nucleiseg.cli.terminal import complain, report
 from nucleiseg.errors import InvalidInputError
 
+_LOGGER = logging.getLogger(__name__)
 _COMMANDS = (predict, train, evaluate, score, check, export, demo, models, encoders)
 
 
@@ -28,14 +33,28 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(messages(options, arguments))
+        except InvalidInputError as error:
+            report(error, options.debug)
+            return 2
+        status = _run(options)
+        _LOGGER.info("exit status %d", status)
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         status: int = options.run(options)
     except KeyboardInterrupt as interrupt:
+        close_all()
         complain(str(interrupt) or "interrupted")
         return 130
     except Exception as error:  # one line for users, everything for those who ask
+        close_all()
         report(error, options.debug)
         return 2 if isinstance(error, InvalidInputError) else 1
     return status
@@ -47,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         added = command.add_parser(commands)
-        added.add_argument("--debug", action="store_true", help="show where an error comes from")
+        add_messages(added)
         added.set_defaults(run=command.run)
     return parser
 

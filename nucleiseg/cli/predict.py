@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleiseg._files import file_sha256
 from nucleiseg._manifest import now
-from nucleiseg._progress import progress
+from nucleiseg._progress import Progress, progress, shorten
 from nucleiseg._version import __version__
 from nucleiseg.cli.arguments import (
     add_model,
@@ -110,19 +110,22 @@ def run(arguments: argparse.Namespace) -> int:
     batch = Batch(output, journal, further, finished)
     batch.failed += [Entry(item, error=problem) for item, problem in problems]
     try:
-        for path, stem in progress(list(zip(paths, stems, strict=True)), "predicting"):
-            try:
-                batch.add(segmenter, path, stem, options)
-            except Exception as error:  # whatever one image brings up (memory, for example), the others go on
-                batch.fail(path, stem, report(explain(error), arguments.debug, about=str(path)))
-                if is_full(error):
-                    complain(f"{output} takes no more files; make room, and go on with --resume")
-                    break
+        with Progress("predicting", len(paths), "files") as bar:
+            for path, stem in zip(paths, stems, strict=True):
+                bar.note(f"{batch.nuclei:,} nuclei  {shorten(path.name)}")
+                try:
+                    batch.add(segmenter, path, stem, options)
+                except Exception as error:  # whatever one image brings up (memory, for example), the others go on
+                    batch.fail(path, stem, report(explain(error), arguments.debug, about=str(path)))
+                    if is_full(error):
+                        complain(f"{output} takes no more files; make room, and go on with --resume")
+                        break
+                bar.advance()
     finally:  # an interruption loses nothing either
         facts = {**settings, "images": {"given": len(paths) + len(problems), "resumed": len(finished)}}
-        nuclei = batch.finish(started, facts)
+        batch.finish(started, facts)
     resumed = f" ({len(finished)} of them before)" if finished else ""
-    say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {nuclei} nuclei; results in {output}")
+    say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {batch.nuclei} nuclei; results in {output}")
     return 1 if batch.failed else 0
 
 

@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.per_image is not None:
         evaluation.write_per_image(arguments.per_image)
-    say(json.dumps(evaluation.to_dict()["all"], indent=2) if arguments.json else str(evaluation))
+    text = json.dumps(evaluation.to_dict()["all"], indent=2) if arguments.json else str(evaluation)
+    say(text, asked=arguments.json)
     return 0
 
 

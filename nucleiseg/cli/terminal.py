@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from nucleiseg._optional import import_framework
+from nucleiseg._progress import aside
 from nucleiseg.errors import MissingPackageError, NucleisegError
 
+_LOGGER = logging.getLogger(__name__)
+_LOGGER.addHandler(logging.NullHandler())  # what is said here is on the terminal already
 
-def say(text: str) -> None:
-    """Lines of result, on standard output."""
+_QUIET: ContextVar[bool] = ContextVar("_QUIET", default=False)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is said meanwhile but what is asked for, and what goes wrong."""
+    token = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
+
+
+def say(text: str, asked: bool = False) -> None:
+    """Lines of result, on standard output. What is ``asked`` for by a flag of its own is said with ``--quiet`` too."""
+    _LOGGER.info("%s", text)
+    if _QUIET.get() and not asked:
+        return
     encoding = sys.stdout.encoding or "utf-8"
     try:
         # A file name that the terminal cannot show must not end a command whose work is done.
@@ -22,20 +45,29 @@ def say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def complain(text: str) -> None:
-    """One line about what went wrong, on standard error."""
-    sys.stderr.write(f"nucleiseg: {' '.join(text.split())}\n")
+def warn(text: str) -> None:
+    """One line, on standard error."""
+    with aside():
+        sys.stderr.write(f"nucleiseg: {' '.join(text.split())}\n")
+
+
+def complain(text: str, error: Exception | None = None) -> None:
+    """One line about what went wrong, on standard error; an ``error`` goes into the log with its traceback."""
+    _LOGGER.error("%s", text, exc_info=error)
+    warn(text)
 
 
 def report(error: Exception, debug: bool, about: str = "") -> str:
     """One line about an error; with ``debug`` the traceback before it. Returns the line, less what it is about."""
     if debug:
-        traceback.print_exception(error)
+        with aside():
+            traceback.print_exception(error)
     text = str(error)
-    if not isinstance(error, NucleisegError):  # a bug, or a machine that fails; TensorFlow adds pages to its messages
+    ours = isinstance(error, NucleisegError)
+    if not ours:  # a bug, or a machine that fails; TensorFlow adds pages to its messages
         first_line = next(iter(text.strip().splitlines()), "")
         text = f"{type(error).__name__}: {first_line}" + ("" if debug else " (run again with --debug to see where)")
-    complain(text if text.startswith(about) else f"{about}: {text}")
+    complain(text if text.startswith(about) else f"{about}: {text}", None if ours else error)
     return text.removeprefix(f"{about}: ")
 
 

@@ -24,8 +24,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train",
         help="train a model on labelled images",
-        description="Train a U-Net on a pretrained encoder. Beside the model: <stem>_history.csv, <stem>_curves.png, "
-        "<stem>_unet.png, <stem>_encoder.png; <stem>_checkpoint while it runs.",
+        description="Train a U-Net on a pretrained encoder. Beside the model: <stem>_history.csv with loss, Dice and "
+        "average precision, which grows with every epoch; <stem>_curves.png, <stem>_unet.png, <stem>_encoder.png; "
+        "<stem>_checkpoint while it runs.",
     )
     parser.add_argument("data", nargs="?", help=f"{DATA_HELP} [that of the recipe]")
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", type=Path, help="the .keras file to write")
@@ -78,8 +79,17 @@ def run(arguments: argparse.Namespace) -> int:
     segmenter = Segmenter(**recipe.network)
     data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
     status = 0
+    log = output.with_name(f"{output.stem}_history.csv")
     try:
-        history = segmenter.fit(train, val, recipe.epochs, recipe.options, checkpoint, resume=arguments.resume)
+        history = segmenter.fit(
+            train,
+            val,
+            recipe.epochs,
+            recipe.options,
+            checkpoint,
+            resume=arguments.resume,
+            watch=lambda history: history.to_csv(log),  # however the run ends
+        )
         if val is not None:
             segmenter.optimize_thresholds(val)
     except KeyboardInterrupt:
@@ -93,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         report(error, arguments.debug)  # the best weights so far are worth keeping
         history, status = History(error.rows), 1
 
-    written = _write(segmenter, history, output, recipe.half)
+    written = _write(segmenter, history, output, log, recipe.half)
     if status == 0:
         shutil.rmtree(checkpoint, ignore_errors=True)
     if test is not None:
@@ -102,11 +112,11 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _write(segmenter: Segmenter, history: History, output: Path, half: bool) -> list[Path]:
+def _write(segmenter: Segmenter, history: History, output: Path, log: Path, half: bool) -> list[Path]:
     """The model, and what is drawn of it."""
     return [
         segmenter.save(output, half=half),
-        history.to_csv(output.with_name(f"{output.stem}_history.csv")),
+        history.to_csv(log),
         history.plot(output.with_name(f"{output.stem}_curves.png")),
         segmenter.plot_architecture(output.with_name(f"{output.stem}_unet.png")),
         segmenter.plot_architecture(output.with_name(f"{output.stem}_encoder.png"), part="encoder"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,15 @@ import numpy as np
 
 from nucleiseg._checks import check_choice, check_count, check_range
 from nucleiseg._files import write_text
+from nucleiseg._progress import progress
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances import InstanceCounts, score_images
+from nucleiseg.instances import InstanceCounts, match, score_images
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from nucleiseg.datasets import Dataset, Sample
+    from nucleiseg.inference.prediction import Prediction
 
 # What is printed, as tables below each other: scores of nuclei, of pixels, and kinds of errors.
 _PRINTED = {
@@ -169,3 +173,36 @@ class Evaluation:
         return "\n\n".join(
             table[columns.split()].rename_axis(columns=title).to_string() for title, columns in _PRINTED.items()
         )
+
+
+def evaluate_images(
+    data: Dataset,
+    predict: Callable[[Sample], Prediction],
+    group: str,
+    watch: Callable[[Sample, Prediction], object] | None = None,
+) -> Evaluation:
+    """Predict labelled images and compare the nuclei with the truth.
+
+    Parameters
+    ----------
+    data : Dataset
+        Labelled images.
+    predict : function
+        From one of them to what is found in it.
+    group : str
+        Metadata by which scores are reported separately.
+    watch : function, optional
+        Called with every sample and what was found in it.
+
+    Raises
+    ------
+    InvalidInputError
+        If the dataset is empty.
+    """
+    scores = []
+    for sample in progress(data, "evaluating", len(data)):
+        found = predict(sample)
+        if watch is not None:
+            watch(sample, found)
+        scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), match(sample.labels, found.labels)))
+    return Evaluation(scores)

@@ -113,7 +113,7 @@ def write_labels_of(
     scratch = Scratch(target.with_name(f"{target.name}.part"), {**facts, **known})
     every = range(len(job.windows))
     missing = [number for number in every if not scratch.has("window", number)]
-    for number, labels in progress(compute(missing), "predicting", len(missing)):
+    for number, labels in progress(compute(missing), "tiles", len(missing)):
         scratch.save("window", number, labels)
 
     count, numbers = _settle(job, scratch, decoding)

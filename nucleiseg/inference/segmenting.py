@@ -189,7 +189,7 @@ def _in_windows(
     def pieces() -> Iterator[Piece]:
         nonlocal count
         found = decoded_windows(image, windows, network, decoding.part, context)
-        for tile, part in progress(zip(windows, found, strict=True), "predicting", len(windows)):
+        for tile, part in progress(zip(windows, found, strict=True), "tiles", len(windows)):
             probability[tile.keep] = part.probability[tile.inner]
             piece = make_piece(tile, part.labels, (height, width), count)
             count += piece.count

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["History"]
 
-# What the best epoch is chosen by: the first of these with a finite value decides; True where higher is better.
-CRITERIA = (("val_dice", True), ("val_loss", False), ("loss", False))
+# What the best epoch is chosen by where the rows do not say it: the first of these with a finite value decides.
+CRITERIA = ("val_dice", "val_loss", "loss")
+TEXTS = ("phase", "monitor")  # columns of words; all others are numbers
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +35,8 @@ class History:
     rows : tuple of mappings
         One mapping an epoch. ``epoch`` (whole numbers that increase) and ``loss`` are required. Any other number may
         be added; ``pixel_accuracy``, ``dice``, ``iou``, their ``val_`` counterparts, ``val_loss``, ``learning_rate``
-        and ``seconds`` are usual. ``phase`` is text: ``"frozen"`` or ``"fine-tune"``.
+        and ``seconds`` are usual. Two are text: ``phase``, ``"frozen"`` or ``"fine-tune"``, and ``monitor``, the
+        column by which training chose the weights that it kept.
 
     Raises
     ------
@@ -63,12 +65,27 @@ class History:
 
     @property
     def best_epoch(self) -> int:
-        """Number of the best epoch.
+        """Number of the best epoch, whose weights training keeps.
 
-        The epoch with the highest ``val_dice``; without one, the lowest ``val_loss``; without that, the lowest
-        ``loss``. The earliest of equals wins, NaN never does; if every loss is NaN, the first epoch is returned.
+        The epoch with the highest value of `monitor`, or the lowest where that is a loss. The earliest of equals wins,
+        NaN never does; if every loss is NaN, the first epoch is returned.
         """
         return self._best()[0]
+
+    @property
+    def monitor(self) -> str:
+        """Name of the column that the best epoch is chosen by.
+
+        What the rows say as ``monitor``. Those that say nothing, or of which that column has no finite value, are
+        judged by ``val_dice``; without one, by ``val_loss``; without that, by ``loss``.
+
+        Examples
+        --------
+        >>> row = {"epoch": 1, "loss": 0.7, "val_dice": 0.9, "val_ap": 0.3}
+        >>> History((row,)).monitor, History(({**row, "monitor": "val_ap"},)).monitor
+        ('val_dice', 'val_ap')
+        """
+        return self._best()[1]
 
     def column(self, name: str) -> list[float]:
         """The numbers of one column, NaN where an epoch has none.
@@ -147,9 +164,10 @@ class History:
             raise InvalidInputError(f"{source} does not hold a history: {error}") from error
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
-        """Draw the learning curves: loss, pixel accuracy and Dice, as far as they were recorded.
+        """Draw the learning curves: loss, pixel accuracy, Dice and average precision, as far as they were recorded.
 
-        The best epoch (`best_epoch`) is marked by a line and its values, fine-tuning by a grey ground.
+        The best epoch (`best_epoch`) is marked by a line and its values, fine-tuning by a grey ground. Above them
+        stands what that epoch was chosen by.
 
         Parameters
         ----------
@@ -177,11 +195,14 @@ class History:
 
     def _best(self) -> tuple[int, str, float]:
         """Number of the best epoch, what it was chosen by, and the value."""
-        for name, higher in CRITERIA:
+        # The latest row that says it: a run may have begun with a version that did not write it down.
+        said = [str(row["monitor"]) for row in self.rows if "monitor" in row][-1:]
+        for name in (*said, *CRITERIA):
             values = np.array(self.column(name))
             usable = np.isfinite(values)
             if usable.any():
-                index = int(np.argmax(np.where(usable, values if higher else -values, -np.inf)))
+                better = -values if name.endswith("loss") else values
+                index = int(np.argmax(np.where(usable, better, -np.inf)))
                 return int(self.rows[index]["epoch"]), name, float(values[index])
         return int(self.rows[0]["epoch"]), "loss", math.nan
 
@@ -204,10 +225,10 @@ def _checked_key(key: str) -> str:
 
 
 def _checked_value(key: str, value: float | str, position: int) -> float | str:
-    if key == "phase":
+    if key in TEXTS:
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
             raise InvalidInputError(
-                f"row {position}: phase must be printable text, got {value!r}; leave it out if unknown"
+                f"row {position}: {key} must be printable text, got {value!r}; leave it out if unknown"
             )
         return value
     if isinstance(value, str) or np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "buif":
@@ -220,7 +241,7 @@ def _checked_value(key: str, value: float | str, position: int) -> float | str:
 
 
 def _parse(key: str, cell: str) -> float | str:
-    if key == "phase":
+    if key in TEXTS:
         return cell
     try:
         return int(cell) if key == "epoch" else float(cell)

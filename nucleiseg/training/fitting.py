@@ -6,10 +6,9 @@ import contextlib
 import gc
 import logging
 import math
-import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import FrameType
 from typing import Any
@@ -23,6 +22,7 @@ from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables
 from nucleiseg.training.faults import FiniteLoss, explain_memory
 from nucleiseg.training.fingerprints import describe_images
 from nucleiseg.training.judging import InstanceScores, labels_target
+from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
@@ -42,6 +42,7 @@ def fit_two_phases(
     checkpoint: Checkpoint | None = None,
     network: Mapping[str, Any] | None = None,
     images: Mapping[str, Any] | None = None,
+    watch: Callable[[tuple[Mapping[str, Any], ...]], object] | None = None,
 ) -> tuple[Mapping[str, Any], ...]:
     """Train a U-Net in place and leave it with the best weights.
 
@@ -72,11 +73,14 @@ def fit_two_phases(
         by name.
     images : mapping, optional
         What `fingerprint` gave for "train" and "validation", so that it need not be computed again for the checkpoint.
+    watch : function, optional
+        Called after every epoch, its checkpoint saved, with the rows so far.
 
     Returns
     -------
     tuple of dict
-        One row an epoch: epoch, phase, loss and metrics (``val_`` for validation), learning_rate, seconds.
+        One row an epoch: epoch, phase, loss and metrics (``val_`` for validation), learning_rate, seconds, and as
+        monitor the name of what decides which epoch is best.
 
     Raises
     ------
@@ -153,16 +157,21 @@ def fit_two_phases(
                 options.balance,
                 first_pass=len(state.rows),
             )
+            steps = -(-len(train) // options.batch_size)
+            narration = Narration(phases, number, state.phase_epochs, steps, state.rows)
+            callbacks = [FiniteLoss(keeper.rows, phase.learning_rate), *judges, keeper, _Narrator(narration, keeper)]
+            if watch is not None:
+                callbacks.append(_Watch(watch, keeper))
             try:
-                with explain_memory(options, keeper.rows), _clean_end(model):
+                with explain_memory(options, keeper.rows), _clean_end(model), narration:
                     model.fit(
                         batches,
                         validation_data=validation_batches,
                         initial_epoch=len(state.rows),
                         epochs=len(state.rows) + phase.epochs - state.phase_epochs,
-                        callbacks=[FiniteLoss(keeper.rows, phase.learning_rate), *judges, keeper],
+                        callbacks=callbacks,
                         shuffle=False,  # as_tf_dataset does it
-                        verbose=1 if sys.stdout.isatty() else 0,
+                        verbose=0,  # the narration says more in less room
                     )
             except TrainingError:
                 if keeper.state.best_model:
@@ -260,6 +269,7 @@ class _Keeper(keras.callbacks.Callback):
             "seconds": round(time.perf_counter() - self._started, 3),
         }
         _LOGGER.info("epoch %s", ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
+        row["monitor"] = _judged_by(measured, self._monitor)
         state = self.state
         score = _score(measured, self._monitor)
         better = state.best_score is None or score > state.best_score
@@ -282,11 +292,49 @@ class _Keeper(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class _Narrator(keras.callbacks.Callback):
+    """Passes on what happens."""
+
+    def __init__(self, narration: Narration, keeper: _Keeper) -> None:
+        super().__init__()
+        self._narration = narration
+        self._keeper = keeper
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
+        self._narration.begin_epoch()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
+        self._narration.end_batch(float((logs or {}).get("loss", math.nan)))
+
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
+        self._narration.validate()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
+        best = self._keeper.state.waited == 0
+        self._narration.end_epoch(self._keeper.rows(), best, last=self.model.stop_training)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Calls a function with what was measured so far."""
+
+    def __init__(self, watch: Callable[[tuple[Mapping[str, Any], ...]], object], keeper: _Keeper) -> None:
+        super().__init__()
+        self._watch = watch
+        self._keeper = keeper
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
+        self._watch(self._keeper.rows())
+
+
 def _score(measured: Mapping[str, float], monitor: str) -> float:
     """What decides which epoch is best; greater is better."""
-    if monitor in measured:
-        return measured[monitor]
-    return -measured.get("val_loss", measured["loss"])
+    name = _judged_by(measured, monitor)
+    return measured[name] if name == monitor else -measured[name]
+
+
+def _judged_by(measured: Mapping[str, float], monitor: str) -> str:
+    """The monitor, or a loss where there are no validation data to measure it on."""
+    return next(name for name in (monitor, "val_loss", "loss") if name in measured)
 
 
 def _values(variables: Sequence[Any]) -> Variables:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -52,6 +52,7 @@ def run_training(
     epochs: int,
     options: FitOptions,
     checkpoint: Checkpoint | None,
+    watch: Callable[[tuple[Mapping[str, Any], ...]], object] | None = None,
 ) -> TrainingRun:
     """Train in two phases, see `fit_two_phases`, and write down with what.
 
@@ -77,6 +78,7 @@ def run_training(
             checkpoint=checkpoint,
             network=settings.network,
             images=images,
+            watch=watch,
         )
     except TrainingError as error:
         problem, rows = error, error.rows
