@@ -24,7 +24,7 @@ def main() -> None:
     """Open a viewer, find the nuclei of a real image in it, and take a picture of it all."""
     viewer = napari.Viewer(show=True)
     viewer.window._qt_window.resize(1280, 820)
-    viewer.add_image(skimage.data.human_mitosis(), name="human mitosis")
+    viewer.add_image(skimage.data.immunohistochemistry(), name="tissue")
     dock = NucleiDock(viewer)
     widget = viewer.window.add_dock_widget(dock, name="Nuclei", area="right")
     widget.setMinimumWidth(400)
@@ -35,7 +35,7 @@ def main() -> None:
         time.sleep(0.02)
     dock.form.folder.value = "corrected"
     viewer.window._qt_viewer.dockLayerControls.setVisible(True)
-    viewer.camera.zoom, viewer.camera.center = 2.6, (250, 250)
+    viewer.camera.zoom, viewer.camera.center = 3, (180, 200)
     until = time.monotonic() + 2
     while time.monotonic() < until:
         QApplication.processEvents()
