@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,10 @@ def model_file(choice: str, path: str | os.PathLike[str] | None = None) -> Path:
     from nucleiseg.engines import find_format
 
     if choice != FROM_FILE:
-        return pretrained_path(choice)
+        # Mesa's drivers and TensorFlow bring an LLVM each; on Linux, the two in one process can crash it.
+        shipped = pretrained_path(choice)
+        light = shipped.with_suffix(".onnx")
+        return light if light.is_file() and importlib.util.find_spec("onnxruntime") is not None else shipped
     if path is None or os.fspath(path) in ("", "."):
         raise InvalidInputError("no model file is chosen; choose one that ends in .keras or .onnx")
     find_format(path).read_settings(Path(path))
