@@ -1,7 +1,6 @@
-"""Make the picture of the plugin for napari, docs/images/napari.jpg. Needs a display: xvfb-run, where there is none.
+"""Make the picture of the plugin for napari, docs/images/napari.jpg, where there is a display.
 
-    pip install -e ".[napari-test]"
-    xvfb-run -s "-screen 0 1600x1000x24" python docs/napari_picture.py
+``pip install -e ".[onnx,napari-test]"``, then ``xvfb-run -s "-screen 0 1600x1000x24" python docs/napari_picture.py``.
 """
 
 from __future__ import annotations

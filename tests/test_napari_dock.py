@@ -17,15 +17,15 @@ import pytest
 
 pytest.importorskip("napari", reason="needs napari: pip install -e '.[test,napari-test]', and a display: xvfb-run")
 
-from nucleiseg import datasets  # noqa: E402
-from nucleiseg.errors import NucleisegError  # noqa: E402
-from nucleiseg.images import as_micrograph  # noqa: E402
-from nucleiseg.inference import Prediction  # noqa: E402
-from nucleiseg.inference.segmenting import Decoding, segment  # noqa: E402
-from nucleiseg.instances import get_decoder  # noqa: E402
-from nucleiseg.napari import NucleiDock  # noqa: E402
-from nucleiseg.napari.form import ALL_PLANES, THIS_PLANE  # noqa: E402
-from nucleiseg.napari.models import FROM_FILE  # noqa: E402
+from nucleiseg import datasets
+from nucleiseg.errors import NucleisegError
+from nucleiseg.images import as_micrograph
+from nucleiseg.inference import Prediction
+from nucleiseg.inference.segmenting import Decoding, segment
+from nucleiseg.instances import get_decoder
+from nucleiseg.napari import NucleiDock
+from nucleiseg.napari.form import ALL_PLANES, THIS_PLANE
+from nucleiseg.napari.models import FROM_FILE
 
 pytestmark = pytest.mark.filterwarnings("default")  # other packages' warnings are theirs
 MANIFEST = Path(datasets.__file__).parents[1] / "napari" / "napari.yaml"
