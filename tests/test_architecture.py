@@ -45,7 +45,7 @@ FLOORS = (
     ("segmenter",),
     ("large",),
     ("clusters",),
-    ("cli",),
+    ("cli", "napari"),
     ("__init__",),
 )
 GROUND = FLOORS[0]

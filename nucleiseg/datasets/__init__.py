@@ -6,5 +6,6 @@ from nucleiseg.datasets.dataset import Dataset
 from nucleiseg.datasets.doctor import CheckSettings, check, repair
 from nucleiseg.datasets.reading import read
 from nucleiseg.datasets.sample import Sample
+from nucleiseg.datasets.writing import write_pair
 
-__all__ = ["CheckSettings", "Dataset", "Sample", "check", "clear_cache", "from_arrays", "read", "repair"]
+__all__ = ["CheckSettings", "Dataset", "Sample", "check", "clear_cache", "from_arrays", "read", "repair", "write_pair"]

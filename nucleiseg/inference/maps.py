@@ -10,13 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg.engines.engine import Engine
-from nucleiseg.images import Tiling, apply_range, pad_to_multiple, tiles, to_rgb
+from nucleiseg.images import Tile, Tiling, apply_range, pad_to_multiple, tiles, to_rgb
 from nucleiseg.images.sampling import sampled_range
 from nucleiseg.inference.memory import make_plan
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
+from nucleiseg.inference.watching import expect_passes, note_pass
 
 Maps = npt.NDArray[np.float32]
+
+_TURNS = 8  # flips and quarter turns
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,7 @@ class Network:
         """From raw pixels (H, W) or (H, W, C), of any size, to maps (H, W, C) float32."""
         if self.tiling is None:
             return self._run(pixels)
-        # Maps depend on where a part begins; tiles too small to begin at a multiple are a little less exact.
-        aligned = self.tiling.tile - self.tiling.overlap >= self.engine.multiple
-        first, *others = tiles(pixels.shape, self.tiling, self.engine.multiple if aligned else 1)
+        first, *others = self._tiles(pixels.shape, self.tiling)
         part = self._run(pixels[first.read])
         if not others:
             return part
@@ -56,12 +57,22 @@ class Network:
             maps[tile.keep] = self._run(pixels[tile.read])[tile.inner]
         return maps
 
+    def passes(self, shape: tuple[int, ...]) -> int:
+        """How often the engine runs for pixels of a shape (H, W) or (H, W, C)."""
+        parts = 1 if self.tiling is None else len(self._tiles(shape, self.tiling))
+        return parts * (_TURNS if self.tta else 1)
+
+    def _tiles(self, shape: tuple[int, ...], tiling: Tiling) -> list[Tile]:
+        # Maps depend on where a part begins; tiles too small to begin at a multiple are a little less exact.
+        aligned = tiling.tile - tiling.overlap >= self.engine.multiple
+        return tiles(shape, tiling, self.engine.multiple if aligned else 1)
+
     def _run(self, pixels: npt.NDArray[Any]) -> Maps:
         scaled = to_rgb(apply_range(pixels, *self.bounds))
         if not self.tta:
             return _padded(scaled, self.engine)
         total: Maps = sum(_turned_back(scaled, self.engine))  # type: ignore[assignment]
-        return total / np.float32(8)
+        return total / np.float32(_TURNS)
 
 
 def predict_maps(image: npt.NDArray[Any], engine: Engine, scaling: str, options: PredictOptions) -> Maps:
@@ -93,7 +104,9 @@ def predict_maps(image: npt.NDArray[Any], engine: Engine, scaling: str, options:
     bounds = sampled_range(image, scaling)
     height, width = image.shape[:2]
     plan = make_plan((height, width), options.tiling, options.memory_bytes, lambda: measure_reach(engine))
-    return Network(engine, bounds, plan.network, options.tta)(image)
+    network = Network(engine, bounds, plan.network, options.tta)
+    expect_passes(lambda: network.passes(image.shape))
+    return network(image)
 
 
 def _turned_back(image: Maps, engine: Engine) -> Iterator[Maps]:
@@ -104,6 +117,7 @@ def _turned_back(image: Maps, engine: Engine) -> Iterator[Maps]:
 
 
 def _padded(image: Maps, engine: Engine) -> Maps:
+    note_pass()
     padded, inside = pad_to_multiple(image, engine.multiple)
     maps: Maps = engine(np.ascontiguousarray(padded, np.float32)[np.newaxis])[0][inside]
     return maps

@@ -22,6 +22,7 @@ from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.stitching import Piece, Settled, final_numbers, make_piece, stitch
 from nucleiseg.inference.tuning import smallest_area
+from nucleiseg.inference.watching import expect_passes
 from nucleiseg.instances import filter_labels, get_decoder
 from nucleiseg.instances.decoders import Decoded, Decoder
 
@@ -123,8 +124,10 @@ def segment(
     plan = plan or make_plan((height, width), options.tiling, options.planned_bytes, lambda: measure_reach(engine))
     network = Network(engine, sampled_range(image, scaling), plan.network, options.tta)
     if plan.windows is None:
+        expect_passes(lambda: network.passes(image.shape))
         return decoding.whole(network(image))
     windows = tiles((height, width), plan.windows, engine.multiple)
+    expect_passes(lambda: sum(network.passes(_read_shape(window, plan.context, (height, width))) for window in windows))
     return _in_windows(image, windows, network, decoding, plan.context)
 
 
@@ -146,6 +149,10 @@ def with_context(
         slice(part.start - read.start, part.stop - read.start) for part, read in zip(window, (top, left), strict=True)
     )
     return (top, left), (rows, columns)
+
+
+def _read_shape(window: Tile, context: int, shape: tuple[int, int]) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in with_context(window.read, context, shape)[0])
 
 
 def decoded_windows(
