@@ -99,7 +99,7 @@ def test_the_founding_document_from_a_to_z(dsb2018, keras_home, run, tmp_path):
 def test_train_your_own(disc_dataset, tiny_encoder, run, tmp_path):
     settings = ["--encoder", tiny_encoder, "--weights", "none", "--epochs", "1", "--crop", "64"]
     out = run("train_your_own.py", disc_dataset, "-o", "mine", *settings)
-    assert "no errors" in out or "nothing" in out  # of the check
+    assert "6 images, 18 nuclei: 0 errors" in out  # says the check
     folder = tmp_path / "mine"
     segmenter = Segmenter.load(folder / "model.keras")
     assert set(segmenter.thresholds) == {"probability", "seed", "min_area"}  # chosen on the validation images
@@ -113,7 +113,7 @@ def test_custom_encoder(disc_dataset, run, tmp_path):
     out = run("custom_encoder.py", disc_dataset, "--epochs", "1", "--crop", "32")
     assert "Segmenter(encoder='small_resnet', head='semantic'" in out
     assert "it predicts the same: True" in out
-    assert Segmenter.load(tmp_path / "my_encoder.keras").run["settings"]["encoder"] == "small_resnet"
+    assert "encoder='small_resnet'" in repr(Segmenter.load(tmp_path / "my_encoder.keras"))
 
 
 def test_compare_encoders(disc_dataset, tiny_encoder, plugin, run, tmp_path):
