@@ -14,11 +14,17 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("nucleiseg", deadline=None)
 settings.load_profile("nucleiseg")
 
 _DSB2018 = Path(__file__).parents[2] / "shared" / "data" / "dsb2018"
+PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +33,33 @@ def own_cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("NUCLEISEG_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory):
+    """The package `examples/plugin`, installed as far as nucleiseg can tell: an encoder, a head and a loss."""
+    from nucleiseg.heads.head import _heads
+    from nucleiseg.instances.decoders import _decoders
+    from nucleiseg.networks.encoders import _encoders
+    from nucleiseg.training.losses import _losses
+    from nucleiseg.training.targets import _targets
+
+    folder = tmp_path_factory.mktemp("site")
+    information = folder / "nucleiseg_example-1.0.dist-info"  # what an installer makes of the entry points
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: nucleiseg-example\nVersion: 1.0\n")
+    groups = tomllib.loads((PLUGIN / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    lines = [f"[{group}]\n" + "\n".join(map(" = ".join, points.items())) for group, points in groups.items()]
+    (information / "entry_points.txt").write_text("\n".join(lines))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PLUGIN)
+        patch.syspath_prepend(folder)
+        for registry in (_encoders, _heads, _targets, _decoders, _losses):  # what is found here is forgotten after it
+            patch.setattr(registry, "_plugins", None)
+            patch.setattr(registry, "_items", dict(registry._items))
+        yield
+    for name in [name for name in sys.modules if name.startswith("nucleiseg_example")]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -10,57 +10,13 @@ import pytest
 from nucleiseg import Segmenter, datasets
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import Head, get_head, list_heads, register_head
-from nucleiseg.heads.head import _heads
-from nucleiseg.instances import decoders, get_decoder, list_decoders
-from nucleiseg.training import FitOptions, get_target, list_targets, losses, targets
-
-# What a package needs to bring a head of its own: nuclei and background as two classes.
-PLUGIN = """
-import numpy as np
-from nucleiseg.heads import Head
-from nucleiseg.instances import Decoded, split_components
-
-head = Head(
-    "two_classes",
-    target="two_classes",
-    channels=2,
-    activation="softmax",
-    loss="binary_crossentropy",
-    decoder="two_classes",
-    thresholds={"nucleus": 0.4},
-)
-
-def target(labels):
-    return np.stack([labels > 0, labels == 0], axis=-1).astype(np.float32)
-
-def decode(maps, thresholds, min_area):
-    probability = np.ascontiguousarray(maps[..., 0])
-    return Decoded(probability, split_components(probability, thresholds["nucleus"], min_area))
-"""
-ENTRY_POINTS = """
-[nucleiseg.heads]
-two_classes = two_classes_plugin:head
-[nucleiseg.targets]
-two_classes = two_classes_plugin:target
-[nucleiseg.decoders]
-two_classes = two_classes_plugin:decode
-"""
+from nucleiseg.instances import get_decoder, list_decoders
+from nucleiseg.training import FitOptions, get_target, list_targets, losses
 
 
-@pytest.fixture(params=[*list_heads(), "two_classes"])
-def head(request, tmp_path, monkeypatch):
+@pytest.fixture(params=[*list_heads(), "core"])
+def head(request, plugin):
     """Every registered head, and one of another package."""
-    registries = [_heads, targets._targets, decoders._decoders]
-    for registry in registries:  # what is found in this test is forgotten after it
-        monkeypatch.setattr(registry, "_plugins", None)
-        monkeypatch.setattr(registry, "_items", dict(registry._items))
-    if request.param == "two_classes":
-        (tmp_path / "two_classes_plugin.py").write_text(PLUGIN)
-        information = tmp_path / "two_classes_plugin-1.0.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: two-classes-plugin\nVersion: 1.0\n")
-        (information / "entry_points.txt").write_text(ENTRY_POINTS)
-        monkeypatch.syspath_prepend(tmp_path)
     return get_head(request.param)
 
 
