@@ -49,13 +49,13 @@ def compare(segmenter, images, plan, min_area):
 
 def boundary_on_lines(labels, tiling):
     """Pixels of label boundary that lie on the lines between windows, and on lines half a window away."""
-    keeps = [tile.keep for tile in tiles(labels.shape, tiling)]
+    kept = [tile.keep for tile in tiles(labels.shape, tiling)]
     result = []
     for shift in (0, tiling.tile // 4):
         length = 0
         for axis in (0, 1):
             turned = np.moveaxis(labels, axis, 0)
-            for line in sorted({keep[axis].start + shift for keep in keeps if keep[axis].start}):
+            for line in sorted({part[axis].start + shift for part in kept if part[axis].start}):
                 length += int((turned[line - 1] != turned[line]).sum())
         result.append(length)
     return tuple(result)

@@ -2,9 +2,10 @@
 
     python docs/check_site.py site
 
-Scripts, styles, fonts and pictures must lie in the site. The commands and the Python of each tutorial are taken from its HTML,
-as a reader copies them, and run one after the other in an empty folder, with the interpreter that runs this. What mentions
-ImageNet needs its weights in KERAS_HOME: without that variable, the blocks from there on are skipped, and this is said.
+Scripts, styles, fonts and pictures must lie in the site. The commands and the Python of each tutorial are taken from
+its HTML, as a reader copies them, and run one after the other in an empty folder, with the interpreter that runs
+this. What mentions ImageNet needs its weights in KERAS_HOME: without that variable, the blocks from there on are
+skipped, and this is said.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python docs/fill.py            # rewrites the pages
     python docs/fill.py --check    # fails if a page is not what this would write
 
-On a page, what stands between ``<!-- fill: KIND NAME -->`` and ``<!-- end -->`` is replaced. Kinds: ``benchmark`` (a file in
-benchmarks/results) and ``card`` (the scores of a model in the box).
+On a page, what stands between ``<!-- fill: KIND NAME -->`` and ``<!-- end -->`` is replaced. Kinds: ``benchmark`` (a
+file in benchmarks/results) and ``card`` (the scores of a model in the box).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python docs/gallery.py stage1_train.zip --splits splits.csv
 
-Test images are taken at fixed quantiles of the average precision at IoU .5, the worst one included, so that nobody chooses.
-Writes docs/gallery.md and small pictures in docs/images/gallery.
+Test images are taken at fixed quantiles of the average precision at IoU .5, the worst one included, so that nobody
+chooses. Writes docs/gallery.md and small pictures in docs/images/gallery.
 """
 
 from __future__ import annotations
@@ -31,24 +31,26 @@ GAP = 6
 
 HEAD = """# Gallery
 
-What the model in the box makes of images that it has never seen: one page, nothing chosen by hand. Each picture shows the
-image, the true nuclei and those that were found. `python docs/gallery.py stage1_train.zip --splits splits.csv` makes this page.
+What the model in the box makes of images that it has never seen: one page, nothing chosen by hand. Each picture shows
+the image, the true nuclei and those that were found. `python docs/gallery.py stage1_train.zip --splits splits.csv`
+makes this page.
 
 ## Test images, from best to worst
 
-The {number} images of `test` with nuclei in them, sorted by their average precision at an IoU of .5; these stand at fixed
-quantiles.
+The {number} images of `test` with nuclei in them, sorted by their average precision at an IoU of .5; these stand at
+fixed quantiles.
 
 """
 
 CREDIT = """
-*Small pictures derived from the 2018 Data Science Bowl's images (Broad Institute, BBBC038, CC0; masks corrected by the community,
-CC0).*
+*Small pictures derived from the 2018 Data Science Bowl's images (Broad Institute, BBBC038, CC0; masks corrected by
+the community, CC0).*
 
 ## Colon tissue
 
-scikit-image's immunohistochemistry picture, for which there are no true labels: the image, and the {count} nuclei found with the
-model's own thresholds. Brown nuclei lie in blue ones' company, some out of focus: look for what is missed.
+scikit-image's immunohistochemistry picture, for which there are no true labels: the image, and the {count} nuclei
+found with the model's own thresholds. Brown nuclei lie in blue ones' company, some out of focus: look for what is
+missed.
 
 ![Colon tissue, and the same with outlines](images/gallery/tissue.jpg)
 

@@ -41,7 +41,9 @@ def finding_strip(report: Report, data: datasets.Dataset, kind: str) -> Image.Im
     finding = next(finding for finding in report.findings if finding.kind == kind)
     pictures = [picture_of(finding, case, data) for case in finding.cases[:4]]
     small = [
-        Image.fromarray(picture).resize((round(STRIP * picture.shape[1] / picture.shape[0]), STRIP), Image.Resampling.BOX)
+        Image.fromarray(picture).resize(
+            (round(STRIP * picture.shape[1] / picture.shape[0]), STRIP), Image.Resampling.BOX
+        )
         for picture in pictures
         if picture is not None
     ]

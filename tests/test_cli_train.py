@@ -325,6 +325,17 @@ def test_without_a_table_a_tenth_chooses_the_best_epoch(recorder, disc_dataset, 
     assert "test" not in recorder.fitted
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_a_handful_of_images_one_chooses_the_best_epoch(recorder, disc_dataset, tmp_path, count):
+    for kind in ("images", "labels"):
+        (tmp_path / "few" / kind).mkdir(parents=True)
+        for number in range(count):
+            shutil.copy(disc_dataset / kind / f"disc{number}.png", tmp_path / "few" / kind)
+    assert train(tmp_path / "few", "-o", tmp_path / "m.keras") == 0
+    assert len(recorder.fitted["train"]) == max(1, count - 1)
+    assert recorder.fitted["val"] is None if count == 1 else len(recorder.fitted["val"]) == 1
+
+
 def test_the_table_decides_the_splits(recorder, disc_dataset, tmp_path, capfd):
     table = write_splits(tmp_path / "splits.csv", "test", "train", "val", "train", "val", "train")
     assert train(disc_dataset, "-o", tmp_path / "m.keras", "--splits", table) == 0

@@ -192,7 +192,10 @@ def _split(data: Dataset, recipe: Recipe) -> tuple[Dataset, Dataset | None, Data
     if recipe.splits is None:
         if balance is not None:
             raise InvalidInputError(f"--balance needs --splits, a table that has a column {balance!r} too")
-        train, val = data.split(0.9, 0.1, seed=recipe.network.get("seed", 0))
+        if len(data) < 2:
+            return data, None, None
+        held_out = max(0.1, 1 / len(data))  # a handful of corrected images is how many begin
+        train, val = data.split(1 - held_out, held_out, seed=recipe.network.get("seed", 0))
         return train, val, None
     train, val, test = data.split_by(recipe.splits)
     if not train:
