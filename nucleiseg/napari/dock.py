@@ -172,7 +172,7 @@ class NucleiDock:
         if self.form.wants_all_planes or not stack.grid:
             return list(stack.places())
         point = np.asarray(layer.world_to_data(self.viewer.dims.point))
-        return [stack.nearest(point[-len(stack.shape) :])]
+        return [stack.nearest(point[-len(stack.shape) :].tolist())]
 
     def _places_to_save(self, labels: Any, stack: Stack, values: npt.NDArray[Any]) -> list[Place]:
         places = self._places(labels, stack)
