@@ -21,8 +21,8 @@ layers = keras.layers
 
 
 def residual(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:
-    """Two convolutions around a shortcut (He et al., CVPR 2016)."""
-    shortcut = layers.Conv2D(filters, 1, strides=strides, use_bias=False)(x)
+    """Two convolutions around a shortcut (He et al., CVPR 2016), which is pooled where they have a stride."""
+    shortcut = layers.Conv2D(filters, 1, use_bias=False)(layers.AveragePooling2D(strides)(x))
     x = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
     x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
