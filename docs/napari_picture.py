@@ -32,7 +32,7 @@ def main() -> None:
     while dock.work is not None and time.monotonic() - began < MOST_SECONDS:
         QApplication.processEvents()
         time.sleep(0.02)
-    dock.form.folder.value = "corrected"
+    dock.form.folder.line_edit.value = "corrected"  # set as a value, it would become a path of this machine
     viewer.window._qt_viewer.dockLayerControls.setVisible(True)
     viewer.camera.zoom, viewer.camera.center = 3, (180, 200)
     until = time.monotonic() + 2
