@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from nucleiseg.cli.main import _parser
 from nucleiseg.pretrained import list_pretrained, model_card
+from nucleiseg.training.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,6 +47,34 @@ def test_python_blocks_run_one_after_the_other(page, run_python, disc_dataset):
     prepare = f"import shutil; shutil.copytree({str(disc_dataset)!r}, 'my_images')\n"
     done = run_python(prepare + code.replace("epochs=30", "epochs=1"), **environment)
     assert done.returncode == 0, done.stderr
+
+
+def commands(page):
+    """Every call of ``nucleiseg`` in a fenced block, without comments, continued lines joined."""
+    blocks = re.findall(r"^ *```(?:sh|text)\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    calls = [re.search(r"(?:^|&& )((?:KERAS_BACKEND=\w+ )?nucleiseg .*)$", line.strip()) for line in lines]
+    return [shlex.split(found[1].split(" || ")[0].replace("…", ""), comments=True) for found in calls if found]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_commands_have_only_flags_that_there_are(page, capsys):
+    for words in commands(page):
+        arguments = words[words.index("nucleiseg") + 1 :]
+        if {"--help", "--version"} & {*arguments}:
+            continue
+        try:
+            _parser().parse_args(arguments)
+        except SystemExit:
+            pytest.fail(f"{' '.join(words)}: {capsys.readouterr().err}")
+
+
+def test_recipes_can_be_read(tmp_path):
+    recipes = [block for page in PAGES for block in code_blocks(page, "toml") if "[network]" in block]
+    assert recipes
+    for recipe in recipes:
+        (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
+        assert read_recipe(tmp_path / "recipe.toml").network
 
 
 def test_links_and_pictures_lead_to_files():
