@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nucleiseg import Segmenter, datasets
+from nucleiseg import Segmenter, datasets, list_encoders
 from nucleiseg.training import FitOptions
 
 SCORES = ["dsb", "ap50", "ap75", "mean_dice"]
@@ -50,7 +50,7 @@ def main() -> None:
     """Compare all encoders that have no result yet, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="images with labels, in any layout of docs/training.md")
-    parser.add_argument("encoders", nargs="+", help="of `nucleiseg encoders`")
+    parser.add_argument("encoders", nargs="+", choices=list_encoders(), metavar="ENCODER", help="see `nucleiseg encoders`")
     parser.add_argument("-o", "--output", type=Path, default=Path("comparison"))
     parser.add_argument("--weights", default="imagenet", help="imagenet or none")
     parser.add_argument("--head", default="semantic")

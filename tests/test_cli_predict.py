@@ -434,7 +434,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_the_others_go_on(m
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a file name")
-def test_a_file_name_that_is_no_text_spoils_nothing(model, tmp_path, capfd):
+def test_a_file_name_that_is_no_text_spoils_nothing(model, tmp_path, capfd, caplog):
     odd = tmp_path / os.fsdecode(b"caf\xe9.png")
     odd.write_bytes(save(tmp_path / "plain.png", squares((1, 1))).read_bytes())
     bad = tmp_path / os.fsdecode(b"b\xe4d.png")
@@ -442,6 +442,7 @@ def test_a_file_name_that_is_no_text_spoils_nothing(model, tmp_path, capfd):
     assert predict(tmp_path, "-o", tmp_path / "out") == 1
     assert len(table(tmp_path / "out")) == 2
     assert len(capfd.readouterr().err.splitlines()) == 1
+    assert rb"b\udce4d.png" in caplog.text.encode()  # which would fail on half a character
 
 
 def test_names_with_commas_and_quotes_read_back(model, tmp_path):

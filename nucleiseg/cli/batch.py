@@ -78,7 +78,7 @@ class Batch:
             count, seconds = 0 if entry.table is None else len(entry.table), time.perf_counter() - started
             self.nuclei += count
             how = "by an earlier run" if stem in self._finished else f"in {seconds:.2f} s"
-            _LOGGER.info("%s: %d nuclei, segmented %s", path, count, how)
+            _LOGGER.info("%s: %d nuclei, segmented %s", printable(path), count, how)
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
         """Note why an image could not be segmented."""
