@@ -50,9 +50,7 @@ def main() -> None:
     """Compare all encoders that have no result yet, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="images with labels, in any layout of docs/training.md")
-    parser.add_argument(
-        "encoders", nargs="+", choices=list_encoders(), metavar="ENCODER", help="see `nucleiseg encoders`"
-    )
+    parser.add_argument("encoders", nargs="+", choices=list_encoders(), metavar="NAME", help="of `nucleiseg encoders`")
     parser.add_argument("-o", "--output", type=Path, default=Path("comparison"))
     parser.add_argument("--weights", default="imagenet", help="imagenet or none")
     parser.add_argument("--head", default="semantic")
