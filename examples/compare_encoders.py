@@ -30,8 +30,8 @@ def compare(encoder: str, data: datasets.Dataset, folder: Path, arguments: argpa
     options = FitOptions(crop=(arguments.crop, arguments.crop), batch_size=min(8, len(train)))
     history = segmenter.fit(train, val, arguments.epochs, options, folder / f"{encoder}_checkpoint", resume=True)
     history.plot(folder / f"{encoder}_curves.png")
-    segmenter.save(folder / f"{encoder}.keras")
     segmenter.optimize_thresholds(val)
+    segmenter.save(folder / f"{encoder}.keras")
 
     segmenter.predict(test[0].image)  # the first call is slow, whatever the encoder
     start = time.perf_counter()
