@@ -191,6 +191,7 @@ FUNCTIONS = {
 # Values made by us, of other arguments than arrays, with a test elsewhere, or tables of those above.
 LEFT_OUT = {
     "datasets.Sample",
+    "datasets.write_pair",
     "images.Micrograph",
     "images.read_image",
     "inference.Prediction",
