@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -26,13 +26,20 @@ def blocks_of(labels, image, side):
     return measured_blocks(labels, lambda rows, columns: image[rows, columns], 0.5, ["a", "b"], side)
 
 
+def with_one_end(table):
+    """An axis has two ends: of a nucleus along the columns, rounding decides between -90° and 90°."""
+    turned = table["orientation"].where(table["orientation"] > 1e-9 - np.pi / 2, np.pi / 2)
+    return table.assign(orientation=turned)
+
+
 @settings(max_examples=10, deadline=None)
+@example(74, 5)
 @given(st.integers(0, 99), st.integers(5, 100))
 def test_tables_are_those_of_the_whole_image(seed, side):
     labels, image = blobs(seed)
     found = pd.concat([block.table for block in blocks_of(labels, image, side)]).sort_values("label")
     expected = measure(labels, image, pixel_size=0.5, channels=["a", "b"])
-    pd.testing.assert_frame_equal(found.reset_index(drop=True), expected, rtol=1e-9)
+    pd.testing.assert_frame_equal(with_one_end(found.reset_index(drop=True)), with_one_end(expected), rtol=1e-9)
 
 
 def test_files_hold_what_the_whole_image_gives(tmp_path):
