@@ -27,7 +27,11 @@ def main() -> None:
         data = data.with_metadata(arguments.splits)
     ways = {"reading": lambda: len(data.load()), "checking": lambda: datasets.check(data)}
     print(datasets.check(data).summary)
-    keep("checking", "python benchmarks/checking.py stage1_train.zip", {"": compare(ways, arguments.rounds)})
+    keep(
+        "checking",
+        f"python benchmarks/checking.py stage1_train.zip --rounds {arguments.rounds}",
+        {"": compare(ways, arguments.rounds)},
+    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main() -> None:
             "nucleiseg, from its cache": lambda: read_ours(arguments.archive, cache),
         }
         rows = compare(ways, arguments.rounds)
-    keep("reading", "python benchmarks/reading.py stage1_train.zip", {"": rows})
+    keep("reading", f"python benchmarks/reading.py stage1_train.zip --rounds {arguments.rounds}", {"": rows})
 
 
 if __name__ == "__main__":

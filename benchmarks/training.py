@@ -73,7 +73,7 @@ def main() -> None:
             fit_ways(data, arguments.epochs), arguments.rounds
         ),
     }
-    keep("training", "python benchmarks/training.py stage1_train.zip", tables)
+    keep("training", f"python benchmarks/training.py stage1_train.zip --rounds {arguments.rounds}", tables)
 
 
 if __name__ == "__main__":

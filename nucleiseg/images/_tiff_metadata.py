@@ -8,16 +8,10 @@ from xml.etree import ElementTree
 
 import tifffile
 
+from nucleiseg._units import MICROMETRES
+
 __all__ = ["channel_names", "pixel_size", "square_size"]
 
-_MICROMETRES = {
-    **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer", "\\u00b5m"), 1.0),
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-    "inch": 25_400.0,
-}
 _MOST_UNLIKE = 0.01
 
 
@@ -64,7 +58,7 @@ def _ome_size(image: ElementTree.Element | None) -> float | None:
         return None
     sides = []
     for axis in "YX":
-        unit = _MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm").lower())
+        unit = MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm").lower())
         length = pixels.get(f"PhysicalSize{axis}")
         if unit is None or length is None:
             return None
@@ -73,7 +67,7 @@ def _ome_size(image: ElementTree.Element | None) -> float | None:
 
 
 def _imagej_size(file: tifffile.TiffFile) -> float | None:
-    unit = _MICROMETRES.get(str((file.imagej_metadata or {}).get("unit", "")).lower())
+    unit = MICROMETRES.get(str((file.imagej_metadata or {}).get("unit", "")).lower())
     tags = file.pages.first.tags
     if unit is None or "XResolution" not in tags or "YResolution" not in tags:
         return None

@@ -12,6 +12,7 @@ import numpy as np
 
 from nucleiseg._checks import Array
 from nucleiseg._optional import import_extra
+from nucleiseg._units import MICROMETRES
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images._scenes import check_level
 from nucleiseg.images._tiff_metadata import square_size
@@ -20,7 +21,6 @@ from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["LazyImage", "open_lazy"]
 
-_TO_MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 _MOST_COLOURS = 4
 
 
@@ -179,7 +179,7 @@ def _ome_pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], a
     for transformation in dataset.get("coordinateTransformations", []):
         if transformation.get("type") == "scale":
             sides = [float(transformation["scale"][axes.index(axis)]) for axis in "YX"]
-    units = [_TO_MICROMETRES.get(a.get("unit", "")) for a in described if not isinstance(a, str) and _axis(a) in "YX"]
+    units = [MICROMETRES.get(a.get("unit", "")) for a in described if not isinstance(a, str) and _axis(a) in "YX"]
     if len(units) != 2 or None in units:
         return None
     height, width = (side * unit for side, unit in zip(sides, units, strict=True) if unit is not None)

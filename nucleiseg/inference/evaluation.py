@@ -181,18 +181,7 @@ def evaluate_images(
     group: str,
     watch: Callable[[Sample, Prediction], object] | None = None,
 ) -> Evaluation:
-    """Predict labelled images and compare the nuclei with the truth.
-
-    Parameters
-    ----------
-    data : Dataset
-        Labelled images.
-    predict : function
-        From one of them to what is found in it.
-    group : str
-        Metadata by which scores are reported separately.
-    watch : function, optional
-        Called with every sample and what was found in it.
+    """The work of `Segmenter.evaluate`, whatever predicts: ``predict`` gives what is found in a sample.
 
     Raises
     ------

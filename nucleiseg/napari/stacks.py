@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._units import MICROMETRES
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["Place", "Stack", "pixel_size_of", "stack_of"]
@@ -18,21 +19,6 @@ __all__ = ["Place", "Stack", "pixel_size_of", "stack_of"]
 Place = tuple[int, ...]
 """Where a plane is: its position along each axis before rows and columns. ``()`` if there is but one."""
 
-_MICROMETRES = {
-    "nanometer": 1e-3,
-    "nm": 1e-3,
-    "micrometer": 1.0,
-    "micron": 1.0,
-    "um": 1.0,
-    "µm": 1.0,
-    "\N{GREEK SMALL LETTER MU}m": 1.0,
-    "millimeter": 1e3,
-    "mm": 1e3,
-    "centimeter": 1e4,
-    "cm": 1e4,
-    "meter": 1e6,
-    "m": 1e6,
-}
 _ROUND = 0.01  # pixels whose sides differ by less are square
 
 
@@ -143,9 +129,9 @@ def pixel_size_of(scale: Sequence[float], units: Sequence[object] | None = None)
     (0.325, None, 1.0)
     """
     names = [str(unit) for unit in units][-2:] if units is not None else ["pixel", "pixel"]
-    known = [name in _MICROMETRES for name in names]
+    known = [name in MICROMETRES for name in names]
     sides = [abs(float(side)) for side in scale][-2:]
     if any(known) != all(known) or (not any(known) and sides == [1, 1]):
         return None
-    height, width = (side * _MICROMETRES.get(name, 1.0) for side, name in zip(sides, names, strict=True))
+    height, width = (side * MICROMETRES.get(name, 1.0) for side, name in zip(sides, names, strict=True))
     return height if height > 0 and math.isclose(height, width, rel_tol=_ROUND) else None
