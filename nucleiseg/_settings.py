@@ -31,13 +31,16 @@ class SegmenterSettings:
     """How its confidence is computed: see `nucleiseg.instances.Calibration`."""
     licence: str | None = None
     deterministic: bool = False
+    convolutions: int = 0
     run: Mapping[str, Any] | None = None
     """The manifest of the latest training: versions, seed, images, command, times."""
 
     @property
     def network(self) -> dict[str, Any]:
         """How the model was built."""
-        return {name: getattr(self, name) for name in ("encoder", "weights", "head", "upsampling", "widths")}
+        return {
+            name: getattr(self, name) for name in ("encoder", "weights", "head", "upsampling", "widths", "convolutions")
+        }
 
     def to_json(self) -> dict[str, Any]:
         """What stands in the file, under a name of its own beside what else may stand there."""

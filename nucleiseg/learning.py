@@ -43,6 +43,7 @@ def build_network(settings: SegmenterSettings) -> keras.Model:
             activation=head.activation,
             upsampling=settings.upsampling,
             widths=settings.widths,
+            convolutions=settings.convolutions,
         )
 
 

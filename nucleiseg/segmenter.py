@@ -53,6 +53,8 @@ class Segmenter:
         One of `nucleiseg.networks.list_upsamplings`.
     widths : sequence of 5 int
         Channels of the upsampling path, from stride 16 to stride 1.
+    convolutions : int
+        3 × 3 convolutions after each of its skip connections.
     scaling : str
         One of `nucleiseg.images.list_scalings`; applied to every image, in training and prediction.
     seed : int
@@ -86,6 +88,7 @@ class Segmenter:
         loss: str | None = None,
         upsampling: str = "pix2pix",
         widths: Sequence[int] = DEFAULT_WIDTHS,
+        convolutions: int = 0,
         scaling: str = "percentile",
         seed: int = 0,
         deterministic: bool = False,
@@ -101,6 +104,7 @@ class Segmenter:
             loss=wanted.loss if loss is None else loss,
             upsampling=upsampling,
             widths=tuple(widths),
+            convolutions=convolutions,
             scaling=scaling,
             seed=seed,
             thresholds=dict(wanted.thresholds),

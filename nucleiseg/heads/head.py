@@ -177,3 +177,15 @@ register_head(
         thresholds={"probability": 0.5, "seed": 0.4},
     )
 )
+register_head(
+    Head(
+        name="contact",
+        target="contact",
+        channels=3,
+        activation="sigmoid",
+        loss="mask_depth_and_contact",
+        decoder="contact",
+        monitor="val_ap",
+        thresholds={"probability": 0.5, "seed": 0.4},
+    )
+)

@@ -40,7 +40,7 @@ def list_decoders() -> list[str]:
     Examples
     --------
     >>> list_decoders()
-    ['boundary', 'components', 'distance']
+    ['boundary', 'components', 'contact', 'distance']
     """
     return _decoders.names()
 
@@ -92,6 +92,20 @@ def decode_distance(maps: npt.NDArray[Any], thresholds: Mapping[str, float], min
         probability, maps[..., 1], thresholds["probability"], thresholds["seed"], min_area, _DEPTH_SMOOTHING
     )
     return Decoded(probability, labels)
+
+
+@register_decoder("contact")
+def decode_contact(maps: npt.NDArray[Any], thresholds: Mapping[str, float], min_area: int) -> Decoded:
+    """Maps of mask, depth and contact: as `decode_distance`, with a depth that is lowered where nuclei meet.
+
+    Examples
+    --------
+    >>> maps = np.array([[[0.9, 0.9, 0.0], [0.9, 0.7, 1.0], [0.9, 0.8, 0.0]]], np.float32).repeat(6, axis=1)
+    >>> decode_contact(maps, {"probability": 0.5, "seed": 0.5}, 0).labels.max()
+    np.int32(2)
+    """
+    depth = maps[..., 1] * (1 - maps[..., 2])
+    return decode_distance(np.stack([maps[..., 0], depth], axis=-1), thresholds, min_area)
 
 
 @register_decoder("boundary")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nucleiseg._registry import Registry
 from nucleiseg.errors import InvalidInputError, ModelFileError, NucleisegError
 from nucleiseg.networks.keras_applications import APPLICATIONS, build_application
+from nucleiseg.networks.residual import build_residual
 
 if TYPE_CHECKING:
     import keras
@@ -111,3 +112,4 @@ def _application(name: str) -> EncoderBuilder:
 
 for _name in APPLICATIONS:
     register_encoder(_name)(_application(_name))
+register_encoder("residual")(build_residual)

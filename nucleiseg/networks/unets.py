@@ -19,6 +19,7 @@ def unet(
     activation: str = "sigmoid",
     upsampling: str = "pix2pix",
     widths: Sequence[int] = DEFAULT_WIDTHS,
+    convolutions: int = 0,
     name: str = "unet",
 ) -> keras.Model:
     """Build a U-Net on an encoder: a plain functional `keras.Model`, not compiled.
@@ -38,6 +39,9 @@ def unet(
         One of `list_upsamplings`.
     widths : sequence of 5 int
         Channels after each upsampling block, from stride 16 to stride 1.
+    convolutions : int
+        3 × 3 convolutions with normalisation and ReLU after each skip connection but the last, where the image joins:
+        0 is the upsampling path of pix2pix, 2 that of the first U-Net [1]_.
     name : str
         Name of the model.
 
@@ -51,7 +55,7 @@ def unet(
     Raises
     ------
     InvalidInputError
-        If the encoder lacks a stride, or the widths are not five positive numbers.
+        If the encoder lacks a stride, the widths are not five positive numbers, or convolutions is below 0.
 
     References
     ----------
@@ -71,6 +75,7 @@ def unet(
             f"for example {DEFAULT_WIDTHS}"
         )
     channels = check_count(channels, "channels")
+    convolutions = check_count(convolutions, "convolutions", 0)
     block = get_upsampling(upsampling)
     encoder = pyramid(encoder)
 
@@ -80,9 +85,17 @@ def unet(
     for stride, width, skip in zip((16, 8, 4, 2, 1), widths, reversed(features), strict=True):
         x = block(width, 3, name=f"upsample_{stride}")(x)
         x = keras.layers.Concatenate(name=f"skip_{stride}")([x, skip])
+        for number in range(1, convolutions + 1 if stride > 1 else 1):
+            x = _convolved(x, width, f"merge_{stride}_{number}")
     # float32 whatever the precision policy: losses and thresholds are computed on the maps.
     maps = keras.layers.Conv2D(channels, 3, padding="same", activation=activation, dtype="float32", name="maps")(x)
     return keras.Model(image, maps, name=name)
+
+
+def _convolved(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    x = keras.layers.BatchNormalization(name=f"{name}_norm")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def find_encoder(model: keras.Model) -> keras.Model:

@@ -39,6 +39,8 @@ class Augmentation:
         Mirror; turn by multiples of 90° (180° where the crop is not square).
     scale : (float, float)
         Smallest and largest factor by which nuclei grow or shrink; drawn log-uniformly, used when a crop is taken.
+    stretch : float
+        Largest relative change of the ratio of height to width: 0.2 allows 1/1.2 to 1.2; used when a crop is taken.
     brightness : float
         Largest shift of all values, as a part of the range [0, 1].
     contrast, gamma : float
@@ -67,6 +69,7 @@ class Augmentation:
     flip: bool = True
     turn: bool = True
     scale: tuple[float, float] = (0.5, 1.6)
+    stretch: float = 0.0
     brightness: float = 0.1
     contrast: float = 0.3
     gamma: float = 0.3
@@ -80,7 +83,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("brightness", "recolour", "counterstain", "invert", "noise"):
             check_range(getattr(self, name), name, 0, 1)
-        for name in ("contrast", "gamma", "colour", "blur"):
+        for name in ("stretch", "contrast", "gamma", "colour", "blur"):
             check_range(getattr(self, name), name, 0, 10)
         object.__setattr__(self, "scale", check_scale(self.scale))  # a list, as JSON gives it, would not be hashable
 

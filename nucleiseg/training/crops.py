@@ -21,6 +21,7 @@ def random_crop(
     value_range: tuple[Bound, Bound],
     rng: np.random.Generator,
     scale: tuple[float, float] = (1.0, 1.0),
+    stretch: float = 0.0,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
     """Cut a crop at a random place, at a random scale; images that are too small are mirrored at their borders.
 
@@ -41,6 +42,8 @@ def random_crop(
         Where the random numbers come from.
     scale : (float, float)
         Smallest and largest magnification, 0.1 to 10, drawn log-uniformly.
+    stretch : float
+        Largest relative change of the ratio of height to width, 0 to 10: 0.2 allows 1/1.2 to 1.2.
 
     Returns
     -------
@@ -52,7 +55,8 @@ def random_crop(
     Raises
     ------
     InvalidInputError
-        If image and labels differ in height or width, the size is below 1, or the scale is no pair from 0.1 to 10.
+        If image and labels differ in height or width, the size is below 1, the scale is no pair from 0.1 to 10, or the
+        stretch is no number from 0 to 10.
 
     Examples
     --------
@@ -64,8 +68,12 @@ def random_crop(
     check_same_size(image, labels, ("image", "labels"))
     size = (check_count(size[0], "size"), check_count(size[1], "size"))
     scale = check_scale(scale)
+    stretch = check_range(stretch, "stretch", 0, 10)
     factor = float(np.exp(rng.uniform(*np.log(scale))))
-    window = [max(1, round(length / factor)) for length in size]
+    aspect = (1 + stretch) ** rng.uniform(-0.5, 0.5) if stretch else 1.0
+    window = [
+        max(1, round(length / each)) for length, each in zip(size, (factor * aspect, factor / aspect), strict=True)
+    ]
     start = [int(rng.integers(max(0, have - want) + 1)) for have, want in zip(labels.shape, window, strict=True)]
     inside = tuple(slice(begin, begin + want) for begin, want in zip(start, window, strict=True))
     pixels = to_rgb(apply_range(image[inside], *value_range))

@@ -136,7 +136,8 @@ def fit_two_phases(
         phase = phases[number]
         if number > state.phase:
             state = replace(state, phase=number, phase_epochs=0, waited=0)
-        compile_phase(model, phase, task, steps=phase.epochs * -(-len(train) // options.batch_size))
+        steps = -(-len(train) * options.crops_per_image // options.batch_size)
+        compile_phase(model, phase, task, phase.epochs * steps, options.weight_decay)
         if resumed:
             _assign(model.variables, state.model)
             model.optimizer.build(model.trainable_variables)
@@ -145,7 +146,8 @@ def fit_two_phases(
         elif state.best_model:
             _assign(model.variables, state.best_model)
         if state.waited < options.patience and state.phase_epochs < phase.epochs:
-            keeper = _Keeper(state, phase.name, task.monitor, options.patience, checkpoint, settings)
+            monitor = "epoch" if options.keep == "last" else task.monitor
+            keeper = _Keeper(state, phase.name, monitor, options.patience, checkpoint, settings)
             batches = as_tf_dataset(
                 train,
                 task.target,
@@ -156,8 +158,9 @@ def fit_two_phases(
                 task.scaling,
                 options.balance,
                 first_pass=len(state.rows),
+                crops_per_image=options.crops_per_image,
+                balance_area=options.balance_area,
             )
-            steps = -(-len(train) // options.batch_size)
             narration = Narration(phases, number, state.phase_epochs, steps, state.rows)
             callbacks = [FiniteLoss(keeper.rows, phase.learning_rate), *judges, keeper, _Narrator(narration, keeper)]
             if watch is not None:
@@ -269,9 +272,10 @@ class _Keeper(keras.callbacks.Callback):
             "seconds": round(time.perf_counter() - self._started, 3),
         }
         _LOGGER.info("epoch %s", ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
-        row["monitor"] = _judged_by(measured, self._monitor)
+        judged = {**measured, "epoch": float(epoch + 1)}
+        row["monitor"] = _judged_by(judged, self._monitor)
         state = self.state
-        score = _score(measured, self._monitor)
+        score = _score(judged, self._monitor)
         better = state.best_score is None or score > state.best_score
         self.state = replace(
             state,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from nucleiseg._checks import check_count, check_range, check_size
+from nucleiseg._checks import check_choice, check_count, check_range, check_size
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.augmentation import Augmentation
 
@@ -23,13 +24,22 @@ class FitOptions:
         Random changes of the training images.
     balance : str, optional
         Metadata, such as ``"modality"``, by whose values rare images are drawn more often; see `as_tf_dataset`.
+    balance_area : bool
+        Draw large images more often, in proportion to the square root of their pixels: a crop shows less of them.
+    crops_per_image : int
+        Training crops from each image in an epoch, on average: more make epochs longer, and validation rarer.
     frozen_epochs : int, optional
         Epochs with a frozen pretrained encoder; None means a fifth of all, at least one. An encoder with random weights
         is never frozen.
     learning_rate, fine_tune_rate : float
         Peak learning rates while the encoder is frozen (or random), and after.
+    weight_decay : float
+        Part of every weight that a step at rate 1 would take away (AdamW); normalisation is spared.
     patience : int
         A phase ends after this many epochs without improvement of the validation Dice (or loss).
+    keep : "best" or "last"
+        The epoch whose weights are kept. Scores of few validation images go up and down by chance, and after a long
+        training, whose rate falls to nearly nothing, the last weights are the better choice.
 
     Examples
     --------
@@ -41,14 +51,21 @@ class FitOptions:
     crop: tuple[int, int] = (256, 256)
     augmentation: Augmentation | None = Augmentation()
     balance: str | None = None
+    balance_area: bool = False
+    crops_per_image: int = 1
     frozen_epochs: int | None = None
     learning_rate: float = 1e-3
     fine_tune_rate: float = 3e-4
+    weight_decay: float = 0.0
     patience: int = 10
+    keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         check_count(self.batch_size, "batch_size")
         check_count(self.patience, "patience")
+        check_count(self.crops_per_image, "crops_per_image")
+        check_choice(self.keep, "keep", ("best", "last"))
+        check_range(self.weight_decay, "weight_decay", 0, 1)
         check_range(self.learning_rate, "learning_rate", 0, 10)
         check_range(self.fine_tune_rate, "fine_tune_rate", 0, 10)
         if any(length % 32 for length in check_size(self.crop, "crop")):

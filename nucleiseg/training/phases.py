@@ -55,7 +55,7 @@ def plan_phases(epochs: int, pretrained: bool, options: FitOptions) -> list[Phas
     return [phase for phase in phases if phase.epochs]
 
 
-def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int) -> None:
+def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int, weight_decay: float = 0.0) -> None:
     """Freeze what does not learn in a phase, and compile the model for its number of steps."""
     from nucleiseg.training import losses, metrics
 
@@ -75,8 +75,11 @@ def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int) -> N
         warmup_steps=warm_up,
     )
     scores = (metrics.PixelAccuracy, metrics.IoU, metrics.Dice)
+    optimizer = keras.optimizers.Adam(schedule, weight_decay=weight_decay or None)
+    if weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     model.compile(
-        optimizer=keras.optimizers.Adam(schedule),
+        optimizer=optimizer,
         loss=losses.get(task.loss),
         metrics=[score(channels=task.foreground) for score in scores],
         # TensorFlow's XLA takes three times as long for these networks on CPU.

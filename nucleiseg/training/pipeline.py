@@ -64,6 +64,8 @@ def as_tf_dataset(
     balance: str | None = None,
     shuffle: bool = True,
     first_pass: int = 0,
+    crops_per_image: int = 1,
+    balance_area: bool = False,
 ) -> tf.data.Dataset:
     """Batches of (image, target) from a dataset, ready for `keras.Model.fit`.
 
@@ -92,6 +94,10 @@ def as_tf_dataset(
         True draws a new order, new crops and changes on every pass; False repeats the first pass (validation).
     first_pass : int
         Number of the first pass; training that resumes after epoch 5 starts with 5.
+    crops_per_image : int
+        How many crops a pass has for each image.
+    balance_area : bool
+        Draw large images more often, in proportion to the square root of their pixels. Reads all labels once.
 
     Returns
     -------
@@ -116,7 +122,8 @@ def as_tf_dataset(
     import tensorflow as tf
 
     _end_before_python()
-    count = check_count(len(data), "the number of images")
+    images = check_count(len(data), "the number of images")
+    count = images * check_count(crops_per_image, "crops_per_image")
     batch_size = check_count(batch_size, "batch_size")
     if crop is not None:
         crop = check_size(crop, "crop")
@@ -124,14 +131,15 @@ def as_tf_dataset(
     check_count(first_pass, "first_pass", 0)
     check_choice(scaling, "scaling", list_scalings())  # threads of TensorFlow would bury the error in pages
     draw = _drawer(data, get_target(target) if isinstance(target, str) else target, crop, augmentation, seed, scaling)
-    weights = _weights(data, balance)
+    weights = _weights(data, balance, balance_area)
     passes = itertools.count(first_pass)
 
     def next_pass() -> np.int64:
         return np.int64(next(passes) if shuffle else 0)
 
     def pair(number: np.int64, position: np.int64) -> _Pair:
-        index = _order(seed, int(number), weights)[int(position)] if shuffle else position
+        order = _order(seed, int(number), weights, count) if shuffle else range(images)
+        index = order[int(position) % len(order)]
         return draw(int(number), int(position), int(index))
 
     image_shape = (*(crop or (None, None)), 3)
@@ -229,7 +237,7 @@ def _drawer(
 ) -> Callable[[int, int, int], _Pair]:
     """A function (pass, position, index) → (image, target) that reads, crops, scales and augments one sample."""
     ranges: dict[int, tuple[Bound, Bound]] = {}
-    scale = augmentation.scale if augmentation and crop else (1.0, 1.0)
+    scale, stretch = (augmentation.scale, augmentation.stretch) if augmentation and crop else ((1.0, 1.0), 0.0)
 
     def draw(number: int, position: int, index: int) -> _Pair:
         sample = data[index]
@@ -237,7 +245,7 @@ def _drawer(
             ranges[index] = scaling_range(sample.image, scaling)
         rng = np.random.default_rng((seed, number, position))
         size = crop or sample.labels.shape
-        image, labels = random_crop(sample.image, sample.labels, size, ranges[index], rng, scale)
+        image, labels = random_crop(sample.image, sample.labels, size, ranges[index], rng, scale, stretch)
         if augmentation is not None:
             image, labels = augment(image, labels, augmentation, rng)
         return np.ascontiguousarray(image), target(labels)
@@ -245,29 +253,40 @@ def _drawer(
     return draw
 
 
-def _weights(data: LabelledImages, balance: str | None) -> tuple[float, ...]:
+def _weights(data: LabelledImages, balance: str | None, balance_area: bool) -> tuple[float, ...]:
     """How often each image is to be drawn, up to a factor."""
+    groups = _groups(data, balance)
+    # The area decides within a group, the number of images between them.
+    shares = [float(data[i].labels.size) ** 0.5 if balance_area else 1.0 for i in range(len(data))]
+    sizes = Counter(groups)
+    totals = dict.fromkeys(sizes, 0.0)
+    for group, share in zip(groups, shares, strict=True):
+        totals[group] += share
     if balance is None:
-        return (1.0,) * len(data)
+        return tuple(shares)
+    return tuple(share / totals[group] * sizes[group] ** 0.5 for group, share in zip(groups, shares, strict=True))
+
+
+def _groups(data: LabelledImages, balance: str | None) -> list[Any]:
+    if balance is None:
+        return [None] * len(data)
     groups = [row.get(balance) for row in getattr(data, "metadata", ())]
     if len(groups) != len(data) or None in groups:
         raise InvalidInputError(
             f"balance needs {balance!r} in the metadata of every image, and some lack it; "
             "add it with Dataset.with_metadata, or leave balance out"
         )
-    sizes = Counter(groups)
-    return tuple(float(sizes[group] ** -0.5) for group in groups)
+    return groups
 
 
 @lru_cache(maxsize=8)
-def _order(seed: int, number: int, weights: tuple[float, ...]) -> Sequence[int]:
+def _order(seed: int, number: int, weights: tuple[float, ...], count: int) -> Sequence[int]:
     """The images of one pass. Systematic sampling: each comes as often as its weight says, rounded up or down."""
     rng = np.random.default_rng((seed, number))
-    count = len(weights)
-    shuffled = rng.permutation(count)
+    shuffled = rng.permutation(len(weights))
     upto = np.cumsum(np.asarray(weights)[shuffled])
     # Half a step away from the edges where all weights are equal, so that rounding can't draw an image twice.
     points = (np.arange(count) + (rng.random() if len(set(weights)) > 1 else 0.5)) * upto[-1] / count
-    drawn = shuffled[np.minimum(np.searchsorted(upto, points, side="right"), count - 1)]
+    drawn = shuffled[np.minimum(np.searchsorted(upto, points, side="right"), len(weights) - 1)]
     order: list[int] = rng.permutation(drawn).tolist()
     return order

@@ -32,7 +32,7 @@ class Recipe:
         Labelled images as `nucleiseg.datasets.read` takes them, and the table that splits them.
     network : mapping
         Arguments of `nucleiseg.Segmenter` other than its defaults: encoder, weights, head, loss, upsampling, widths,
-        scaling, seed, deterministic.
+        convolutions, scaling, seed, deterministic.
     epochs : int
         At most so many passes over the training data.
     options : FitOptions
@@ -65,7 +65,18 @@ class Recipe:
         check_count(self.epochs, "epochs")
 
 
-NETWORK_ARGUMENTS = ("encoder", "weights", "head", "loss", "upsampling", "widths", "scaling", "seed", "deterministic")
+NETWORK_ARGUMENTS = (
+    "encoder",
+    "weights",
+    "head",
+    "loss",
+    "upsampling",
+    "widths",
+    "convolutions",
+    "scaling",
+    "seed",
+    "deterministic",
+)
 
 
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:

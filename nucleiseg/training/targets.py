@@ -16,6 +16,8 @@ Target: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
 
 BETWEEN_NUCLEI = 5.0
 
+_CONTACT_REACH = 2
+
 _targets: Registry[Target] = Registry("target", group="nucleiseg.targets")
 register_target = _targets.register
 
@@ -26,7 +28,7 @@ def list_targets() -> list[str]:
     Examples
     --------
     >>> list_targets()
-    ['boundary', 'distance', 'mask']
+    ['boundary', 'contact', 'distance', 'mask']
     """
     return _targets.names()
 
@@ -77,6 +79,27 @@ def distance_target(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     deepest = ndimage.maximum(depth, index.reshape(labels.shape), np.arange(len(names)))
     relative = depth / np.maximum(np.asarray(deepest, np.float32)[index.reshape(labels.shape)], 1)
     return np.concatenate([mask, relative[..., np.newaxis].astype(np.float32)], axis=-1)
+
+
+@register_target("contact")
+def contact_target(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The mask, the depth as in `distance_target`, and where two nuclei meet: (H, W, 3).
+
+    They meet at a pixel, inside or outside of them, that has pixels of both at most two rows and columns away: narrow
+    gaps count, since a network that closes one joins two nuclei.
+
+    Examples
+    --------
+    >>> contact_target(np.array([[1, 1, 1, 1, 0, 2, 2, 2]]))[..., 2].tolist()
+    [[0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]]
+    """
+    names, index = np.unique(labels, return_inverse=True)
+    numbers = index.reshape(labels.shape) + int(names[0] > 0)  # small and without gaps, 0 where there is no nucleus
+    size = 2 * _CONTACT_REACH + 1
+    highest = ndimage.maximum_filter(numbers, size, mode="nearest")
+    lowest = ndimage.minimum_filter(np.where(numbers > 0, numbers, len(names) + 1), size, mode="nearest")
+    contact = (highest > lowest).astype(np.float32)
+    return np.concatenate([distance_target(labels), contact[..., np.newaxis]], axis=-1)
 
 
 @register_target("boundary")

@@ -1,0 +1,86 @@
+"""An encoder of plain convolutions, made for nuclei and for CPUs: small, and quick to train from random weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nucleiseg.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import keras
+
+_WIDTHS = (32, 64, 128, 192, 256)
+
+
+def build_residual(weights: str | None = None) -> keras.Model:
+    """A residual network that works at half resolution from its first layer on, 1.9 million weights.
+
+    One residual block [1]_ of two 3 × 3 convolutions at each of the strides 2 to 32, with 32, 64, 128, 192 and 256
+    channels; between them, the largest of four pixels goes on. Gradients of plain convolutions take a fraction of the
+    time on CPU that those of depthwise ones take, and nuclei need fewer channels than the thousand classes of ImageNet.
+
+    Parameters
+    ----------
+    weights : path or None
+        A weights file, or None for random initialisation.
+
+    Returns
+    -------
+    keras.Model
+        From ``(N, H, W, 3)`` in [0, 1] to five feature maps.
+
+    Raises
+    ------
+    InvalidInputError
+        If ImageNet weights are asked for: there are none.
+
+    References
+    ----------
+    .. [1] K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
+
+    Examples
+    --------
+    >>> [output.shape[-1] for output in build_residual().outputs]
+    [32, 64, 128, 192, 256]
+    """
+    if weights == "imagenet":
+        raise InvalidInputError(
+            "the encoder 'residual' has no ImageNet weights, got weights='imagenet'; pass weights=None (--weights none)"
+            " to train it from random ones, or take an encoder that has some, such as 'mobilenet_v2'"
+        )
+    import keras
+
+    image = keras.Input((None, None, 3), name="image")
+    x = _normalised(image, _WIDTHS[0], size=5, name="stem", strides=2)
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    features: list[keras.KerasTensor] = []
+    for stride, width in zip((2, 4, 8, 16, 32), _WIDTHS, strict=True):
+        if features:
+            # Pooled first: the shortcut below is then no strided 1 × 1 convolution, whose gradient oneDNN gets wrong.
+            x = keras.layers.MaxPooling2D(2, name=f"pool_{stride}")(x)
+        x = _block(x, width, f"block_{stride}")
+        features.append(x)
+    model = keras.Model(image, features, name="residual")
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+def _block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    import keras
+
+    shortcut = x
+    if x.shape[-1] != filters:
+        shortcut = _normalised(x, filters, size=1, name=f"{name}_shortcut")
+    x = _normalised(x, filters, size=3, name=f"{name}_1")
+    x = keras.layers.ReLU(name=f"{name}_1_relu")(x)
+    x = _normalised(x, filters, size=3, name=f"{name}_2")
+    x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _normalised(x: keras.KerasTensor, filters: int, size: int, name: str, strides: int = 1) -> keras.KerasTensor:
+    import keras
+
+    x = keras.layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    return keras.layers.BatchNormalization(name=f"{name}_norm")(x)
