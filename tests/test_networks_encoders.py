@@ -13,7 +13,7 @@ from nucleiseg.errors import DownloadError, InvalidInputError, ModelFileError, N
 from nucleiseg.networks import STRIDES, encoders, get_encoder, list_encoders, register_encoder
 from nucleiseg.networks.keras_applications import APPLICATIONS
 
-# The smallest of each family, and the channels that its published architecture has at strides 2, 4, 8, 16, 32.
+# The smallest of each family, and the channels that its architecture has at strides 2, 4, 8, 16, 32.
 SMALLEST = {
     "mobilenet": (64, 128, 256, 512, 1024),
     "mobilenet_v2": (96, 144, 192, 576, 1280),
@@ -24,6 +24,7 @@ SMALLEST = {
     "resnet50_v2": (64, 64, 128, 256, 2048),
     "densenet121": (64, 128, 256, 512, 1024),
     "vgg16": (128, 256, 512, 512, 512),
+    "residual": (32, 64, 128, 192, 256),
 }
 
 
@@ -242,6 +243,20 @@ def test_a_model_without_a_stride_is_no_encoder():
 
     with pytest.raises(InvalidInputError, match="has none at stride 16, 32"):
         get_encoder("shallow")
+
+
+def test_an_encoder_without_imagenet_weights_says_so():
+    with pytest.raises(InvalidInputError, match=r"'residual' has no ImageNet weights.*; pass weights=None"):
+        get_encoder("residual", weights="imagenet")
+
+
+def test_the_residual_encoder_takes_its_weights_from_a_file(tmp_path):
+    first = get_encoder("residual")
+    first.save_weights(tmp_path / "mine.weights.h5")
+    for ours, theirs in zip(
+        get_encoder("residual", weights=tmp_path / "mine.weights.h5").get_weights(), first.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 # In a process of its own, since Keras reads KERAS_HOME once; without a network whatever the machine has.

@@ -144,6 +144,17 @@ def test_it_is_saved_and_loaded_in_safe_mode(model, tmp_path):
     assert loaded.output_shape == model.output_shape
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_convolutions_follow_every_skip_but_the_last(count):
+    model = unet(small_encoder(), widths=WIDTHS, convolutions=count)
+    for stride, width in zip((16, 8, 4, 2), WIDTHS, strict=False):
+        convolutions = [layer for layer in model.layers if layer.name.startswith(f"merge_{stride}_")]
+        assert [layer.output.shape[-1] for layer in convolutions] == [width] * 3 * count
+        assert inputs_of(model, f"merge_{stride}_1_conv") == [f"skip_{stride}"]
+    assert inputs_of(model, "upsample_8") == [f"merge_16_{count}_relu"]
+    assert inputs_of(model, "maps") == ["skip_1"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -151,6 +162,7 @@ def test_it_is_saved_and_loaded_in_safe_mode(model, tmp_path):
         ({"widths": (8,) * 6}, "got 6"),
         ({"widths": (8, 8, 0, 8, 8)}, "widths must be a whole number of at least 1, got 0"),
         ({"widths": (8, 8, 8.5, 8, 8)}, "widths must be a whole number of at least 1, got 8.5"),
+        ({"convolutions": -1}, "convolutions must be a whole number of at least 0, got -1"),
         ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
         ({"upsampling": "pixpix"}, "unknown upsampling block 'pixpix'; did you mean 'pix2pix'"),
     ],

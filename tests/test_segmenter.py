@@ -74,6 +74,7 @@ def weights(segmenter):
         ({"scaling": "max"}, "unknown scaling 'max'"),
         ({"widths": (8, 8, 8)}, "widths must be 5 numbers"),
         ({"widths": (8, 8, 8, 8, 0)}, "widths must be a whole number of at least 1, got 0"),
+        ({"convolutions": -1}, "convolutions must be a whole number of at least 0, got -1"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"seed": 0.5}, "seed must be a whole number of at least 0, got 0.5"),
     ],
@@ -451,6 +452,7 @@ def test_the_settings_are_in_the_file(tiny_encoder, tmp_path):
         "calibration": None,
         "licence": None,
         "deterministic": False,
+        "convolutions": 0,
         "run": None,
     }
 

@@ -19,6 +19,7 @@ OFF = {
     "flip": False,
     "turn": False,
     "scale": (1.0, 1.0),
+    "stretch": 0.0,
     **dict.fromkeys(("brightness", "contrast", "gamma", "colour", "blur", "noise"), 0.0),
     **dict.fromkeys(("recolour", "counterstain", "invert"), 0.0),
 }
@@ -154,7 +155,7 @@ ON = {
 
 
 def test_every_setting_is_looked_at_here():
-    assert {*ON, "scale"} == set(OFF) == {field.name for field in dataclasses.fields(Augmentation)}
+    assert {*ON, "scale", "stretch"} == set(OFF) == {field.name for field in dataclasses.fields(Augmentation)}
 
 
 @pytest.mark.parametrize("name", ON)

@@ -44,6 +44,23 @@ def test_a_crop_has_its_size_and_range_whatever_the_image(shape, size, dtype, ch
 
 
 @FEW
+@given(st.integers(24, 40), st.floats(0.1, 1), SEEDS)
+def test_stretching_changes_the_ratio_of_height_to_width_and_not_the_area(side, stretch, seed):
+    _, labels = numbered(200, 200)
+    _, found = crop(labels.astype(np.float32), labels, (side, side), seed, stretch=stretch)
+    height, width = (found.max() // 200 - found.min() // 200 + 1, np.ptp(found % 200) + 1)
+    assert 1 / (1 + stretch) - 0.1 <= height / width <= 1 + stretch + 0.1
+    assert height * width == pytest.approx(side**2, rel=0.15)
+
+
+def test_stretching_goes_both_ways():
+    _, labels = numbered(200, 200)
+    found = [crop(labels.astype(np.float32), labels, (32, 32), seed, stretch=0.5)[1] for seed in range(20)]
+    widths = [np.ptp(labels % 200) + 1 for labels in found]
+    assert min(widths) < 30 < 34 < max(widths)
+
+
+@FEW
 @given(SIZES, SIZES, SEEDS)
 def test_without_scaling_it_is_a_window_of_the_mirrored_image(shape, size, seed):
     image, labels = numbered(*shape)

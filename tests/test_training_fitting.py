@@ -17,6 +17,7 @@ from nucleiseg import datasets
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks import find_encoder, get_encoder, unet
 from nucleiseg.training import Augmentation, Checkpoint, FitOptions, Task, fit_two_phases, fitting
+from nucleiseg.training.phases import Phase, compile_phase
 
 TASK = Task("mask", "dtype", "bce_dice")
 OPTIONS = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=2, learning_rate=0.01, augmentation=Augmentation())
@@ -105,6 +106,42 @@ def test_the_best_weights_are_kept(model, data, monkeypatch):
     monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
     fit(model, data, epochs=4, pretrained=False)
     assert same(weights(model), seen[1])
+
+
+def test_the_last_weights_are_kept_if_that_is_wanted(model, data, monkeypatch):
+    seen = []
+    plain = fitting._Keeper.on_epoch_end
+
+    def on_epoch_end(self, epoch, logs=None):
+        plain(self, epoch, {**logs, "val_dice": 1.0 / (epoch + 1)})
+        seen.append(weights(self.model))
+
+    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    options = FitOptions(batch_size=2, crop=(32, 32), patience=1, keep="last")
+    rows = fit(model, data, epochs=3, pretrained=False, options=options)
+    assert {row["monitor"] for row in rows} == {"epoch"}
+    assert len(seen) == 3
+    assert same(weights(model), seen[2])
+
+
+def test_an_epoch_has_as_many_batches_as_its_crops_fill(model, data, monkeypatch):
+    batches = []
+    monkeypatch.setattr(fitting._Narrator, "on_train_batch_end", lambda self, batch, logs=None: batches.append(batch))
+    options = FitOptions(batch_size=2, crop=(32, 32), crops_per_image=3)
+    fit(model, data, epochs=1, pretrained=False, options=options)
+    assert len(batches) == 3 * len(data) // 2
+
+
+def test_weight_decay_shrinks_weights_and_spares_normalisation(model):
+    kernel = model.get_layer("maps").kernel
+    compile_phase(model, Phase("full", 1, 0.1), TASK, steps=10, weight_decay=0.5)
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+    assert optimizer._use_weight_decay(kernel)
+    spared = [weight for weight in model.trainable_variables if not optimizer._use_weight_decay(weight)]
+    assert {weight.name for weight in spared} == {"gamma", "beta", "bias"}
+    compile_phase(model, Phase("full", 1, 0.1), TASK, steps=10)
+    assert model.optimizer.weight_decay is None
 
 
 def test_a_phase_begins_with_the_best_weights(model, data, monkeypatch):
@@ -370,6 +407,9 @@ def test_the_number_of_epochs_is_checked(model, data):
         ({"crop": (64, 0)}, "crop must be a whole number of at least 1, got 0"),
         ({"batch_size": 0}, "batch_size"),
         ({"patience": 0}, "patience"),
+        ({"crops_per_image": 0}, "crops_per_image"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"keep": "first"}, "unknown keep .first.; choose one of best, last"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"frozen_epochs": -1}, "frozen_epochs"),
     ],

@@ -127,6 +127,17 @@ def test_a_model_learns_and_is_loaded_again(tmp_path):
     assert loaded.evaluate(image, mask, verbose=0) == pytest.approx(after, rel=1e-5)
 
 
+def test_a_missed_contact_costs_more_than_a_missed_pixel_of_the_mask():
+    truth = np.zeros((1, 8, 8, 3), np.float32)
+    truth[0, 1:7, 1:7, :2] = 1
+    truth[0, 3, 1:7, 2] = 1
+    no_contact, no_pixel = truth.copy(), truth.copy()
+    no_contact[0, 3, 3, 2] = 0
+    no_pixel[0, 3, 3, 0] = 0
+    loss = losses.get("mask_depth_and_contact")
+    assert float(loss(truth, no_contact)) > float(loss(truth, no_pixel)) > float(loss(truth, truth))
+
+
 @FEW
 @given(batches(), st.floats(0, 5), st.floats(0, 5))
 def test_tversky_weighs_false_and_missed_pixels_as_published(batch, alpha, beta):

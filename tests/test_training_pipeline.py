@@ -173,6 +173,38 @@ def test_every_image_comes_once_in_a_pass():
     assert sorted(seen) == list(range(1, 8))
 
 
+def test_a_pass_may_have_several_crops_of_each_image():
+    images = np.repeat(np.arange(1, 8, dtype=np.uint8), 64).reshape(7, 8, 8)
+    data = datasets.from_arrays(images, np.ones((7, 8, 8), np.int32))
+    for shuffle in (True, False):
+        options = {"crop": (4, 4), "batch_size": 4, "scaling": "dtype", "crops_per_image": 3, "shuffle": shuffle}
+        batches = as_tf_dataset(data, **options)
+        seen = [round(float(image.mean()) * 255) for batch, _ in collected(batches) for image in batch]
+        assert len(batches) == 6
+        assert Counter(seen) == dict.fromkeys(range(1, 8), 3)
+
+
+def of_two_sizes(folder):
+    """Small images of two kinds, the second of which has large ones too: their pixels are 1, 2 and 3."""
+    sides = [(1, 8)] * 16 + [(2, 8)] * 8 + [(3, 16)] * 8
+    images = [np.full((side, side), value, np.uint8) for value, side in sides]
+    table = folder / "kinds.csv"
+    rows = [f"{number:04},{'one' if value == 1 else 'other'}" for number, (value, _) in enumerate(sides)]
+    table.write_text("\n".join(["image_id,kind", *rows]))
+    return datasets.from_arrays(images, [np.ones(image.shape, np.int32) for image in images]).with_metadata(table)
+
+
+@pytest.mark.parametrize(
+    ("balance", "expected"), [(None, {1: 0.4, 2: 0.2, 3: 0.4}), ("kind", {1: 0.5, 2: 1 / 6, 3: 1 / 3})]
+)
+def test_large_images_are_drawn_more_often_by_the_root_of_their_area(balance, expected, tmp_path):
+    options = {"crop": (4, 4), "batch_size": 32, "scaling": "dtype", "balance": balance, "balance_area": True}
+    batches = as_tf_dataset(of_two_sizes(tmp_path), **options)
+    drawn = Counter(round(float(image.mean()) * 255) for _ in range(30) for image in collected(batches)[0][0])
+    for value, part in expected.items():
+        assert drawn[value] / drawn.total() == pytest.approx(part, abs=0.03)
+
+
 def test_balance_draws_rare_kinds_more_often(tmp_path):
     table = tmp_path / "kinds.csv"
     rows = [f"{number:04},{'rare' if number < 4 else 'common'}" for number in range(40)]
@@ -193,6 +225,7 @@ def test_balance_draws_rare_kinds_more_often(tmp_path):
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"first_pass": -1}, "first_pass must be a whole number of at least 0, got -1"),
+        ({"crops_per_image": 0}, "crops_per_image must be a whole number of at least 1, got 0"),
         ({"target": "maks"}, "target"),
         ({"scaling": "none"}, "scaling"),
         ({"balance": "modality"}, "balance needs 'modality' in the metadata"),

@@ -43,6 +43,23 @@ def test_the_mask_does_not_depend_on_how_nuclei_are_numbered():
     np.testing.assert_array_equal(get_target("mask")(labels), get_target("mask")(100 * labels))
 
 
+def meeting(labels, reach=2):
+    """Where two nuclei meet, by its definition, pixel by pixel."""
+    found = np.zeros(labels.shape, np.float32)
+    for row, column in np.ndindex(labels.shape):
+        around = labels[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+        found[row, column] = len(np.unique(around[around > 0])) > 1
+    return found
+
+
+@FEW
+@given(LABELS)
+def test_nuclei_meet_where_two_of_them_are_near(labels):
+    target = get_target("contact")(labels)
+    np.testing.assert_array_equal(target[..., 2], meeting(labels))
+    np.testing.assert_array_equal(target[..., :2], get_target("distance")(labels))
+
+
 def test_what_is_no_label_image_is_refused():
     with pytest.raises(InvalidInputError, match="from 0"):
         get_target("mask")(np.array([[0, -1]]))
