@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -323,6 +324,32 @@ def test_without_a_table_a_tenth_chooses_the_best_epoch(recorder, disc_dataset, 
     assert (len(train_ids), len(val_ids)) == (5, 1)
     assert not {*train_ids} & {*val_ids}
     assert "test" not in recorder.fitted
+
+
+def test_a_model_is_trained_further(trained, disc_dataset, tmp_path):
+    _, folder = trained
+    first = folder / "model.keras"
+    options = ["--epochs", "1", "--frozen-epochs", "0", "--crop", "64"]
+    assert train(disc_dataset, "-o", tmp_path / "second.keras", "--start", first, *options) == 0
+    one, two = Segmenter.load(first), Segmenter.load(tmp_path / "second.keras")
+    assert read_settings(tmp_path / "second.keras")["segmenter"]["encoder"] == "tiny"
+    weights = [(a, b) for a, b in zip(one.model.get_weights(), two.model.get_weights(), strict=True)]
+    assert any(not np.array_equal(a, b) for a, b in weights)
+    assert all(np.abs(a - b).max() < 0.05 for a, b in weights)  # a new network would be anywhere
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--start", "nuclie"], "unknown shipped model to start from 'nuclie'; did you mean 'nuclei'?"),
+        (["--start", "gone.keras"], "the model to start from must be a file, got gone.keras, which is none"),
+        (["--start", "gone.keras", "--head", "distance"], "got head beside gone.keras; leave out one of the two"),
+    ],
+)
+def test_a_model_to_start_from_must_be_there(disc_dataset, tmp_path, capfd, flags, message):
+    assert train(disc_dataset, "-o", tmp_path / "model.keras", *flags) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert message in line
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

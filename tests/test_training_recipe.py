@@ -95,6 +95,12 @@ def test_a_weights_file_lies_beside_the_recipe(tmp_path, weights, means):
     assert recipe.network["weights"] == (str(tmp_path / "my.h5") if means == "my.h5" else means)
 
 
+@pytest.mark.parametrize(("start", "means"), [("nuclei", "nuclei"), ("first.keras", "FOLDER/first.keras")])
+def test_a_model_to_start_from_is_a_shipped_one_or_lies_beside_the_recipe(tmp_path, start, means):
+    recipe = read_recipe(write(tmp_path, f'[training]\nstart = "{start}"'))
+    assert recipe.start == means.replace("FOLDER", str(tmp_path))
+
+
 CHANGES = {item.name: item.default for item in fields(Augmentation) if isinstance(item.default, float)}
 
 
@@ -119,6 +125,11 @@ def test_what_is_written_is_read(tmp_path_factory, changes):
         ("[augmentation]\nnoise = 'much'", r"noise must be a number from 0 to 1, got 'much'"),
         ("[output]\nhalf = 1", r"half must be true or false, got 1"),
         ("[data]\npath = 3", r"path must be text, got 3"),
+        ("[training]\nstart = 3", r"start must be text, got 3"),
+        (
+            "[training]\nstart = 'a.keras'\n[network]\nseed = 1",
+            r"its own network, got seed beside .*a\.keras; leave out",
+        ),
     ],
 )
 def test_mistakes_name_the_file_and_the_remedy(tmp_path, text, message):

@@ -36,6 +36,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--labels", metavar="FOLDER", help="label images, where DATA is a folder of images")
     parser.add_argument("--splits", metavar="CSV", help="columns image_id and split (train, val, test) [random 90:10]")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
+    parser.add_argument(
+        "--start", metavar="NAME|PATH", help="shipped model or .keras file to go on from, instead of a new network"
+    )
     network = parser.add_argument_group("network")
     network.add_argument("--encoder", metavar="NAME", help="see 'nucleiseg encoders' [mobilenet_v2]")
     network.add_argument("--weights", metavar="WHICH", help="imagenet, none, or a file [imagenet]")
@@ -76,7 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
     import_tensorflow_quietly()
     from nucleiseg.segmenter import Segmenter
 
-    segmenter = Segmenter(**recipe.network)
+    if recipe.start is None:
+        segmenter = Segmenter(**recipe.network)
+    elif recipe.start.endswith(".keras"):
+        segmenter = Segmenter.load(recipe.start)
+    else:
+        segmenter = Segmenter.from_pretrained(recipe.start)
     data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
     status = 0
     log = output.with_name(f"{output.stem}_history.csv")
@@ -164,7 +172,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     return replace(
         recipe,
         **places,
-        **given(epochs=arguments.epochs, half=arguments.half),
+        **given(start=arguments.start, epochs=arguments.epochs, half=arguments.half),
         network={**recipe.network, **network},
         options=replace(recipe.options, **options),
     )
@@ -174,7 +182,17 @@ def _check_names(recipe: Recipe) -> None:
     from nucleiseg._checks import check_choice, check_count
     from nucleiseg.heads import list_heads
     from nucleiseg.networks import list_encoders
+    from nucleiseg.pretrained import list_pretrained
 
+    start = recipe.start
+    if start is not None:
+        if not start.endswith(".keras"):
+            check_choice(start, "shipped model to start from", list_pretrained())
+        elif not Path(start).is_file():
+            raise InvalidInputError(
+                f"the model to start from must be a file, got {start}, which is none; check the path"
+            )
+        return
     network = {"encoder": "mobilenet_v2", "head": "semantic", "weights": "imagenet", "seed": 0, **recipe.network}
     check_choice(network["encoder"], "encoder", list_encoders())
     check_choice(network["head"], "head", list_heads())

@@ -33,6 +33,8 @@ class Recipe:
     network : mapping
         Arguments of `nucleiseg.Segmenter` other than its defaults: encoder, weights, head, loss, upsampling, widths,
         convolutions, scaling, seed, deterministic.
+    start : str, optional
+        A model file, or the name of a shipped model, whose training goes on. It has a network, so `network` is empty.
     epochs : int
         At most so many passes over the training data.
     options : FitOptions
@@ -43,7 +45,7 @@ class Recipe:
     Raises
     ------
     InvalidInputError
-        If the network has an argument that there is not, or epochs is below 1.
+        If the network has an argument that there is not, or one beside a model to start from, or epochs is below 1.
 
     Examples
     --------
@@ -55,6 +57,7 @@ class Recipe:
     labels: str | None = None
     splits: str | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
+    start: str | None = None
     epochs: int = 30
     options: FitOptions = field(default_factory=FitOptions)
     half: bool = False
@@ -62,6 +65,11 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in self.network:
             check_choice(name, "argument of the network", NETWORK_ARGUMENTS)
+        if self.start is not None and self.network:
+            raise InvalidInputError(
+                f"a model to start from has its own network, got {', '.join(self.network)} beside {self.start}; "
+                "leave out one of the two"
+            )
         check_count(self.epochs, "epochs")
 
 
@@ -89,7 +97,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
 
         - ``[data]``: ``path``, ``labels``, ``splits``; relative paths count from the folder of the recipe;
         - ``[network]``: arguments of `nucleiseg.Segmenter`; ``weights = "none"`` starts from random ones;
-        - ``[training]``: ``epochs`` and the fields of `FitOptions`;
+        - ``[training]``: ``start``, ``epochs`` and the fields of `FitOptions`;
         - ``[augmentation]``: the fields of `Augmentation`; ``none = true`` switches all changes off;
         - ``[output]``: ``half``.
 
@@ -135,7 +143,7 @@ def _from_tables(tables: Mapping[str, Any], folder: Path) -> Recipe:
     weights = network.get("weights", "imagenet")
     if isinstance(weights, str) and weights.lower() != "imagenet":
         network["weights"] = None if weights.lower() == "none" else os.fspath(folder / weights)
-    training = _table(tables, "training", ("epochs", *_names(FitOptions, without="augmentation")))
+    training = _table(tables, "training", ("start", "epochs", *_names(FitOptions, without="augmentation")))
     augmentation = _table(tables, "augmentation", ("none", *_names(Augmentation)))
     output = _table(tables, "output", ("half",))
     half = output.get("half", False)
@@ -143,7 +151,8 @@ def _from_tables(tables: Mapping[str, Any], folder: Path) -> Recipe:
         raise InvalidInputError(f"half must be true or false, got {half!r}")
     epochs = training.pop("epochs", 30)
     changes = None if augmentation.pop("none", False) else Augmentation(**augmentation)
-    for key, value in data.items():
+    start = {"start": training.pop("start")} if "start" in training else {}
+    for key, value in (data | start).items():
         if not isinstance(value, str):
             raise InvalidInputError(f'{key} must be text, got {value!r}; write {key} = "a path"')
     places = {key: os.fspath(folder / value) for key, value in data.items()}
@@ -152,10 +161,16 @@ def _from_tables(tables: Mapping[str, Any], folder: Path) -> Recipe:
         labels=places.get("labels"),
         splits=places.get("splits"),
         network=network,
+        start=_model(start.get("start"), folder),
         epochs=epochs,
         options=FitOptions(**training, augmentation=changes),
         half=half,
     )
+
+
+def _model(start: str | None, folder: Path) -> str | None:
+    """A file from the folder of the recipe, or the name of a shipped model."""
+    return os.fspath(folder / start) if start is not None and start.endswith(".keras") else start
 
 
 def _table(tables: Mapping[str, Any], name: str, known: Iterable[str]) -> dict[str, Any]:
