@@ -27,10 +27,13 @@ DATA = {
     "licence": "CC0-1.0",
     "credit": "Broad Institute; Caicedo et al., Nature Methods 16, 1247-1253, 2019",
 }
-ENCODER = {
-    "weights": "MobileNetV2, ImageNet (TensorFlow-Slim checkpoint mobilenet_v2_1.0_224)",
-    "licence": "Apache-2.0",
+ENCODERS = {
+    "mobilenet_v2": {
+        "weights": "MobileNetV2, ImageNet (TensorFlow-Slim checkpoint mobilenet_v2_1.0_224)",
+        "licence": "Apache-2.0",
+    }
 }
+OWN_ENCODER = {"weights": "none: trained from random ones", "licence": "Apache-2.0"}
 LIMITS = [
     "Trained on 2-D images whose nuclei are about 8 to 60 pixels wide.",
     "Crowded, overlapping nuclei are at times taken for one; in tissue, nuclei out of focus are missed.",
@@ -71,10 +74,11 @@ def main() -> None:
     with arguments.history.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     settings = read_settings(arguments.model)["segmenter"]
-    monitor = get_head(settings["head"]).monitor
-    if monitor not in rows[0]:  # a history from before heads named theirs
-        monitor = "val_dice"
-    best = max(rows, key=lambda row: float(row[monitor]))
+    if recipe.options.keep == "last":
+        chosen_by, kept = "nothing: the last epoch is kept", rows[-1]
+    else:
+        monitor = get_head(settings["head"]).monitor
+        chosen_by, kept = f"{monitor} on crops of val", max(rows, key=lambda row: float(row[monitor]))
     content = arguments.model.read_bytes()
     name = arguments.output.stem
     card = {
@@ -82,7 +86,7 @@ def main() -> None:
         "purpose": "Finds nuclei in fluorescence, stained tissue and brightfield images; for research.",
         "licence": "Apache-2.0",
         "data": {**DATA, "splits": {"train": len(train), "val": len(val), "test": len(test)}},
-        "encoder": ENCODER,
+        "encoder": ENCODERS.get(settings["encoder"], OWN_ENCODER) if settings["weights"] else OWN_ENCODER,
         "training": {
             "command": f"nucleiseg train --recipe {name} stage1_train.zip --splits splits.csv -o {name}.keras",
             "head": settings["head"],
@@ -90,10 +94,10 @@ def main() -> None:
             "thresholds": settings["thresholds"],
             "passport": settings["passport"],
             "seed": settings["seed"],
-            "chosen_by": f"{monitor} on crops of val",
+            "chosen_by": chosen_by,
             "epochs": len(rows),
             "epochs_planned": recipe.epochs,
-            "best_epoch": int(best["epoch"]),
+            "kept_epoch": int(kept["epoch"]),
             "minutes": round(sum(float(row["seconds"]) for row in rows) / 60),
             "nucleiseg": __version__,
         },

@@ -78,6 +78,17 @@ def test_a_history_is_short_to_print():
     assert repr(History(({"epoch": 1, "loss": 2},))) == "History(1 epoch, best epoch 1: loss 2.0000)"
 
 
+def test_of_a_run_that_keeps_its_last_epoch_nothing_is_called_best():
+    rows = [{**row, "monitor": "epoch"} for row in training_rows()]
+    assert repr(History(rows)) == "History(6 epochs, the last one is kept)"
+    assert History(rows).best_epoch == 6
+
+
+def test_curves_of_such_a_run_mark_the_last_epoch(tmp_path):
+    rows = [{**row, "monitor": "epoch"} for row in training_rows()]
+    assert "epoch that is kept, the last" in words(History(tuple(rows)).plot(tmp_path / "curves.svg"))
+
+
 def test_a_run_that_began_without_a_monitor_is_judged_by_the_one_it_went_on_with():
     rows = [{"epoch": epoch, "loss": 0.5, "val_dice": -epoch, "val_ap": 5 - epoch % 3} for epoch in (1, 2, 3)]
     assert History(tuple(rows)).best_epoch == 1

@@ -186,6 +186,6 @@ register_head(
         loss="mask_depth_and_contact",
         decoder="contact",
         monitor="val_ap",
-        thresholds={"probability": 0.5, "seed": 0.4},
+        thresholds={"probability": 0.5, "seed": 0.2},
     )
 )

@@ -133,7 +133,8 @@ def _draw_legend(figure: Figure, history: History) -> None:
     entries: list[Line2D | Patch] = [Line2D([], [], color=BLUE, linewidth=1.6, label="training")]
     if any(f"val_{name}" in recorded for _, curves in PANELS for name, *_ in curves):
         entries.append(Line2D([], [], color=ORANGE, linewidth=1.6, label="validation"))
-    chosen = f"best epoch, by {WORDS.get(history.monitor, history.monitor)}"
+    by = history.monitor
+    chosen = "epoch that is kept, the last" if by == "epoch" else f"best epoch, by {WORDS.get(by, by)}"
     entries.append(Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (3, 2)), label=chosen))
     if _fine_tuning(history):
         entries.append(Patch(facecolor=SHADE, edgecolor=LINE, linewidth=0.5, label="fine-tuning"))

@@ -76,8 +76,9 @@ class History:
     def monitor(self) -> str:
         """Name of the column that the best epoch is chosen by.
 
-        What the rows say as ``monitor``. Those that say nothing, or of which that column has no finite value, are
-        judged by ``val_dice``; without one, by ``val_loss``; without that, by ``loss``.
+        What the rows say as ``monitor``; ``epoch`` means that the last one was kept. Those that say nothing, or of
+        which that column has no finite value, are judged by ``val_dice``; without one, by ``val_loss``; without that,
+        by ``loss``.
 
         Examples
         --------
@@ -191,7 +192,8 @@ class History:
     def __repr__(self) -> str:
         epoch, name, value = self._best()
         unit = "epoch" if len(self.rows) == 1 else "epochs"
-        return f"History({len(self.rows)} {unit}, best epoch {epoch}: {name} {value:.4f})"
+        said = "the last one is kept" if name == "epoch" else f"best epoch {epoch}: {name} {value:.4f}"
+        return f"History({len(self.rows)} {unit}, {said})"
 
     def _best(self) -> tuple[int, str, float]:
         """Number of the best epoch, what it was chosen by, and the value."""

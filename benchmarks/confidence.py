@@ -1,0 +1,86 @@
+"""Does the confidence of nuclei mean what it says? Calibrated on `val`, looked at on `test`.
+
+    python benchmarks/confidence.py stage1_train.zip --splits splits.csv
+
+A nucleus is matched if a true one covers it with an IoU of at least .5. The expected calibration error is the mean
+distance, over ten bins of confidence weighted by their nuclei, between the mean confidence and the share that is
+matched [1]; the AUROC is the chance that a matched nucleus has more confidence than a false one.
+
+[1] C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import numpy.typing as npt
+from results import keep
+from scipy.stats import rankdata
+
+from nucleiseg import Segmenter, datasets
+from nucleiseg.instances import assign, count_overlap
+
+BINS = 10
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+def judged(segmenter: Segmenter, data: datasets.Dataset) -> tuple[Floats, Bools]:
+    """Confidence of all nuclei that are found, and which of them are matched."""
+    confidences, matches = [], []
+    for sample in data:
+        found = segmenter.predict(sample.image)
+        overlap = count_overlap(sample.labels, found.labels)
+        pairs = assign(overlap, 0.5)
+        numbers = overlap.predicted_labels[overlap.predicted_index[pairs]]
+        confidences.append(np.asarray(found.confidence, float))
+        matches.append(np.isin(np.arange(1, len(confidences[-1]) + 1), numbers))
+    return np.concatenate(confidences), np.concatenate(matches)
+
+
+def calibration_error(confidence: Floats, matched: Bools) -> float:
+    """Expected calibration error, in [0, 1]."""
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    sums = (np.bincount(bins, values, BINS) for values in (confidence, matched.astype(float)))
+    return float(np.abs(np.subtract(*sums)).sum() / len(confidence))
+
+
+def area_under_curve(confidence: Floats, matched: Bools) -> float:
+    """AUROC by the ranks of the matched (Mann and Whitney); ties count half."""
+    hits = int(matched.sum())
+    ranks = rankdata(confidence)[matched].sum() - hits * (hits + 1) / 2
+    return float(ranks / (hits * (len(matched) - hits)))
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
+    parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
+    arguments = parser.parse_args()
+    _, val, test = datasets.read(arguments.data).split_by(arguments.splits)
+    segmenter = Segmenter.from_pretrained("nuclei")
+    summary, bins = [], []
+    for name, data in (("val", val), ("test", test)):
+        confidence, matched = judged(segmenter, data)
+        summary.append(
+            {
+                "split": name,
+                "found": len(matched),
+                "matched": float(matched.mean()),
+                "expected calibration error": calibration_error(confidence, matched),
+                "AUROC": area_under_curve(confidence, matched),
+            }
+        )
+    for low in np.arange(BINS) / BINS:
+        inside = (confidence >= low) & ((confidence < low + 1 / BINS) | (low == 1 - 1 / BINS))
+        if inside.any():
+            means = {"mean confidence": float(confidence[inside].mean()), "matched": float(matched[inside].mean())}
+            bins.append({"confidence": f"{low:.1f} to {low + 1 / BINS:.1f}", "found": int(inside.sum()), **means})
+    command = "python benchmarks/confidence.py stage1_train.zip --splits splits.csv"
+    keep("confidence", command, {"": summary, "test, by confidence": bins})
+
+
+if __name__ == "__main__":
+    main()

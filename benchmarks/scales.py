@@ -1,0 +1,74 @@
+"""The same images, smaller and larger: does the model in the box find the same nuclei?
+
+    python benchmarks/scales.py stage1_train.zip --splits splits.csv
+
+Each image of `test` is resized by a factor where its median nucleus stays at least 8 pixels wide; the labels are
+resized to the nearest pixel. Found at a factor is compared with found at factor 1 on the same images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import reduce
+from operator import add
+
+import numpy as np
+from results import keep
+from skimage.transform import resize
+
+from nucleiseg import Segmenter, datasets
+from nucleiseg.datasets import Sample
+from nucleiseg.inference.scale import usual_diameter
+from nucleiseg.instances import InstanceCounts, match
+
+FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+SMALLEST = 8.0
+
+
+def resized(sample: Sample, factor: float) -> Sample:
+    """An image and its labels at another size."""
+    if factor == 1:
+        return sample
+    size = tuple(max(1, round(side * factor)) for side in sample.labels.shape)
+    image = resize(sample.image, (*size, *sample.image.shape[2:]), 1, anti_aliasing=factor < 1, preserve_range=True)
+    labels = resize(sample.labels, size, 0, anti_aliasing=False, preserve_range=True)
+    return Sample(sample.id, image.round().astype(sample.image.dtype), labels.astype(np.int32), sample.metadata)
+
+
+def counted(segmenter: Segmenter, sample: Sample, factor: float) -> InstanceCounts:
+    """What is found in a resized image."""
+    changed = resized(sample, factor)
+    return match(changed.labels, segmenter.predict(changed.image).labels)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
+    parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
+    arguments = parser.parse_args()
+    _, _, test = datasets.read(arguments.data).split_by(arguments.splits)
+    segmenter = Segmenter.from_pretrained("nuclei")
+    samples = [sample for sample in test if sample.labels.any()]
+    plain = {sample.id: counted(segmenter, sample, 1.0) for sample in samples}
+    rows = []
+    for factor in FACTORS:
+        chosen = [sample for sample in samples if (usual_diameter(sample.labels) or 0) * factor >= SMALLEST]
+        found = reduce(add, (counted(segmenter, sample, factor) for sample in chosen))
+        before = reduce(add, (plain[sample.id] for sample in chosen))
+        precision, precision_before = found.average_precision(0.5), before.average_precision(0.5)
+        rows.append(
+            {
+                "factor": factor,
+                "images": len(chosen),
+                "found": found.found,
+                "of those at 1": found.found / before.found,
+                "AP at IoU .5": precision,
+                "of that at 1": precision / precision_before,
+            }
+        )
+    keep("scales", "python benchmarks/scales.py stage1_train.zip --splits splits.csv", {"": rows})
+
+
+if __name__ == "__main__":
+    main()
