@@ -12,6 +12,7 @@ matched [1]; the AUROC is the chance that a matched nucleus has more confidence 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -58,9 +59,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
+    parser.add_argument("--model", type=Path, help="a .keras file instead of the model in the box")
     arguments = parser.parse_args()
     _, val, test = datasets.read(arguments.data).split_by(arguments.splits)
-    segmenter = Segmenter.from_pretrained("nuclei")
+    segmenter = Segmenter.load(arguments.model) if arguments.model else Segmenter.from_pretrained("nuclei")
     summary, bins = [], []
     for name, data in (("val", val), ("test", test)):
         confidence, matched = judged(segmenter, data)
@@ -79,6 +81,8 @@ def main() -> None:
             means = {"mean confidence": float(confidence[inside].mean()), "matched": float(matched[inside].mean())}
             bins.append({"confidence": f"{low:.1f} to {low + 1 / BINS:.1f}", "found": int(inside.sum()), **means})
     command = "python benchmarks/confidence.py stage1_train.zip --splits splits.csv"
+    if arguments.model:
+        command += " --model MODEL"
     keep("confidence", command, {"": summary, "test, by confidence": bins})
 
 

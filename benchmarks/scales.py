@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from functools import reduce
 from operator import add
+from pathlib import Path
 
 import numpy as np
 from results import keep
@@ -46,9 +47,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
+    parser.add_argument("--model", type=Path, help="a .keras file instead of the model in the box")
     arguments = parser.parse_args()
     _, _, test = datasets.read(arguments.data).split_by(arguments.splits)
-    segmenter = Segmenter.from_pretrained("nuclei")
+    segmenter = Segmenter.load(arguments.model) if arguments.model else Segmenter.from_pretrained("nuclei")
     samples = [sample for sample in test if sample.labels.any()]
     plain = {sample.id: counted(segmenter, sample, 1.0) for sample in samples}
     rows = []
@@ -67,7 +69,8 @@ def main() -> None:
                 "of that at 1": precision / precision_before,
             }
         )
-    keep("scales", "python benchmarks/scales.py stage1_train.zip --splits splits.csv", {"": rows})
+    command = "python benchmarks/scales.py stage1_train.zip --splits splits.csv"
+    keep("scales", command + (" --model MODEL" if arguments.model else ""), {"": rows})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from nucleiseg.training import get_target
 
 IMAGES = Path(__file__).parent / "images"
 CROP = np.s_[206:286, 340:420]  # of a gland of the colon, where nuclei touch
-SMOOTHING = 1.5  # of the decoder `distance`
+SMOOTHING = 1.5  # of the decoders `distance` and `contact`
 
 # Background, interior, boundary: told apart without colour vision, too.
 CLASSES = np.array([[0.93, 0.93, 0.93], [0.0, 0.45, 0.70], [0.90, 0.62, 0.0]])
@@ -37,7 +37,7 @@ def as_colours(values: npt.NDArray[Any], name: str = "viridis") -> npt.NDArray[A
 
 def draw(panels: dict[str, npt.NDArray[Any]], path: Path) -> None:
     """Pictures side by side, their pixels seen as squares."""
-    figure = Figure(figsize=(2.1 * len(panels), 2.45), dpi=110, layout="constrained")
+    figure = Figure(figsize=(2.0 * len(panels), 2.45), dpi=110, layout="constrained")
     for axes, (title, picture) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(title, fontsize=9)
@@ -62,6 +62,7 @@ def main() -> None:
             "semantic: mask": as_colours(get_target("mask")(labels)[..., 0], "gray"),
             "boundary: three classes": weights,
             "distance: depth": as_colours(get_target("distance")(labels)[..., 1]),
+            "contact: where they meet": as_colours(get_target("contact")(labels)[..., 2], "gray"),
         },
         IMAGES / "heads_targets.png",
     )
@@ -69,15 +70,17 @@ def main() -> None:
     at = segmenter.thresholds
     maps = predict_maps(tissue, KerasEngine(segmenter.model), "percentile", options)[CROP]
     mask = maps[..., 0] > at["probability"]
-    depth = gaussian_filter(maps[..., 1], SMOOTHING, truncate=3)
+    lowered = maps[..., 1] * (1 - maps[..., 2])
+    depth = gaussian_filter(lowered, SMOOTHING, truncate=3)
     seeds = np.where(mask[..., np.newaxis], (0.55, 0.55, 0.55), (0.93, 0.93, 0.93))
     seeds[mask & (depth > at["seed"])] = CLASSES[1]
-    found = split_by_distance(maps[..., 0], maps[..., 1], at["probability"], at["seed"], int(at["min_area"]), SMOOTHING)
+    found = split_by_distance(maps[..., 0], lowered, at["probability"], at["seed"], int(at["min_area"]), SMOOTHING)
     draw(
         {
             "map 1: probability": as_colours(maps[..., 0], "gray"),
             "map 2: depth": as_colours(maps[..., 1]),
-            "depth, smoothed": as_colours(depth),
+            "map 3: contact": as_colours(maps[..., 2], "gray"),
+            "depth, lowered, smoothed": as_colours(depth),
             "seeds in the mask": seeds,
             "nuclei": colour_labels(found),
         },

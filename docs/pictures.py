@@ -68,8 +68,10 @@ def main() -> None:
     overlay = segmenter.predict(tissue, PredictOptions(min_area=25, tta=True)).overlay()  # as nucleiseg demo does
     both = np.concatenate([tissue, np.full_like(tissue[:, :8], 255), overlay], axis=1)
     Image.fromarray(both).save(IMAGES / "demo_overlay.jpg", quality=92)
-    segmenter.plot_architecture(IMAGES / "unet.png")
-    segmenter.plot_architecture(IMAGES / "base_model.png", part="encoder")
+    transferred = Segmenter("mobilenet_v2", "imagenet")  # what the page on training explains
+    transferred.plot_architecture(IMAGES / "unet.png")
+    transferred.plot_architecture(IMAGES / "base_model.png", part="encoder")
+    segmenter.plot_architecture(IMAGES / "nuclei_unet.png")
     History.from_csv(arguments.history).plot(IMAGES / "curves.png")
     data = datasets.read(arguments.data)
     report = datasets.check(data)

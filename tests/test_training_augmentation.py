@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training import Augmentation, augment
+from nucleiseg.training.grounds import empty_ground
 
 FEW = settings(max_examples=60, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -21,7 +22,7 @@ OFF = {
     "scale": (1.0, 1.0),
     "stretch": 0.0,
     **dict.fromkeys(("brightness", "contrast", "gamma", "colour", "blur", "noise"), 0.0),
-    **dict.fromkeys(("recolour", "counterstain", "invert"), 0.0),
+    **dict.fromkeys(("recolour", "counterstain", "invert", "empty"), 0.0),
 }
 
 
@@ -155,7 +156,7 @@ ON = {
 
 
 def test_every_setting_is_looked_at_here():
-    assert {*ON, "scale", "stretch"} == set(OFF) == {field.name for field in dataclasses.fields(Augmentation)}
+    assert {*ON, "scale", "stretch", "empty"} == set(OFF) == {field.name for field in dataclasses.fields(Augmentation)}
 
 
 @pytest.mark.parametrize("name", ON)
@@ -168,6 +169,26 @@ def test_a_change_leaves_the_numbers_of_the_others_as_they_are(name):
     for same, one, other in zip(unchanged, images_after(with_it, image), images_after(without_it, image), strict=True):
         if same:
             np.testing.assert_array_equal(one, other)
+
+
+def test_an_empty_crop_has_no_labels_and_nothing_of_its_image():
+    image, labels = smooth(), np.ones(smooth().shape[:2], int)
+    changed = [augment(image, labels, only(empty=0.5), np.random.default_rng(seed)) for seed in range(60)]
+    empty = [picture for picture, numbers in changed if not numbers.any()]
+    assert 15 < len(empty) < 45
+    assert all(not np.array_equal(picture, image) for picture in empty)
+    for picture, numbers in changed:
+        if numbers.any():
+            np.testing.assert_array_equal(picture, image)
+
+
+@FEW
+@given(st.tuples(st.integers(1, 50), st.integers(1, 50), st.integers(1, 4)), SEEDS)
+def test_a_ground_is_in_range_and_the_same_for_the_same_numbers(shape, seed):
+    one, two = (empty_ground(shape, np.random.default_rng(seed)) for _ in range(2))
+    assert (one.shape, one.dtype) == (shape, np.float32)
+    assert 0 <= one.min() <= one.max() <= 1
+    np.testing.assert_array_equal(one, two)
 
 
 def test_brightness_shifts_all_values_alike():

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nucleiseg._checks import check_range, check_same_size, describe
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.crops import check_scale
+from nucleiseg.training.grounds import empty_ground
 
 # Optical densities of eosin and DAB in red, green and blue: A. C. Ruifrok and D. A. Johnston, "Quantification of
 # histochemical staining by color deconvolution", Anal. Quant. Cytol. Histol. 23, 2001.
@@ -59,6 +60,8 @@ class Augmentation:
         Largest standard deviation of a Gaussian blur, in pixels; half of the images are blurred.
     noise : float
         Largest standard deviation of Gaussian noise; half of the images get noise.
+    empty : float
+        Probability that a crop is replaced by a ground without any nucleus: noise, an uneven light, a flat colour.
 
     Examples
     --------
@@ -79,9 +82,10 @@ class Augmentation:
     invert: float = 0.1
     blur: float = 1.5
     noise: float = 0.05
+    empty: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "recolour", "counterstain", "invert", "noise"):
+        for name in ("brightness", "recolour", "counterstain", "invert", "noise", "empty"):
             check_range(getattr(self, name), name, 0, 1)
         for name in ("stretch", "contrast", "gamma", "colour", "blur"):
             check_range(getattr(self, name), name, 0, 10)
@@ -130,7 +134,11 @@ def augment(
         raise InvalidInputError(f"image must be (H, W, C), got {describe(image)}; add a channel with image[..., None]")
     check_same_size(image, labels, ("image", "labels"))
     image, labels = _move(image, labels, settings, rng)
-    return _recolour(image, labels, settings, rng), labels
+    image = _recolour(image, labels, settings, rng)
+    empty, ground_seed = rng.random() < settings.empty, rng.integers(2**63)
+    if empty:
+        return empty_ground(image.shape, np.random.default_rng(ground_seed)), np.zeros_like(labels)
+    return image, labels
 
 
 def _move(
