@@ -1,9 +1,9 @@
 r"""Measure a model on its `val` and `test` images and write the card that is shipped with it.
 
-    python benchmarks/model_card.py nuclei.keras stage1_train.zip --splits splits.csv --history nuclei_history.csv \
-        -o nucleiseg/pretrained/nuclei.json
+    python benchmarks/model_card.py nuclei.keras stage1_train.zip --splits splits.csv \
+        --history nuclei-first_history.csv nuclei_history.csv -o nucleiseg/pretrained/nuclei.json
 
-The recipe of the same name must lie beside the card.
+The recipe of the same name must lie beside the card, and those of the trainings before it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nucleiseg import Segmenter, __version__, datasets
 from nucleiseg.heads import get_head
 from nucleiseg.inference import Evaluation
 from nucleiseg.modelfile import read_settings
-from nucleiseg.training import read_recipe
+from nucleiseg.training import Recipe, read_recipe
 
 DATA = {
     "name": "2018 Data Science Bowl, stage 1 training set (BBBC038), 664 images",
@@ -55,13 +55,31 @@ def measured(evaluation: Evaluation) -> dict[str, dict[str, object]]:
     }
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The epochs of a training."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def commands(name: str, recipe: Recipe) -> list[str]:
+    """What makes the model, the trainings that it starts from included."""
+    line = f"nucleiseg train --recipe {name} stage1_train.zip --splits splits.csv"
+    if recipe.start is None:
+        return [f"{line} -o {name}.keras"]
+    before = Path(recipe.start).stem
+    earlier = commands(before, read_recipe(Path(recipe.start).with_suffix(".toml")))
+    return [*earlier, f"{line} --start {before}.keras -o {name}.keras"]
+
+
 def main() -> None:
     """Print the table and write the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("data")
     parser.add_argument("--splits", required=True)
-    parser.add_argument("--history", type=Path, required=True, help="the CSV that nucleiseg train left")
+    parser.add_argument(
+        "--history", type=Path, nargs="+", required=True, help="the CSVs that nucleiseg train left, in their order"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
 
@@ -71,8 +89,8 @@ def main() -> None:
     for name, evaluation in evaluations.items():
         print(name, evaluation, sep="\n", end="\n\n")
     recipe = read_recipe(arguments.output.with_suffix(".toml"))
-    with arguments.history.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    runs = [read_rows(path) for path in arguments.history]
+    rows = runs[-1]
     settings = read_settings(arguments.model)["segmenter"]
     if recipe.options.keep == "last":
         chosen_by, kept = "nothing: the last epoch is kept", rows[-1]
@@ -88,17 +106,16 @@ def main() -> None:
         "data": {**DATA, "splits": {"train": len(train), "val": len(val), "test": len(test)}},
         "encoder": ENCODERS.get(settings["encoder"], OWN_ENCODER) if settings["weights"] else OWN_ENCODER,
         "training": {
-            "command": f"nucleiseg train --recipe {name} stage1_train.zip --splits splits.csv -o {name}.keras",
+            "commands": commands(name, recipe),
             "head": settings["head"],
             "upsampling": settings["upsampling"],
             "thresholds": settings["thresholds"],
             "passport": settings["passport"],
             "seed": settings["seed"],
             "chosen_by": chosen_by,
-            "epochs": len(rows),
-            "epochs_planned": recipe.epochs,
+            "epochs": [len(run) for run in runs],
             "kept_epoch": int(kept["epoch"]),
-            "minutes": round(sum(float(row["seconds"]) for row in rows) / 60),
+            "minutes": round(sum(float(row["seconds"]) for run in runs for row in run) / 60),
             "nucleiseg": __version__,
         },
         "file": {
