@@ -1,11 +1,11 @@
 """``nucleiseg predict`` of many small files against the bare network on the same pixels; start-up is shown apart.
 
-    python benchmarks/files.py [--files 100] [--side 256] [--rounds 7] [--model model.keras] [--profile]
+    python benchmarks/files.py [--files 100] [--side 256] [--rounds 7] [--model FILE] [--profile]
 
-The files are cut from skimage's stained tissue. Both ways run in this process with the model loaded: the first reads each
-file, finds, measures and writes label image, mask, overlay and tables, as the command does; the second gives the scaled
-tensors to the network, one after the other. Printed are medians, their ratio, and the seconds that the command takes
-for one file in a process of its own, which is the start-up. ``--profile`` prints where the time of one run goes instead.
+The files are cut from skimage's stained tissue. Both ways run in this process with the model loaded: the bare network
+gets the scaled tensors, one after the other; the command reads each file, finds, measures and writes label image, mask,
+overlay and tables. Printed are medians, their ratio, and the seconds that the command takes for one file in a process
+of its own, which is the start-up. ``--profile`` prints where the time of one run goes instead.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="print where the time goes, and measure nothing")
     arguments = parser.parse_args()
     segmenter = Segmenter.load(arguments.model)
-    command.load_segmenter = lambda path: segmenter  # loading is start-up
+    command.load_segmenter = lambda _: segmenter  # loading is start-up
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         paths = make_files(root / "in", arguments.files, arguments.side)
@@ -90,7 +90,8 @@ def main() -> None:
             return
         rows = compare({"bare network": bare, "nucleiseg predict": predict}, arguments.rounds)
         seconds = statistics.median(start_up(paths[0], root / f"one_{n}", arguments.model) for n in range(3))
-    title = f"{arguments.files} files of {arguments.side} × {arguments.side} pixels; one file with start-up: {seconds:.1f} s"
+    size = f"{arguments.side} × {arguments.side}"
+    title = f"{arguments.files} files of {size} pixels; one file with start-up: {seconds:.1f} s"
     keep("files", "python benchmarks/files.py", {title: rows})
 
 

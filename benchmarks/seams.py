@@ -2,10 +2,10 @@
 
     python benchmarks/seams.py stage1_train.zip splits.csv [model.keras] [--images 12]
 
-Takes the largest test images and a mosaic of small ones. Windows are 256 pixels, each in the network with as much around
-it as the network looks far; that is far smaller than `tiling="auto"` chooses, so that there are many seams. Printed are the pooled average precision at an IoU of .9, the
-numbers of nuclei, and the length of label boundary on the lines between windows against that on lines half a window
-away.
+Takes the largest test images and a mosaic of small ones. Windows are 256 pixels, each in the network with as much
+around it as the network looks far; that is far smaller than `tiling="auto"` chooses, so that there are many seams.
+Printed are the pooled average precision at an IoU of .9, the numbers of nuclei, and the length of label boundary on the
+lines between windows against that on lines half way between them.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ _VARIABLE = "TF_FORCE_GPU_ALLOW_GROWTH"
 def grow_gpu_memory() -> None:
     """Have TensorFlow take GPU memory as it needs it, instead of nearly all at once; does nothing for other backends.
 
-    Must come before the first network: once TensorFlow has taken its GPUs, or somebody has divided their memory, it stays
-    as it is. TensorFlow's own variable ``TF_FORCE_GPU_ALLOW_GROWTH`` is obeyed if it is set.
+    Must come before the first network: once TensorFlow has taken its GPUs, or somebody has divided their memory, it
+    stays as it is. TensorFlow's own variable ``TF_FORCE_GPU_ALLOW_GROWTH`` is obeyed if it is set.
 
     Examples
     --------

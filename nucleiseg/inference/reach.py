@@ -19,10 +19,10 @@ TOLERANCE = 0.02
 def measure_reach(engine: Engine) -> int:
     """Pixels from a cut at which the maps are again what they are without the cut.
 
-    Two artificial images are given whole, and cut through the middle: one of nuclei, and one of noise, which excites
-    a network more than real images do. The reach is the least distance from the cut beyond which no pixel of any map
-    differs by more than 0.02. The worst pixel decides, not the mean: a cut that is hardly seen on average may still join
-    or part two nuclei where it is seen.
+    Two artificial images are given whole, and cut through the middle: one of nuclei, and one of noise, which excites a
+    network more than real images do. The reach is the least distance from the cut beyond which no pixel of any map
+    differs by more than 0.02. The worst pixel decides, not the mean: a cut that is hardly seen on average may still
+    join or part two nuclei where it is seen.
 
     Parameters
     ----------
