@@ -22,7 +22,7 @@ from nucleiseg.inference.memory import Plan, make_plan
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.scratch import Scratch
 from nucleiseg.inference.segmenting import Decoding, decoded_windows
-from nucleiseg.inference.stitching import Piece, Settled, final_numbers, intersection, make_piece, stitch
+from nucleiseg.inference.stitching import Settled, final_numbers, intersection, stitch_stored
 from nucleiseg.instances.label_stores import write_label_store
 
 __all__ = ["LargeJob", "plan_job", "run_here", "write_labels_of"]
@@ -55,7 +55,7 @@ class LargeJob:
 def plan_job(image: LazyImage, engine: Engine, scaling: str, decoding: Decoding) -> LargeJob:
     """Choose windows by the options' memory, and find the image's range."""
     options = decoding.options
-    plan = make_plan(image.shape, options.tiling, options.memory_bytes, lambda: measure_reach(engine), in_memory=False)
+    plan = make_plan(image.shape, options.tiling, options.planned_bytes, lambda: measure_reach(engine), in_memory=False)
     windows = plan.windows or Tiling(max(image.shape), 0)
     return LargeJob(
         image,
@@ -124,20 +124,14 @@ def write_labels_of(
 
 def _settle(job: LargeJob, scratch: Scratch, decoding: Decoding) -> tuple[int, Labels]:
     """Stitch windows on disk; gives the number of nuclei and what each label becomes."""
-    count = 0
-
-    def pieces() -> Iterator[Piece]:
-        nonlocal count
-        for number, tile in enumerate(job.windows):
-            piece = make_piece(tile, scratch.load("window", number), job.image.shape, count)
-            count += piece.count
-            yield piece
-
+    every = range(len(job.windows))
+    counts = [int(scratch.load("window", number).max(initial=0)) for number in every]
     settled: list[Settled] = []
-    for number, part in enumerate(stitch(pieces(), job.windows, job.image.shape)):
+    found = stitch_stored(lambda number: scratch.load("window", number), counts, job.windows, job.image.shape)
+    for number, part in enumerate(found):
         scratch.save("core", number, part.labels)
         settled.append(part.without_pixels())
-    numbers = final_numbers(count, settled, decoding.area, decoding.options.remove_edge)
+    numbers = final_numbers(sum(counts), settled, decoding.area, decoding.options.remove_edge)
     return int(numbers.max()), numbers
 
 

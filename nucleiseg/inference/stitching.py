@@ -16,8 +16,9 @@ image. Nuclei are numbered in the order of their first pixels, whatever the wind
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -291,6 +292,38 @@ def stitch(pieces: Iterable[Piece], windows: list[Tile], shape: tuple[int, int])
                 del held[old]
 
 
+def stitch_stored(
+    load: Callable[[int], Labels], counts: Sequence[int], windows: list[Tile], shape: tuple[int, int]
+) -> Iterator[Settled]:
+    """As `stitch`, of windows that are kept elsewhere: holds a window and those around it, however wide the image is.
+
+    Parameters
+    ----------
+    load : function
+        From the number of a window to its labels. Each is asked for some three times.
+    counts : sequence of int
+        Labels of each window.
+    windows : list of Tile
+        From `nucleiseg.images.tiles`.
+    shape : tuple of int
+        Height and width of the image.
+
+    Yields
+    ------
+    Settled
+        In the order of the windows.
+    """
+    offsets = [0, *accumulate(counts)]
+    held: dict[int, Piece] = {}
+    for number, others in enumerate(overlapping(windows)):
+        needed = (number, *others)
+        held = {key: piece for key, piece in held.items() if key in needed}
+        for key in needed:
+            if key not in held:
+                held[key] = make_piece(windows[key], load(key), shape, offsets[key])
+        yield settle(held[number], [held[other] for other in others], shape)
+
+
 def intersection(one: Slices, two: Slices) -> Slices | None:
     """What two windows share, or None.
 
@@ -368,4 +401,5 @@ __all__ = [
     "overlapping",
     "settle",
     "stitch",
+    "stitch_stored",
 ]
