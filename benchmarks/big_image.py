@@ -4,9 +4,9 @@
 
 Makes a Zarr of SIDE x SIDE pixels RGB from skimage's stained tissue, turned and shifted so that no tile repeats the
 last. Then labels it twice into Zarr, by the same call in processes of their own: the first is killed when it has
-finished about a third of its windows, the second goes on. Printed are windows that were done again, seconds, the peak of the
-second process above the same process idle with the model loaded, and the number of nuclei; a file of results is kept for
-images of at least 10,000 pixels a side. Needs Linux.
+finished about a third of its windows, the second goes on. Printed are windows that were done again, seconds, the peak
+of the second process above the same process idle with the model loaded, and the number of nuclei; a file of results is
+kept for images of at least 10,000 pixels a side. Needs Linux.
 """
 
 from __future__ import annotations

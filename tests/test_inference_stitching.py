@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from nucleiseg import Tiling
 from nucleiseg.images import tiles
-from nucleiseg.inference.stitching import final_numbers, make_piece, stitch, stitch_stored
+from nucleiseg.inference.settling import stitch, stitch_stored
+from nucleiseg.inference.stitching import final_numbers, make_piece
 from nucleiseg.instances import filter_labels, match, split_by_distance, split_components
 
 LAW = settings(max_examples=40, deadline=None)
@@ -142,7 +143,7 @@ def test_windows_that_are_kept_elsewhere_are_settled_alike(mask, tiling):
     windows = tiles(mask.shape, tiling)
     labels = [split_components(mask[tile.read]) for tile in windows]
     counts = [int(part.max(initial=0)) for part in labels]
-    pieces = [make_piece(tile, part, mask.shape, sum(counts[:n])) for n, (tile, part) in enumerate(zip(windows, labels))]
+    pieces = [make_piece(windows[n], labels[n], mask.shape, sum(counts[:n])) for n in range(len(windows))]
     for one, two in zip(
         stitch(pieces, windows, mask.shape), stitch_stored(labels.__getitem__, counts, windows, mask.shape), strict=True
     ):

@@ -48,25 +48,28 @@ def open_micrograph(image: Any, options: ReadOptions | None = None, *, max_pixel
     >>> open_micrograph(open_lazy(numpy.zeros((30, 40)), ReadOptions(pixel_size=0.5))).pixel_size
     0.5
     """
+    lazy: LazyImage
     if isinstance(image, (str, os.PathLike)):
         path = Path(image)
         if not path.is_dir():
             return read_micrograph(path, options)
         if not _is_zarr(path):
             raise ImageFileError(f"{path}: is a folder, not an image; pass the files in it, or a Zarr")
-        image = open_lazy(path, options)
+        lazy = open_lazy(path, options)
     elif not isinstance(image, LazyImage):
         if not _is_lazy(image):
             return as_micrograph(image, options)
-        image = open_lazy(image, options)
-    height, width = image.shape
+        lazy = open_lazy(image, options)
+    else:
+        lazy = image
+    height, width = lazy.shape
     if height * width > max_pixels:
         raise InvalidInputError(
-            f"an image in memory has at most {max_pixels:,} pixels, got {image.name} with {height:,} x {width:,}; "
+            f"an image in memory has at most {max_pixels:,} pixels, got {lazy.name} with {height:,} x {width:,}; "
             "use nucleiseg.predict_large (in a terminal: --output LABELS.zarr), which reads it part by part, "
             "or a smaller level"
         )
-    return image.read(slice(0, height), slice(0, width))
+    return lazy.read(slice(0, height), slice(0, width))
 
 
 def _is_zarr(path: Path) -> bool:
