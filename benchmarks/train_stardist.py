@@ -6,7 +6,8 @@ It learns from RGB images of the split `train`, scaled as nucleiseg scales them,
 StarDist's own settings otherwise (32 rays, grid (2, 2), batches of 4, rate .0003), flipped, turned, and dimmed or
 brightened at random. Its best weights and its thresholds are chosen on `val`. How long it learns matters little here:
 time depends on how many candidates pass its thresholds, and an untrained model has far too many. Needs StarDist:
-pip install "nucleiseg[compare]".
+pip install "nucleiseg[compare]". Weights that are in FOLDER already are learned further; with --epochs 0, only the
+thresholds are chosen.
 """
 
 from __future__ import annotations
@@ -59,14 +60,18 @@ def main() -> None:
         grid=(2, 2),
         n_channel_in=3,
         train_patch_size=(PATCH, PATCH),
-        train_epochs=arguments.epochs,
+        train_epochs=max(arguments.epochs, 1),
         train_steps_per_epoch=arguments.steps,
         train_tensorboard=False,
         train_checkpoint_epoch=None,
     )
     model = StarDist2D(settings, name=arguments.folder.name, basedir=str(arguments.folder.parent))
     images, labels = scaled(val)
-    model.train(*scaled(train), validation_data=(images, labels), augmenter=augment, seed=0)
+    weights = arguments.folder / "weights_best.h5"
+    if weights.is_file():
+        model.load_weights(weights.name)
+    if arguments.epochs:
+        model.train(*scaled(train), validation_data=(images, labels), augmenter=augment, seed=0)
     thresholds = model.optimize_thresholds(images, labels)
     found = [model.predict_instances(image)[0] for image in tqdm(images, disable=None)]
     scores = matching_dataset(labels, found, thresh=0.5, by_image=False, show_progress=False)
