@@ -148,8 +148,11 @@ def _run_all(
 
     with ThreadPoolExecutor(1) as pool, Progress("predicting", len(images), "files") as bar:
         try:
-            for path, stem in images:
-                bar.note(f"{batch.found:,} nuclei  {shorten(path.name)}")
+            for number, (path, stem) in enumerate(images):
+                note = f"{batch.found:,} nuclei  {shorten(path.name)}"
+                if number:
+                    bar.advance(note)
+                bar.note(note)
                 found: Future[None] = Future()
                 try:
                     write = batch.look(segmenter, path, stem, options)
@@ -158,7 +161,6 @@ def _run_all(
                 if not settle():
                     break
                 previous = (path, stem, found if found.done() else pool.submit(write))
-                bar.advance()
         finally:
             settle()
 
