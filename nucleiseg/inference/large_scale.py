@@ -15,7 +15,7 @@ from nucleiseg.inference.tuning import smallest_area
 
 __all__ = ["at_one_scale", "check_partwise"]
 
-_LOOKED_AT = 2048  # pixels, height and width
+_LOOKED_AT = 1024  # pixels, height and width: few enough for any budget
 _ENOUGH = 20  # nuclei in a part that tell the scale
 
 
@@ -47,7 +47,7 @@ def at_one_scale(
     Parameters
     ----------
     image : LazyImage
-        Of which five parts of 2,048 x 2,048 pixels are read at most.
+        Of which five parts of 1,024 x 1,024 pixels are read at most.
     engine : Engine
         Runs the network.
     settings : SegmenterSettings
