@@ -1,22 +1,28 @@
 """Peak memory of a prediction above the idle process, on Linux.
 
-    python benchmarks/memory.py SIDE MAX_MEMORY [model.keras]
+    python benchmarks/memory.py [--model model.keras] [--one SIDE MAX_MEMORY]
 
 The image is skimage's stained tissue, repeated. `idle` is the process with the model loaded and run once on a small
-image, and with the image in memory. With MAX_MEMORY `network` the bare network is measured on the whole image: bytes
-for each pixel.
+image, and with the image in memory. Each row is a process of its own; --one is such a row. With MAX_MEMORY `network`
+the bare network is measured on the whole image: bytes for each pixel.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import skimage.data
+from results import keep
 
-from nucleiseg import PredictOptions, Segmenter
+from nucleiseg import PredictOptions
+from nucleiseg.large import load_segmenter
+
+ROWS = ((1024, "network"), (1024, "2GB"), (2048, "2GB"), (4000, "2GB"), (4000, "600MiB"))
 
 
 def status(key: str) -> int:
@@ -25,11 +31,9 @@ def status(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
-def main() -> None:
-    """Print one line."""
-    side, budget, *model = sys.argv[1:]
-    length = int(side)
-    segmenter = Segmenter.load(model[0]) if model else Segmenter.from_pretrained("nuclei")
+def measure(length: int, budget: str, model: str) -> dict[str, object]:
+    """A row of the table, of this process."""
+    segmenter = load_segmenter(model)
     tissue = skimage.data.immunohistochemistry()
     repeats = -(-length // 512)
     image = np.tile(tissue, (repeats, repeats, 1))[:length, :length].copy()
@@ -37,16 +41,35 @@ def main() -> None:
     if budget == "network":
         image = image[np.newaxis].astype(np.float32) / 255
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
-    idle, start = status("VmRSS"), time.perf_counter()
+    idle = status("VmRSS")
     if budget == "network":
         segmenter._engine(image)
     else:
         segmenter.predict(image, PredictOptions(max_memory=budget))
-    seconds, peak = time.perf_counter() - start, status("VmHWM") - idle
-    print(
-        f"{length} x {length}, {budget}: idle {idle / 2**20:.0f} MiB, peak {peak / 2**20:.0f} MiB above it "
-        f"({peak / length**2:.0f} bytes a pixel), {seconds:.1f} s"
-    )
+    peak = status("VmHWM") - idle
+    return {
+        "pixels": f"{length} × {length}",
+        "budget": budget,
+        "idle, MiB": round(idle / 2**20),
+        "peak above it, MiB": round(peak / 2**20),
+        "bytes a pixel": round(peak / length**2),
+    }
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", default="nuclei", help="a shipped model or a .keras file")
+    parser.add_argument("--one", nargs=2, metavar=("SIDE", "MAX_MEMORY"), help="measure this alone, as JSON")
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(int(arguments.one[0]), arguments.one[1], arguments.model)))
+        return
+    rows = []
+    for side, budget in ROWS:
+        line = [sys.executable, __file__, "--model", arguments.model, "--one", str(side), budget]
+        rows.append(json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE).stdout))
+    keep("memory", "python benchmarks/memory.py", {"": rows})
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def compare(ways: Mapping[str, Callable[[], object]], rounds: int = 7) -> list[dict[str, object]]:
+def compare(ways: Mapping[str, Callable[[], object]], rounds: int = 7, warm_up: bool = True) -> list[dict[str, object]]:
     """Run all ways once to warm up, then in turn; for each its seconds, and ratios to the first way."""
-    for run in ways.values():
+    for run in ways.values() if warm_up else ():
         run()
     measured = [{name: _seconds(run) for name, run in ways.items()} for _ in range(rounds)]
     first = next(iter(ways))

@@ -1,16 +1,16 @@
 """Whether tiles can be seen: labels of tiled images against those of the whole images.
 
-    python benchmarks/seams.py stage1_train.zip splits.csv [model.keras]
+    python benchmarks/seams.py stage1_train.zip splits.csv [model.keras] [--images 12]
 
-Takes the largest test images and a mosaic of small ones. Tiles and windows are 256 pixels, which is far smaller than
-`tiling="auto"` chooses, so that there are many seams. Printed are the pooled average precision at an IoU of .9, the
-numbers of nuclei, and the length of label boundary on the lines between windows against that on lines half a window
-away.
+Takes the largest test images and a mosaic of small ones. Windows are 256 pixels, each in the network with as much
+around it as the network looks far; that is far smaller than `tiling="auto"` chooses, so that there are many seams.
+Printed are the pooled average precision at an IoU of .9, the numbers of nuclei, and the length of label boundary on the
+lines between windows against that on lines half way between them.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 from results import keep
@@ -70,23 +70,30 @@ def mosaic(images, side):
 
 def main() -> None:
     """Print a line for each kind of image."""
-    archive, splits, *model = sys.argv[1:]
-    segmenter = Segmenter.load(model[0]) if model else Segmenter.from_pretrained("nuclei")
-    data = datasets.read(archive).split_by(splits)[2]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("archive")
+    parser.add_argument("splits")
+    parser.add_argument("model", nargs="?", help="a .keras file instead of the model in the box")
+    parser.add_argument(
+        "--images", type=int, default=12, help="large ones; the mosaic has three times as many small ones"
+    )
+    arguments = parser.parse_args()
+    segmenter = Segmenter.load(arguments.model) if arguments.model else Segmenter.from_pretrained("nuclei")
+    data = datasets.read(arguments.archive).split_by(arguments.splits)[2]
     images = sorted((sample.image for sample in data), key=lambda image: -image.shape[0] * image.shape[1])
-    large = [image for image in images if min(image.shape[:2]) > SIDE + OVERLAP][:12]
-    small = [image for image in images if image.shape[:2] == (256, 256)][:36]
+    large = [image for image in images if min(image.shape[:2]) > SIDE + OVERLAP][: arguments.images]
+    small = [image for image in images if image.shape[:2] == (256, 256)][: 3 * arguments.images]
     reach = measure_reach(segmenter._engine)
-    plan = Plan(Tiling(SIDE, 2 * reach), Tiling(SIDE, OVERLAP), reach)
+    plan = Plan(None, Tiling(SIDE, OVERLAP), reach)
     print(f"the network looks {reach} pixels far; {plan}")
     rows = []
     for name, chosen in (("large images", large), ("mosaic", [mosaic(small, 256)])):
-        for min_area in (0, 20):
+        for min_area in (None, 0):
             counts, whole, tiled, on_grid, beside = compare(segmenter, chosen, plan, min_area)
             rows.append(
                 {
                     "images": f"{len(chosen)} {name}" if len(chosen) > 1 else name,
-                    "smallest nucleus": min_area,
+                    "smallest nucleus": "the model's own" if min_area is None else min_area,
                     "AP at IoU .9": round(counts.average_precision(0.9), 4),
                     "nuclei, whole": whole,
                     "nuclei, tiled": tiled,

@@ -1,18 +1,21 @@
-"""Seconds for each megapixel as images grow: the bare network, nucleiseg, and StarDist if there is a model.
+"""Seconds for each megapixel as images grow: the bare network, nucleiseg, and a trained StarDist, side by side.
 
-    python benchmarks/speed.py [--sides 256 512 1024 2048] [--model model.keras] [--stardist FOLDER] [--memory 2GB]
+    python benchmarks/speed.py [--stardist FOLDER] [--models nuclei] [--sides 256 512 1024 2048 4096 8192]
 
-All get the same images of skimage's stained tissue, in turn; printed are medians of seven rounds and ratios to the bare
-network, which gets the scaled tensor, whole. StarDist's model is a folder that StarDist2D.train and optimize_thresholds
-have written: untrained ones have so many candidates that their time means nothing. Import time and the size of the
-installed packages are printed first.
+All get the same images of skimage's stained tissue, in turn; printed are medians of seven rounds (three from 2,048
+pixels a side, one from 8,192) and ratios to the bare network of the first model, which gets the scaled tensor, whole.
+Where a way is left out, the image is larger than it takes within --largest-whole pixels a side: whole, a network needs
+430 bytes a pixel. StarDist's model is a folder that `benchmarks/train_stardist.py` has written: untrained ones have so
+many candidates that their time means nothing. Peak memory is that of a process of its own, above the same process idle
+with the model loaded (Linux). Import time and the size of the installed packages come first.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import platform
+import json
+import re
 import subprocess
 import sys
 import time
@@ -23,8 +26,11 @@ import skimage.data
 from results import keep
 from rounds import compare
 
-from nucleiseg import PredictOptions, Segmenter
+from nucleiseg import PredictOptions
 from nucleiseg.images import rescale
+from nucleiseg.large import load_segmenter
+
+MEMORY_SIDES = (1024, 2048)
 
 
 def import_seconds(module: str) -> float:
@@ -39,9 +45,57 @@ def import_seconds(module: str) -> float:
 
 
 def installed_megabytes(package: str) -> float:
-    """Of one package, without what it depends on."""
-    files = importlib.metadata.files(package) or []
-    return sum(Path(file.locate()).stat().st_size for file in files if Path(file.locate()).is_file()) / 1e6
+    """Of one package, without what it depends on; of ours, the code and models that are in use."""
+    if package == "nucleiseg":
+        import nucleiseg
+
+        files = [path for path in Path(nucleiseg.__file__).parent.rglob("*") if "__pycache__" not in path.parts]
+    else:
+        files = [Path(file.locate()) for file in importlib.metadata.files(package) or []]
+    return sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+
+
+def needed_packages(package: str) -> set[str]:
+    """It and all that it depends on, as far as that is installed."""
+    found: set[str] = set()
+    waiting = [package]
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in found:
+            continue
+        try:
+            requirements = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found.add(name)
+        waiting += [re.match(r"[\w.-]+", line)[0] for line in requirements if "extra ==" not in line]
+    return found
+
+
+def installing(stardist: bool) -> list[dict[str, object]]:
+    """Import time and size of packages."""
+    # StarDist leaves it to its users to install TensorFlow, without which it can't predict.
+    packages = {"nucleiseg": ("nucleiseg.segmenter", ["nucleiseg"])}
+    if stardist:
+        packages["stardist"] = ("stardist.models", ["stardist", "tensorflow"])
+    rows = []
+    for package, (module, roots) in packages.items():
+        everything = set().union(*(needed_packages(root) for root in roots))
+        rows.append(
+            {
+                "package": package,
+                "seconds to import": round(import_seconds(module), 2),
+                "MB installed": round(installed_megabytes(package), 1),
+                "MB with all that it needs": round(sum(map(installed_megabytes, everything))),
+            }
+        )
+    return rows
+
+
+def tissue(side: int) -> np.ndarray:
+    """Stained tissue, repeated: uint8 (side, side, 3)."""
+    repeats = -(-side // 512)
+    return np.tile(skimage.data.immunohistochemistry(), (repeats, repeats, 1))[:side, :side].copy()
 
 
 def stardist_way(folder: Path):
@@ -49,47 +103,86 @@ def stardist_way(folder: Path):
     from stardist.models import StarDist2D
 
     model = StarDist2D(None, name=folder.name, basedir=str(folder.parent))
-    channels = model.config.n_channel_in
 
     def predict(image):
-        scaled = rescale(image)
-        return model.predict_instances(scaled if channels > 1 else scaled.mean(axis=-1))[0]
+        # Larger images in tiles of 2,048 pixels, as its manual says; it scales nothing by itself.
+        tiles = (*(-(-length // 2048) for length in image.shape[:2]), 1)
+        return model.predict_instances(rescale(image), n_tiles=tiles, show_tile_progress=False)[0]
 
     return predict
 
 
+def all_ways(models: list[str], stardist: Path | None, memory: str):
+    """By name, what takes an image."""
+    segmenters = {Path(model).stem: load_segmenter(model) for model in models}
+    first = next(iter(segmenters.values()))
+    ways = {"bare network": lambda image: first._engine(rescale(image)[np.newaxis])}
+    for name, segmenter in segmenters.items():
+        ways[f"nucleiseg, {name}"] = lambda image, segmenter=segmenter: segmenter.predict(
+            image, PredictOptions(max_memory=memory)
+        )
+    if stardist is not None:
+        ways["StarDist"] = stardist_way(stardist)
+    return ways
+
+
+def peak_megabytes(way: str, side: int, arguments: list[str]) -> float:
+    """Of a process of its own."""
+    line = [sys.executable, __file__, *arguments, "--peak", way, "--sides", str(side)]
+    return json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+
+
+def print_peak(run, side: int) -> None:
+    """MiB above what this process needs idle."""
+
+    def status(key: str) -> float:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
+
+    image = tissue(side)
+    run(image[:64, :64])
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
+    idle = status("VmRSS")
+    run(image)
+    print(round(status("VmHWM") - idle))
+
+
 def main() -> None:
-    """Print a table for each side."""
+    """Print a table of packages, one of memory, and one for each side."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sides", type=int, nargs="+", default=[256, 512, 1024, 2048])
-    parser.add_argument("--model", help="a .keras file instead of the model in the box")
+    parser.add_argument("--sides", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096, 8192])
+    parser.add_argument("--models", nargs="+", default=["nuclei"], help="shipped models, or .keras files")
     parser.add_argument("--stardist", type=Path, help="folder of a trained StarDist model")
     parser.add_argument("--memory", default="2GB", help="budget of nucleiseg")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--largest-whole", type=int, default=4096, help="for the bare network")
+    parser.add_argument("--largest-stardist", type=int, default=8192)
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    ways = all_ways(arguments.models, arguments.stardist, arguments.memory)
+    if arguments.peak:
+        print_peak(ways[arguments.peak], arguments.sides[0])
+        return
 
-    print(f"{platform.machine()}, {platform.processor() or platform.platform()}, Python {platform.python_version()}")
-    for module in ["nucleiseg.segmenter", "tensorflow", *(["stardist.models"] if arguments.stardist else [])]:
-        print(f"import {module}: {import_seconds(module):.1f} s")
-    for package in ["nucleiseg", "tensorflow", *(["stardist"] if arguments.stardist else [])]:
-        print(f"installed {package}: {installed_megabytes(package):.0f} MB")
-
-    segmenter = Segmenter.load(arguments.model) if arguments.model else Segmenter.from_pretrained("nuclei")
-    engine, options = segmenter._engine, PredictOptions(max_memory=arguments.memory)
-    stardist = stardist_way(arguments.stardist) if arguments.stardist else None
-    tissue = skimage.data.immunohistochemistry()
-    tables = {}
+    tables = {"Packages": installing(arguments.stardist is not None)}
+    line = ["--models", *arguments.models, "--memory", arguments.memory]
+    line += ["--stardist", str(arguments.stardist)] if arguments.stardist else []
+    if Path("/proc/self/clear_refs").exists():
+        title = f"Peak memory in MiB above the idle process; nucleiseg's budget is {arguments.memory}"
+        sides = [side for side in MEMORY_SIDES if side <= max(arguments.sides)]
+        tables[title] = [
+            {"way": way, **{f"{side} × {side}": peak_megabytes(way, side, line) for side in sides}} for way in ways
+        ]
     for side in arguments.sides:
-        repeats = -(-side // 512)
-        image = np.tile(tissue, (repeats, repeats, 1))[:side, :side].copy()
-        tensor = rescale(image)[np.newaxis]
-        ways = {
-            "bare network": lambda tensor=tensor: engine(tensor),
-            "nucleiseg": lambda image=image: segmenter.predict(image, options),
-        }
-        if stardist is not None:
-            ways["StarDist"] = lambda image=image: stardist(image)
-        tables[f"{side} × {side} pixels"] = compare(ways, arguments.rounds)
+        image = tissue(side)
+        limits = {"bare network": arguments.largest_whole, "StarDist": arguments.largest_stardist}
+        chosen = {way: run for way, run in ways.items() if side <= limits.get(way, side)}
+        rounds = min(arguments.rounds, 7 if side < 2048 else 3 if side < 8192 else 1)
+        runs = {way: lambda run=run, image=image: run(image) for way, run in chosen.items()}
+        rows = compare(runs, rounds, warm_up=side < 8192)
+        for row in rows:
+            row["seconds per megapixel"] = round(row["seconds"] / (side**2 / 1e6), 3)
+        tables[f"{side} × {side} pixels, {rounds} rounds"] = rows
     keep("speed", "python benchmarks/speed.py --stardist FOLDER", tables)
 
 

@@ -12,13 +12,15 @@ import numpy.typing as npt
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.inference.dask_labels import lazy_labels
 from nucleiseg.inference.large import plan_job
+from nucleiseg.inference.large_scale import at_one_scale, check_partwise
 from nucleiseg.inference.maps import Network
 from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
-from nucleiseg.large import check_unscaled, load_segmenter
+from nucleiseg.inference.windows import decode_window, look
+from nucleiseg.large import load_segmenter
 
 __all__ = ["predict_dask", "predict_many"]
 
@@ -26,7 +28,9 @@ Labels = npt.NDArray[np.int32]
 
 
 def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOptions | None = None) -> Any:
-    """Labels of a Dask array, as a Dask array: nothing but the range of the image is computed before it is asked for.
+    """Labels of a Dask array, as a Dask array.
+
+    Nothing but the range of the image, and its scale if that is left open, is computed before it is asked for.
 
     Parameters
     ----------
@@ -45,7 +49,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     Raises
     ------
     InvalidInputError
-        If the array is no image.
+        If the array is no image, or the options ask for a least confidence, which can't be met part by part.
     MissingPackageError
         If Dask is not installed: ``pip install "nucleiseg[dask]"``.
 
@@ -56,15 +60,17 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     >>> labels.shape, labels.dtype, int(labels.max().compute(scheduler="synchronous"))
     ((64, 96), dtype('int32'), 0)
     """
-    options = check_unscaled(options or PredictOptions())
+    options = check_partwise(options or PredictOptions())
     name = os.fspath(model)
     segmenter = once(load_segmenter, name)
-    decoding = decoding_of(segmenter._settings, options)
+    engine, settings = segmenter._engine, segmenter._settings
     lazy = open_lazy(image, options.reading)
-    job = plan_job(lazy, segmenter._engine, segmenter._settings.scaling, decoding)
+    options, factor = at_one_scale(lazy, engine, settings, options)
+    decoding = decoding_of(settings, options)
+    job = plan_job(lazy, engine, settings.scaling, decoding, factor)
 
     def label_window(pixels: npt.NDArray[Any], inside: tuple[slice, slice]) -> Labels:
-        return _label_window(pixels, inside, lazy.axes, name, job.bounds, job.plan, options)
+        return _label_window(pixels, inside, lazy.axes, name, job.bounds, job.plan, options, factor)
 
     return lazy_labels(image, job.windows, job.plan.context, label_window, decoding.area, options.remove_edge)
 
@@ -126,11 +132,13 @@ def _label_window(
     bounds: tuple[Any, Any],
     plan: Plan,
     options: PredictOptions,
+    factor: float,
 ) -> Labels:
     segmenter = once(load_segmenter, model)
     image = LazyImage(pixels, axes, "image", options.reading)
     height, width = image.shape
     network = Network(segmenter._engine, bounds, plan.network, options.tta)
-    maps = network(image[0:height, 0:width])[inside]
-    labels: Labels = decoding_of(segmenter._settings, options).part(maps).labels
+    maps = look(image[0:height, 0:width], inside, network, factor)
+    size = (inside[0].stop - inside[0].start, inside[1].stop - inside[1].start)
+    labels: Labels = decode_window(maps, decoding_of(segmenter._settings, options).part, size).labels
     return labels

@@ -14,6 +14,7 @@ from nucleiseg._optional import check_extra
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.inference.large import Labels, LargeJob, plan_job, run_here, write_labels_of
+from nucleiseg.inference.large_scale import at_one_scale, check_partwise
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
@@ -46,7 +47,8 @@ def predict_large(
     output : path
         ``.zarr``, ``.ome.zarr`` or ``.tif``; see `nucleiseg.instances.label_stores.write_label_store`.
     options : PredictOptions, optional
-        Memory, tiles, smallest area and so on, as for `Segmenter.predict`.
+        Memory, tiles, smallest area and so on, as for `Segmenter.predict`. The scale is decided once, by what is found
+        in the middle of the image.
     scheduler : address or dask.distributed.Client, optional
         Of a Dask cluster whose workers share the work. They read the model (which must be a path or a name then) and
         the image from the same paths; what a worker that dies had begun is done again by another.
@@ -64,7 +66,7 @@ def predict_large(
     ------
     InvalidInputError
         If the output is no such path or not ours to replace, the memory too small, there is an unfinished prediction
-        with other settings, or the options ask for what can't be done part by part: a scale, a least confidence.
+        with other settings, or the options ask for what can't be done part by part: a least confidence.
     ImageFileError
         If the image can't be read part by part.
 
@@ -77,7 +79,7 @@ def predict_large(
     >>> tifffile.imread(folder / "labels.tif").shape
     (64, 96)
     """
-    options = check_unscaled(options or PredictOptions())
+    options = check_partwise(options or PredictOptions())
     target = check_label_store(output)
     for name in export:
         check_choice(name, "export", STREAMED)
@@ -89,8 +91,11 @@ def predict_large(
         )
     lazy = image if isinstance(image, LazyImage) else open_lazy(image, options.reading)
     segmenter = load_segmenter(model)
-    engine, decoding = segmenter._engine, decoding_of(segmenter._settings, options)
-    job = plan_job(lazy, engine, segmenter._settings.scaling, decoding)
+    engine, settings = segmenter._engine, segmenter._settings
+    asked = facts_of(segmenter, options)
+    options, factor = at_one_scale(lazy, engine, settings, options)
+    decoding = decoding_of(settings, options)
+    job = plan_job(lazy, engine, settings.scaling, decoding, factor)
 
     def compute(missing: list[int]) -> Iterator[tuple[int, Labels]]:
         if scheduler is None or not missing:
@@ -99,7 +104,7 @@ def predict_large(
         with connect(scheduler) as client:
             yield from spread(client, _run_there, missing, str(model), job, options)
 
-    count = write_labels_of(job, target, compute, facts_of(segmenter, options), decoding)
+    count = write_labels_of(job, target, compute, asked, decoding)
     if export and count:
         write_exports(lazy, target, export)
     return count
@@ -132,17 +137,6 @@ def load_segmenter(model: Segmenter | str | os.PathLike[str]) -> Segmenter:
         return model
     path = os.fspath(model)
     return Segmenter.load(path) if Path(path).suffix else Segmenter.from_pretrained(path)
-
-
-def check_unscaled(options: PredictOptions) -> PredictOptions:
-    """The options, if all of them can be met part by part."""
-    if options.diameter is not None or options.scale not in ("auto", 1) or options.min_confidence > 0:
-        raise InvalidInputError(
-            "an image that is read part by part is seen as it is and keeps all nuclei, got "
-            f"scale={options.scale!r}, diameter={options.diameter!r}, min_confidence={options.min_confidence!r}; "
-            "leave them out, or choose a level whose nuclei suit the model"
-        )
-    return options
 
 
 def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:

@@ -11,6 +11,7 @@ from nucleiseg._checks import check_choice, check_count
 from nucleiseg._seeding import seeded
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.datasets.doctor import warn_about_errors
+from nucleiseg.engines.gpus import grow_gpu_memory
 from nucleiseg.heads import get_head
 from nucleiseg.images import list_scalings
 from nucleiseg.inference.scale import Passport
@@ -36,6 +37,7 @@ def build_network(settings: SegmenterSettings) -> keras.Model:
     check_choice(settings.loss, "loss", losses.list_losses())
     check_choice(settings.scaling, "scaling", list_scalings())
     check_count(settings.seed, "seed", 0)
+    grow_gpu_memory()
     with seeded(settings.seed):
         return unet(
             get_encoder(settings.encoder, settings.weights),

@@ -16,7 +16,7 @@ from nucleiseg.engines import find_format
 from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
-from nucleiseg.images import as_micrograph, read_micrograph
+from nucleiseg.images.sources import open_micrograph
 from nucleiseg.inference import Evaluation, Prediction, PredictOptions, predict_maps
 from nucleiseg.inference.evaluation import evaluate_images
 from nucleiseg.inference.rescaling import segment_at_scale
@@ -280,8 +280,8 @@ class Segmenter:
         Parameters
         ----------
         image : array-like (H, W) or (H, W, C), path, or list of these
-            Any size and real dtype; grey, grey + alpha, RGB or RGBA. Other axes need ``options.reading``. A list (or
-            tuple) gives a list of results.
+            Any size and real dtype; grey, grey + alpha, RGB or RGBA. Other axes need ``options.reading``. Zarr and Dask
+            arrays are read as a whole; larger than memory: `predict_large`. A list (or tuple) gives a list of results.
         options : PredictOptions, optional
             Threshold, smallest area, scale, tiles, test-time augmentation, channel and planes.
 
@@ -300,10 +300,7 @@ class Segmenter:
         if isinstance(image, (list, tuple)):
             return [self.predict(one, options) for one in progress(image, "predicting", len(image))]
         options = options or PredictOptions()
-        if isinstance(image, (str, os.PathLike)):
-            source = read_micrograph(image, options.reading)
-        else:
-            source = as_micrograph(image, options.reading)
+        source = open_micrograph(image, options.reading)
         return segment_at_scale(source, self._engine, self._settings, options)
 
     def evaluate(

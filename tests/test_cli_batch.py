@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import tifffile
 from PIL import Image
 
 from nucleiseg import instances
-from nucleiseg.cli import journal
+from nucleiseg.cli import batch, journal
 from nucleiseg.cli.main import main
 from nucleiseg.images import read_micrograph
 from nucleiseg.inference import Prediction
@@ -219,10 +220,11 @@ def test_the_run_is_described(model, tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_full_disk_ends_the_batch_with_what_is_done(model, tmp_path, monkeypatch, capfd, number):
     paths = [save(tmp_path / f"{name}.png") for name in "abcd"]
-    plain = tifffile.imwrite
+    plain, calls = tifffile.imwrite, []
 
     def write(path, *arguments, **settings):
-        if len(model.seen) == 2:
+        calls.append(path)
+        if len(calls) == 2:
             plain(path, np.zeros((4, 4), np.uint8))
             raise OSError(number, os.strerror(number))
         plain(path, *arguments, **settings)
@@ -241,6 +243,31 @@ def test_a_full_disk_ends_the_batch_with_what_is_done(model, tmp_path, monkeypat
     assert predict(*paths, "-o", tmp_path / "out", "--resume") == 0
     assert model.seen == ["b.png", "c.png", "d.png"]
     assert list(rows(tmp_path / "out")) == ["a.png", "b.png", "c.png", "d.png"]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_files_are_written_while_the_next_image_is_in_the_network(model, tmp_path, monkeypatch, large):
+    """Unless images are so large that two of them may be too much for the memory."""
+    paths = [save(tmp_path / f"{name}.png") for name in "ab"]
+    monkeypatch.setattr(batch, "_LARGE", 0 if large else 10**9)
+    begun, plain, predict_one = threading.Event(), Prediction.save_images, model.predict
+    beside = []
+
+    def save_images(result, folder, stem):
+        if stem == "a":
+            beside.append(begun.wait(0.5 if large else 60))
+        return plain(result, folder, stem)
+
+    def predict_and_tell(path, options):
+        if path.stem == "b":
+            begun.set()
+        return predict_one(path, options)
+
+    monkeypatch.setattr(Prediction, "save_images", save_images)
+    monkeypatch.setattr(model, "predict", predict_and_tell)
+    assert predict(*paths, "-o", tmp_path / "out") == 0
+    assert beside == [not large]
+    assert list(rows(tmp_path / "out")) == ["a.png", "b.png"]
 
 
 def test_too_little_memory_names_the_tiles(model, tmp_path, monkeypatch, capfd):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,8 @@ from scipy import ndimage
 
 from nucleiseg import Tiling
 from nucleiseg.images import tiles
-from nucleiseg.inference.stitching import final_numbers, make_piece, stitch
+from nucleiseg.inference.settling import stitch, stitch_stored
+from nucleiseg.inference.stitching import final_numbers, make_piece
 from nucleiseg.instances import filter_labels, match, split_by_distance, split_components
 
 LAW = settings(max_examples=40, deadline=None)
@@ -132,6 +135,37 @@ def test_a_nucleus_that_two_windows_see_differently_is_one():
 
     found = stitched(decode, mask.shape, Tiling(40, 20))
     assert found.max() == 1
+
+
+@LAW
+@given(masks(), tilings())
+def test_windows_that_are_kept_elsewhere_are_settled_alike(mask, tiling):
+    windows = tiles(mask.shape, tiling)
+    labels = [split_components(mask[tile.read]) for tile in windows]
+    counts = [int(part.max(initial=0)) for part in labels]
+    pieces = [make_piece(windows[n], labels[n], mask.shape, sum(counts[:n])) for n in range(len(windows))]
+    for one, two in zip(
+        stitch(pieces, windows, mask.shape), stitch_stored(labels.__getitem__, counts, windows, mask.shape), strict=True
+    ):
+        for name in ("labels", "names", "areas", "first", "at_edge", "links"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
+
+
+def test_no_more_than_nine_windows_are_held(monkeypatch):
+    """A slide is hundreds of windows wide."""
+    shape, tiling = (100, 1000), Tiling(30, 10)
+    windows = tiles(shape, tiling)
+    loaded, held = [], []
+
+    def load(number):
+        labels = np.zeros([side.stop - side.start for side in windows[number].read], np.int32)
+        loaded.append(weakref.ref(labels))
+        held.append(sum(reference() is not None for reference in loaded))
+        return labels
+
+    assert sum(1 for _ in stitch_stored(load, [0] * len(windows), windows, shape)) == len(windows) > 200
+    assert max(held) <= 9
+    assert len(loaded) < 4 * len(windows)
 
 
 @pytest.mark.parametrize("empty", [True, False])

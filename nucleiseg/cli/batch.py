@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,14 @@ from nucleiseg.errors import NucleisegError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nucleiseg.inference import Prediction
     from nucleiseg.inference.options import PredictOptions
     from nucleiseg.segmenter import Segmenter
 
 __all__ = ["OUTPUTS", "TABLES", "Batch", "explain", "is_full"]
+
+# Pixels of an image beside which there is memory for the next one.
+_LARGE = 2048**2
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -52,11 +56,13 @@ class Batch:
     finished : mapping of str to Entry
         Images that an earlier run has finished, by stem.
 
-    ``nuclei`` is how many there are in the images that are ``done``.
+    ``nuclei`` is how many there are in the images that are ``done``, ``found`` how many in those that are not yet
+    written, too.
     """
 
     def __init__(self, output: Path, journal: Journal, further: FurtherFiles, finished: Mapping[str, Entry]) -> None:
         self.nuclei = 0
+        self.found = 0
         self.done: list[Entry] = []
         self.failed: list[Entry] = []
         self._output = output
@@ -65,20 +71,22 @@ class Batch:
         self._finished = finished
         self._stems: set[str] = set()
 
-    def add(self, segmenter: Segmenter | None, path: Path, stem: str, options: PredictOptions) -> None:
-        """Segment one image and write its files, unless an earlier run has."""
+    def look(self, segmenter: Segmenter | None, path: Path, stem: str, options: PredictOptions) -> Callable[[], None]:
+        """Segment one image, unless an earlier run has; what is returned writes its files, in any one thread."""
         entry, started = self._finished.get(stem), time.perf_counter()
-        if entry is not None and entry.table is not None:
-            self._further.add_done(path, stem, entry.table, entry.pixel_size)
-        elif segmenter is not None:
-            entry = self._predict(segmenter, path, stem, options)
-        if entry is not None:
-            self._stems.add(stem)
-            self.done.append(entry)
-            count, seconds = 0 if entry.table is None else len(entry.table), time.perf_counter() - started
-            self.nuclei += count
-            how = "by an earlier run" if stem in self._finished else f"in {seconds:.2f} s"
-            _LOGGER.info("%s: %d nuclei, segmented %s", printable(path), count, how)
+        if segmenter is None or (entry is not None and entry.table is not None):
+            self.found += 0 if entry is None or entry.table is None else len(entry.table)
+            return lambda: self._add_done(entry, path, stem)
+        result = segmenter.predict(path, options)
+        self.found += result.count
+
+        def write() -> None:
+            self._note(self._write(result, path, stem), stem, f"in {time.perf_counter() - started:.2f} s")
+
+        if result.labels.size > _LARGE:
+            write()
+            return lambda: None
+        return write
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
         """Note why an image could not be segmented."""
@@ -100,8 +108,19 @@ class Batch:
             self._write_manifest(started, facts)
         self._further.finish()
 
-    def _predict(self, segmenter: Segmenter, path: Path, stem: str, options: PredictOptions) -> Entry:
-        result = segmenter.predict(path, options)
+    def _add_done(self, entry: Entry | None, path: Path, stem: str) -> None:
+        if entry is not None and entry.table is not None:
+            self._further.add_done(path, stem, entry.table, entry.pixel_size)
+            self._note(entry, stem, "by an earlier run")
+
+    def _note(self, entry: Entry, stem: str, how: str) -> None:
+        self._stems.add(stem)
+        self.done.append(entry)
+        count = 0 if entry.table is None else len(entry.table)
+        self.nuclei += count
+        _LOGGER.info("%s: %d nuclei, segmented %s", entry.image, count, how)
+
+    def _write(self, result: Prediction, path: Path, stem: str) -> Entry:
         table = result.table()
         summary = result.summary_of(table)
         for rows in (table, summary):

@@ -165,7 +165,7 @@ def _entry(stored: Mapping[str, Any]) -> Entry:
 
 def _columns(table: pd.DataFrame | None) -> dict[str, Any]:
     """Types and values of a table by column, exactly, as JSON has them."""
-    return {} if table is None else {str(name): [str(table[name].dtype), table[name].tolist()] for name in table}
+    return {} if table is None else {str(name): [str(column.dtype), column.tolist()] for name, column in table.items()}
 
 
 def _table(columns: Mapping[str, Any]) -> pd.DataFrame:

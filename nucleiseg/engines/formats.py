@@ -135,8 +135,10 @@ def keras_model(engine: Engine) -> Any:
 
 def _load_keras(path: Path) -> Engine:
     import_framework("keras", f"the model {path}")
+    from nucleiseg.engines.gpus import grow_gpu_memory
     from nucleiseg.engines.keras_engine import KerasEngine
 
+    grow_gpu_memory()
     return KerasEngine(read_model(path)[0])
 
 

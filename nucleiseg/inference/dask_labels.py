@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from nucleiseg._optional import import_extra
 from nucleiseg.images import Tile
-from nucleiseg.inference.segmenting import with_context
-from nucleiseg.inference.stitching import Settled, final_numbers, make_piece, overlapping, settle
+from nucleiseg.inference.settling import overlapping
+from nucleiseg.inference.stitching import Settled, final_numbers, make_piece, settle
+from nucleiseg.inference.windows import with_context
 
 __all__ = ["lazy_labels"]
 

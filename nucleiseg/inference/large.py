@@ -13,16 +13,20 @@ import numpy.typing as npt
 
 from nucleiseg._progress import progress
 from nucleiseg.engines.engine import Engine
-from nucleiseg.images import Tile, tiles
+from nucleiseg.images import Tile
 from nucleiseg.images.lazy import LazyImage
-from nucleiseg.images.sampling import sampled_range
-from nucleiseg.images.tiling import Tiling
+from nucleiseg.images.sampling import sample_pixels
+from nucleiseg.images.scaling import scaling_range
 from nucleiseg.inference.maps import Network
-from nucleiseg.inference.memory import Plan, make_plan
+from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.reach import measure_reach
+from nucleiseg.inference.resizing import resize_maps
+from nucleiseg.inference.scaled_plan import aligned_windows, make_scaled_plan
 from nucleiseg.inference.scratch import Scratch
-from nucleiseg.inference.segmenting import Decoding, decoded_windows
-from nucleiseg.inference.stitching import Piece, Settled, final_numbers, intersection, make_piece, stitch
+from nucleiseg.inference.segmenting import Decoding
+from nucleiseg.inference.settling import stitch_stored
+from nucleiseg.inference.stitching import Settled, final_numbers, intersection
+from nucleiseg.inference.windows import decoded_windows
 from nucleiseg.instances.label_stores import write_label_store
 
 __all__ = ["LargeJob", "plan_job", "run_here", "write_labels_of"]
@@ -44,25 +48,27 @@ class LargeJob:
         How it is cut up; always in windows.
     windows : list of Tile
         The windows.
+    factor : float
+        By how much the network sees it magnified.
     """
 
     image: LazyImage
     bounds: tuple[Any, Any]
     plan: Plan
     windows: list[Tile]
+    factor: float = 1.0
 
 
-def plan_job(image: LazyImage, engine: Engine, scaling: str, decoding: Decoding) -> LargeJob:
+def plan_job(image: LazyImage, engine: Engine, scaling: str, decoding: Decoding, factor: float = 1.0) -> LargeJob:
     """Choose windows by the options' memory, and find the image's range."""
     options = decoding.options
-    plan = make_plan(image.shape, options.tiling, options.memory_bytes, lambda: measure_reach(engine), in_memory=False)
-    windows = plan.windows or Tiling(max(image.shape), 0)
-    return LargeJob(
-        image,
-        sampled_range(image, scaling),
-        Plan(plan.network, windows, plan.context),
-        tiles(image.shape, windows, engine.multiple),
-    )
+    plan = make_scaled_plan(image.shape, options.tiling, options.memory_bytes, lambda: measure_reach(engine), factor)
+    windows = aligned_windows(image.shape, plan, engine.multiple, factor)
+    sample = sample_pixels(image)
+    if factor != 1:  # smoothed, it has another range
+        height, width = sample.shape[:2]
+        sample = resize_maps(sample, (max(1, round(height * factor)), max(1, round(width * factor))))
+    return LargeJob(image, scaling_range(sample, scaling), plan, windows, factor)
 
 
 def run_here(job: LargeJob, engine: Engine, decoding: Decoding, missing: Iterable[int]) -> Iterator[tuple[int, Labels]]:
@@ -76,7 +82,7 @@ def run_here(job: LargeJob, engine: Engine, decoding: Decoding, missing: Iterabl
     numbers = list(missing)
     network = Network(engine, job.bounds, job.plan.network, decoding.options.tta)
     windows = [job.windows[number] for number in numbers]
-    found = decoded_windows(job.image, windows, network, decoding.part, job.plan.context)
+    found = decoded_windows(job.image, windows, network, decoding.part, job.plan.context, job.factor)
     for number, part in zip(numbers, found, strict=True):
         yield number, part.labels
 
@@ -109,7 +115,12 @@ def write_labels_of(
         How many nuclei there are.
     """
     target = Path(output)
-    known = {"windows": repr(job.plan), "range": repr(job.bounds), "image": [job.image.name, *job.image.shape]}
+    known: dict[str, Any] = {
+        "windows": repr(job.plan),
+        "range": repr(job.bounds),
+        "scale": job.factor,
+        "image": [job.image.name, *job.image.shape],
+    }
     scratch = Scratch(target.with_name(f"{target.name}.part"), {**facts, **known})
     every = range(len(job.windows))
     missing = [number for number in every if not scratch.has("window", number)]
@@ -124,20 +135,14 @@ def write_labels_of(
 
 def _settle(job: LargeJob, scratch: Scratch, decoding: Decoding) -> tuple[int, Labels]:
     """Stitch windows on disk; gives the number of nuclei and what each label becomes."""
-    count = 0
-
-    def pieces() -> Iterator[Piece]:
-        nonlocal count
-        for number, tile in enumerate(job.windows):
-            piece = make_piece(tile, scratch.load("window", number), job.image.shape, count)
-            count += piece.count
-            yield piece
-
+    every = range(len(job.windows))
+    counts = [int(scratch.load("window", number).max(initial=0)) for number in every]
     settled: list[Settled] = []
-    for number, part in enumerate(stitch(pieces(), job.windows, job.image.shape)):
+    found = stitch_stored(lambda number: scratch.load("window", number), counts, job.windows, job.image.shape)
+    for number, part in enumerate(found):
         scratch.save("core", number, part.labels)
         settled.append(part.without_pixels())
-    numbers = final_numbers(count, settled, decoding.area, decoding.options.remove_edge)
+    numbers = final_numbers(sum(counts), settled, decoding.area, decoding.options.remove_edge)
     return int(numbers.max()), numbers
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.tiling import Tiling
 
-__all__ = ["Plan", "make_plan", "parse_memory"]
+__all__ = ["Plan", "even_side", "make_plan", "parse_memory", "usable"]
 
 # Measured by benchmarks/memory.py: bytes for each pixel that is in the network at once; the largest of sizes and heads.
 NETWORK_BYTES = 430
@@ -109,13 +109,13 @@ def make_plan(
     >>> make_plan((2048, 2048), "auto", 2 * 10**9, lambda: 64)
     Plan(network=Tiling(tile=1088, overlap=128), windows=None, context=0)
     >>> make_plan((4000, 4000), "auto", 10**9, lambda: 64).windows
-    Tiling(tile=928, overlap=128)
+    Tiling(tile=800, overlap=128)
     """
     if tiling is None:
         return Plan()
     height, width = shape
     pixels = height * width
-    free = max_memory - FIXED_BYTES - (RESULT_BYTES * pixels if in_memory else 0)
+    free = usable(max_memory) - FIXED_BYTES - (RESULT_BYTES * pixels if in_memory else 0)
     network = tiling if isinstance(tiling, Tiling) else None
     padded = (height + -height % MULTIPLE) * (width + -width % MULTIPLE)
     in_network = min(padded, network.tile**2) if network else padded
@@ -133,7 +133,7 @@ def make_plan(
             f"max_memory is too small for tiles of {network.tile} pixels: {max_memory:,} bytes; use smaller tiles "
             "or a larger budget"
         )
-    return Plan(network, Tiling(_even(shape, side, WINDOW_OVERLAP), WINDOW_OVERLAP), context)
+    return Plan(network, Tiling(even_side(shape, side, WINDOW_OVERLAP), WINDOW_OVERLAP), context)
 
 
 def _auto(shape: tuple[int, int], max_memory: int, free: int, context: int) -> Plan:
@@ -141,15 +141,21 @@ def _auto(shape: tuple[int, int], max_memory: int, free: int, context: int) -> P
     height, width = shape
     side = _side((free - height * width * WINDOW_BYTES) / NETWORK_BYTES)
     if side >= GOOD_TILE:
-        return Plan(Tiling(_even(shape, side, 2 * context), 2 * context))
+        return Plan(Tiling(even_side(shape, side, 2 * context), 2 * context))
     side = _side(free / (NETWORK_BYTES + WINDOW_BYTES)) - 2 * context
     if side < 2 * WINDOW_OVERLAP:
-        least = (2 * WINDOW_OVERLAP + 2 * context + MULTIPLE) ** 2 * (NETWORK_BYTES + WINDOW_BYTES) + max_memory - free
+        fixed = usable(max_memory) - free
+        least = (2 * WINDOW_OVERLAP + 2 * context + MULTIPLE) ** 2 * (NETWORK_BYTES + WINDOW_BYTES) + fixed
         raise InvalidInputError(
             f"max_memory is too small for an image of {height} × {width} pixels: {max_memory:,} bytes; "
-            f"give at least {math.ceil(least / 10**6)}MB"
+            f"give at least {math.ceil(least * 8 / 7 / 10**6)}MB"
         )
-    return Plan(None, Tiling(_even(shape, side, WINDOW_OVERLAP), WINDOW_OVERLAP), context)
+    return Plan(None, Tiling(even_side(shape, side, WINDOW_OVERLAP), WINDOW_OVERLAP), context)
+
+
+def usable(max_memory: int) -> int:
+    """What tiles are planned for: an eighth is left for what allocators keep and for putting nuclei together."""
+    return max_memory * 7 // 8
 
 
 def _side(pixels: float) -> int:
@@ -157,7 +163,7 @@ def _side(pixels: float) -> int:
     return int(math.sqrt(max(pixels, 0))) // MULTIPLE * MULTIPLE
 
 
-def _even(shape: tuple[int, int], side: int, overlap: int) -> int:
+def even_side(shape: tuple[int, int], side: int, overlap: int) -> int:
     """The smallest side with which it takes no more tiles than with the one that is given."""
     sides = []
     for length in shape:

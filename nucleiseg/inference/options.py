@@ -93,8 +93,3 @@ class PredictOptions:
     def memory_bytes(self) -> int:
         """``max_memory`` as a number."""
         return parse_memory(self.max_memory)
-
-    @property
-    def planned_bytes(self) -> int:
-        """What tiles are planned for: an eighth is left for what allocators keep and for putting nuclei together."""
-        return self.memory_bytes * 7 // 8

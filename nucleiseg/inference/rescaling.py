@@ -63,7 +63,7 @@ def segment_at_scale(
     passport = None if settings.passport is None else Passport(*settings.passport)
     calibration = None if settings.calibration is None else Calibration(**settings.calibration)
 
-    factor = _first_factor(options, passport)
+    factor = first_factor(options, settings)
     found = look(factor)
     if options.diameter is None and options.scale == "auto" and passport is not None:
         for _ in range(_TRIES):
@@ -85,9 +85,10 @@ def segment_at_scale(
     return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor)
 
 
-def _first_factor(options: PredictOptions, passport: Passport | None) -> float:
+def first_factor(options: PredictOptions, settings: SegmenterSettings) -> float:
+    """By how much to magnify an image before anything is known of it but the options."""
     if options.diameter is not None:
-        return 1.0 if passport is None else passport.factor(options.diameter)
+        return 1.0 if settings.passport is None else Passport(*settings.passport).factor(options.diameter)
     return 1.0 if options.scale == "auto" else float(options.scale)
 
 

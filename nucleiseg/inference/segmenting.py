@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +19,15 @@ from nucleiseg.inference.maps import Maps, Network
 from nucleiseg.inference.memory import Plan, make_plan
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
-from nucleiseg.inference.stitching import Piece, Settled, final_numbers, make_piece, stitch
+from nucleiseg.inference.settling import stitch
+from nucleiseg.inference.stitching import Piece, Settled, final_numbers, make_piece
 from nucleiseg.inference.tuning import smallest_area
 from nucleiseg.inference.watching import expect_passes
+from nucleiseg.inference.windows import decoded_windows, with_context
 from nucleiseg.instances import filter_labels, get_decoder
 from nucleiseg.instances.decoders import Decoded, Decoder
 
-__all__ = ["Decoding", "decoded_windows", "decoding_of", "segment", "with_context"]
+__all__ = ["Decoding", "decoding_of", "segment"]
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def segment(
     """
     options = decoding.options
     height, width = image.shape[:2]
-    plan = plan or make_plan((height, width), options.tiling, options.planned_bytes, lambda: measure_reach(engine))
+    plan = plan or make_plan((height, width), options.tiling, options.memory_bytes, lambda: measure_reach(engine))
     network = Network(engine, sampled_range(image, scaling), plan.network, options.tta)
     if plan.windows is None:
         expect_passes(lambda: network.passes(image.shape))
@@ -131,58 +132,8 @@ def segment(
     return _in_windows(image, windows, network, decoding, plan.context)
 
 
-def with_context(
-    window: tuple[slice, slice], context: int, shape: tuple[int, int]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """What to read so that a window has pixels around it, and where in the outcome the window is.
-
-    Examples
-    --------
-    >>> with_context((slice(0, 1), slice(4, 6)), 3, (1, 12))
-    ((slice(0, 1, None), slice(1, 9, None)), (slice(0, 1, None), slice(3, 5, None)))
-    """
-    top, left = (
-        slice(max(part.start - context, 0), min(part.stop + context, length))
-        for part, length in zip(window, shape, strict=True)
-    )
-    rows, columns = (
-        slice(part.start - read.start, part.stop - read.start) for part, read in zip(window, (top, left), strict=True)
-    )
-    return (top, left), (rows, columns)
-
-
 def _read_shape(window: Tile, context: int, shape: tuple[int, int]) -> tuple[int, ...]:
     return tuple(part.stop - part.start for part in with_context(window.read, context, shape)[0])
-
-
-def decoded_windows(
-    image: Any, windows: Sequence[Tile], network: Network, decode: Callable[[Maps], Decoded], context: int
-) -> Iterator[Decoded]:
-    """What is found in each window; one is decoded while the next one is in the network.
-
-    Parameters
-    ----------
-    image : array-like, (H, W) or (H, W, C)
-        Anything with a ``shape`` that gives an array for ``image[rows, columns]``.
-    windows : sequence of Tile
-        Whose ``read`` is decoded.
-    network : Network
-        From pixels to maps.
-    decode : function
-        From maps to nuclei.
-    context : int
-        Pixels around a window that the network sees, too.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        waiting: Future[Decoded] | None = None
-        for window in windows:
-            read, inside = with_context(window.read, context, image.shape[:2])
-            maps = network(np.asarray(image[read]))[inside]
-            if waiting is not None:
-                yield waiting.result()
-            waiting = pool.submit(decode, maps)
-        if waiting is not None:
-            yield waiting.result()
 
 
 def _in_windows(

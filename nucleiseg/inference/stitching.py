@@ -16,7 +16,7 @@ image. Nuclei are numbered in the order of their first pixels, whatever the wind
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -240,57 +240,6 @@ def final_numbers(count: int, settled: Iterable[Settled], min_area: int = 0, rem
     return numbers[group]
 
 
-def overlapping(windows: list[Tile]) -> list[list[int]]:
-    """For each window, the others that share a pixel with it, in order.
-
-    Examples
-    --------
-    >>> from nucleiseg.images import Tiling, tiles
-    >>> overlapping(tiles((1, 14), Tiling(6, 2)))
-    [[1], [0, 2], [1]]
-    """
-    rows = sorted({(tile.read[0].start, tile.read[0].stop) for tile in windows})
-    columns = sorted({(tile.read[1].start, tile.read[1].stop) for tile in windows})
-    places = {(tile.read[0].start, tile.read[1].start): number for number, tile in enumerate(windows)}
-    result = []
-    for number, tile in enumerate(windows):
-        near_rows = [start for start, stop in rows if start < tile.read[0].stop and stop > tile.read[0].start]
-        near_columns = [start for start, stop in columns if start < tile.read[1].stop and stop > tile.read[1].start]
-        near = (places[row, column] for row in near_rows for column in near_columns)
-        result.append(sorted(other for other in near if other != number))
-    return result
-
-
-def stitch(pieces: Iterable[Piece], windows: list[Tile], shape: tuple[int, int]) -> Iterator[Settled]:
-    """Settle every window as soon as all that overlap it are there; keeps no more pieces than needed.
-
-    Parameters
-    ----------
-    pieces : iterable of Piece
-        Of the windows, in their order.
-    windows : list of Tile
-        From `nucleiseg.images.tiles`.
-    shape : tuple of int
-        Height and width of the image.
-
-    Yields
-    ------
-    Settled
-        In the order of the windows.
-    """
-    near = overlapping(windows)
-    last_user = [max([number, *others]) for number, others in enumerate(near)]
-    held: dict[int, Piece] = {}
-    done = 0
-    for number, piece in enumerate(pieces):
-        held[number] = piece
-        while done < len(windows) and last_user[done] <= number:
-            yield settle(held[done], [held[other] for other in near[done]], shape)
-            done += 1
-            for old in [key for key in held if key < done and last_user[key] < done]:
-                del held[old]
-
-
 def intersection(one: Slices, two: Slices) -> Slices | None:
     """What two windows share, or None.
 
@@ -365,7 +314,5 @@ __all__ = [
     "find_whole",
     "intersection",
     "make_piece",
-    "overlapping",
     "settle",
-    "stitch",
 ]

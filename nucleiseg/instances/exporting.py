@@ -82,7 +82,8 @@ def _write_png(path: str | os.PathLike[str], pixels: npt.NDArray[np.uint8]) -> N
     mark = PngImagePlugin.PngInfo()
     mark.add_text("Software", SOFTWARE)
     with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=mark)
+        # The lowest level takes a third of the time, for files that are one hundredth larger.
+        Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=mark, compress_level=1)
 
 
 def is_own_file(path: str | os.PathLike[str]) -> bool:

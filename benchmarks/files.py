@@ -1,0 +1,99 @@
+"""``nucleiseg predict`` of many small files against the bare network on the same pixels; start-up is shown apart.
+
+    python benchmarks/files.py [--files 100] [--side 256] [--rounds 7] [--model FILE] [--profile]
+
+The files are cut from skimage's stained tissue. Both ways run in this process with the model loaded: the bare network
+gets the scaled tensors, one after the other; the command reads each file, finds, measures and writes label image, mask,
+overlay and tables. Printed are medians, their ratio, and the seconds that the command takes for one file in a process
+of its own, which is the start-up. ``--profile`` prints where the time of one run goes instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import itertools
+import pstats
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+from PIL import Image
+from results import keep
+from rounds import compare
+
+from nucleiseg import Segmenter
+from nucleiseg.cli import predict as command
+from nucleiseg.cli.main import main as nucleiseg
+from nucleiseg.images import read_image, rescale
+from nucleiseg.pretrained import pretrained_path
+
+
+def make_files(folder: Path, count: int, side: int) -> list[Path]:
+    """PNG files, each another part of the tissue."""
+    tissue = np.tile(skimage.data.immunohistochemistry(), (-(-side // 512) + 1, -(-side // 512) + 1, 1))
+    noise = np.random.default_rng(0)
+    folder.mkdir()
+    paths = []
+    for number in range(count):
+        row, column = noise.integers(0, 512, 2)
+        paths.append(folder / f"tissue_{number:03}.png")
+        Image.fromarray(tissue[row : row + side, column : column + side]).save(paths[-1])
+    return paths
+
+
+def start_up(path: Path, output: Path, model: Path) -> float:
+    """Seconds of the command in a process of its own, for one file."""
+    start = time.perf_counter()
+    line = [sys.executable, "-m", "nucleiseg.cli.main", "predict", "--quiet", str(path), "-o", str(output)]
+    subprocess.run([*line, "--model", str(model)], check=True, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--model", type=Path, default=pretrained_path("nuclei"), help="a .keras file")
+    parser.add_argument("--profile", action="store_true", help="print where the time goes, and measure nothing")
+    arguments = parser.parse_args()
+    segmenter = Segmenter.load(arguments.model)
+    command.load_segmenter = lambda _: segmenter  # loading is start-up
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        paths = make_files(root / "in", arguments.files, arguments.side)
+        number = itertools.count()
+        tensors = [rescale(read_image(path))[np.newaxis] for path in paths]
+
+        def predict() -> None:
+            output = root / f"out_{next(number)}"  # nothing to replace, and nothing to remove while time is taken
+            line = ["predict", "--quiet", str(root / "in"), "-o", str(output), "--model", str(arguments.model)]
+            if nucleiseg(line) != 0:
+                raise SystemExit("the command failed")
+
+        def bare() -> None:
+            for tensor in tensors:
+                segmenter._engine(tensor)
+
+        if arguments.profile:
+            predict()
+            profile = cProfile.Profile()
+            profile.runcall(predict)
+            pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
+            return
+        rows = compare({"bare network": bare, "nucleiseg predict": predict}, arguments.rounds)
+        seconds = statistics.median(start_up(paths[0], root / f"one_{n}", arguments.model) for n in range(3))
+    size = f"{arguments.side} × {arguments.side}"
+    title = f"{arguments.files} files of {size} pixels; one file with start-up: {seconds:.1f} s"
+    keep("files", "python benchmarks/files.py", {title: rows})
+
+
+if __name__ == "__main__":
+    main()
