@@ -465,6 +465,7 @@ READING = {
     "scene": "left",
     "level": 2,
     "pixel_size": 0.25,
+    "max_pixels": 5000,
 }
 
 
