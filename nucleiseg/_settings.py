@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,9 +57,56 @@ class SegmenterSettings:
             If it is something else.
         """
         try:
-            fields = stored[_KEY]
-            return cls(**{**fields, "widths": tuple(fields["widths"])})
+            settings = cls(**{**stored[_KEY], "widths": tuple(stored[_KEY]["widths"])})
+            for name, (rule, fits) in _RULES.items():
+                value = getattr(settings, name)
+                if not fits(value):
+                    raise TypeError(f"{name} must be {rule}, got {str(value)[:80]!r}")
+            return settings
         except (KeyError, TypeError) as error:
             raise ModelFileError(
                 f"{path} holds no settings of a Segmenter ({error}); save it with Segmenter.save"
             ) from error
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_number, value.values()))
+
+
+def _is_passport(value: object) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 3
+        and all(map(_is_number, value))
+        and 0 < value[0] <= value[1] <= value[2]
+    )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _or_none(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or fits(value)
+
+
+# A file may come from anybody; names are looked up where they are used, since plugins add to them.
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("encoder", "head", "loss", "upsampling", "scaling"), ("text", _is_text)),
+    **{name: ("text or null", _or_none(_is_text)) for name in ("weights", "licence")},
+    **dict.fromkeys(("seed", "convolutions"), ("a whole number of at least 0", _is_whole)),
+    **{name: ("true or false", lambda value: isinstance(value, bool)) for name in ("trained", "deterministic")},
+    "widths": ("whole numbers", lambda value: all(map(_is_whole, value))),
+    "thresholds": ("names and numbers", _are_numbers),
+    "calibration": ("names and numbers, or null", _or_none(_are_numbers)),
+    "passport": ("three rising numbers above 0, or null", _or_none(_is_passport)),
+    "run": ("an object or null", _or_none(lambda value: isinstance(value, Mapping))),
+}

@@ -124,3 +124,21 @@ def test_other_files_are_refused(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ModelFileError, match=r"a.bioimage.zip is missing, damaged or no package of nucleiseg"):
         Segmenter.load(path)
+
+
+def test_an_error_names_the_package_and_not_what_it_was_unpacked_to(tmp_path):
+    path = tmp_path / "a.bioimage.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weights.onnx", b"no network")
+    with pytest.raises(ModelFileError, match=r"a.bioimage.zip is damaged or no ONNX file") as raised:
+        Segmenter.load(path)
+    assert str(raised.value).startswith(str(path))
+
+
+def test_what_is_too_large_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("nucleiseg.engines.onnx_metadata.MOST_BYTES", 3)
+    path = tmp_path / "a.bioimage.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weights.onnx", b"0123")
+    with pytest.raises(ModelFileError, match=r"a.bioimage.zip is missing.*it has 4 bytes, more than the 3 allowed"):
+        Segmenter.load(path)

@@ -319,6 +319,15 @@ def test_resume_skips_what_is_complete(model, tmp_path, capfd):
     assert len(model.seen) == 4  # without the flag everything is done anew
 
 
+def test_larger_images_are_let_in_and_the_others_not_done_again(model, tmp_path, capfd):
+    save(tmp_path / "in" / "a.png")
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "in" / "b.png")
+    assert predict(tmp_path / "in", "-o", tmp_path / "out", "--max-pixels", 1999) == 1
+    assert "b.png: 40 x 50 is more than 1999 pixels; crop it, or allow more with --max-pixels" in capfd.readouterr().err
+    assert predict(tmp_path / "in", "-o", tmp_path / "out", "--resume", "--max-pixels", 2000) == 0
+    assert model.seen == ["a.png", "b.png", "b.png"]
+
+
 def delete(folder):
     (folder / "a_mask.png").unlink()
 

@@ -290,11 +290,9 @@ def test_on_a_terminal_files_and_nuclei_are_counted(model, tmp_path, monkeypatch
     monkeypatch.delenv("NUCLEISEG_PROGRESS", raising=False)
     assert predict(tmp_path / "in", "-o", tmp_path / "out") == 1
     shown = re.findall(r"predicting  \|[^|]*\| (\S+ files  \d nuclei  \S+)", stream.getvalue())
-    assert list(dict.fromkeys(shown)) == [  # drawn anew below a complaint
-        "0/3 files  0 nuclei  a.png",
-        "1/3 files  2 nuclei  b.png",
-        "2/3 files  2 nuclei  c.png",
-    ]
+    expected = ["0/3 files  0 nuclei  a.png", "1/3 files  2 nuclei  b.png", "2/3 files  2 nuclei  c.png"]
+    # Drawn anew below a complaint, and on a slow machine between a file and the next one's name.
+    assert [line for line in dict.fromkeys(shown) if line in expected] == expected
     assert f"\rnucleiseg: {tmp_path / 'in' / 'b.png'}: " in stream.getvalue()
     assert capsys.readouterr().out.startswith("2 of 3 images segmented, 3 nuclei; ")
 
@@ -465,6 +463,7 @@ READING = {
     "scene": "left",
     "level": 2,
     "pixel_size": 0.25,
+    "max_pixels": 5000,
 }
 
 

@@ -129,6 +129,13 @@ def test_a_file_that_is_no_image_is_named(folders, capfd):
     assert str(found / "b.tif") in complaint(capfd)
 
 
+def test_a_file_that_is_too_large_is_named_and_can_be_allowed(folders, capfd):
+    size = SQUARES.size
+    assert score(*folders, "--max-pixels", size - 1) == 1
+    assert f"is more than {size - 1} pixels; crop it, or allow more with --max-pixels" in complaint(capfd)
+    assert score(*folders, "--max-pixels", size) == 0
+
+
 def test_it_needs_no_tensorflow(folders, run_python):
     code = (
         "import sys; from nucleiseg.cli.main import main; status = main(['score', *sys.argv[1:]]);"

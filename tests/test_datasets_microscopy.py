@@ -87,8 +87,19 @@ def test_layouts_without_channels_refuse_to_choose_one(tmp_path, layout):
     elif layout == "npy":
         labels = source
     source.touch()
-    with pytest.raises(DatasetError, match=r"channels and planes .* folders of image files only.*channel=0"):
+    with pytest.raises(DatasetError, match=r"channels, planes and limits .* folders of image files only.*channel=0"):
         datasets.read(source, labels=labels, reading=ReadOptions(channel=0))
+
+
+def test_labels_may_be_as_large_as_an_image_that_was_let_in(tmp_path, monkeypatch):
+    monkeypatch.setattr("nucleiseg.datasets.label_files.MAX_PIXELS", 99)
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", np.ones((10, 20), np.uint8))
+    (read,) = datasets.read(tmp_path, cache=False, reading=ReadOptions(max_pixels=200))
+    assert read.labels.shape == (10, 20)
+    with pytest.raises(ImageFileError, match="10 x 20 is more than 199 pixels"):
+        datasets.read(tmp_path, cache=False, reading=ReadOptions(max_pixels=199))[0]
 
 
 FLAGS = ("--channel", "DAPI", "--project", "max")

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from nucleiseg import _memory, datasets
 from nucleiseg.errors import NucleisegError
-from nucleiseg.images import as_micrograph, read_image
+from nucleiseg.images import ReadOptions, as_micrograph, read_image
 from nucleiseg.images.reading import read_labels
 
 for module in [m for m in list(sys.modules.values()) if hasattr(m, "memory_limit")]:
@@ -75,7 +75,7 @@ def mended(data):
     return data
 
 def image(path):
-    found = read_image(path, max_pixels=2**22)
+    found = read_image(path, ReadOptions(max_pixels=2**22))
     as_micrograph(found)
 
 def labels(path):

@@ -155,6 +155,8 @@ def test_numbers_are_checked_whatever_the_axes():
         ({"select": {"T": -1}}, "position along T must be a whole number"),
         ({"scene": -1}, "scene must be an index"),
         ({"level": -1}, "level must be a whole number"),
+        ({"max_pixels": 0}, "max_pixels must be a whole number of at least 1"),
+        ({"max_pixels": 2.5}, "max_pixels must be a whole number"),
         ({"pixel_size": 0}, "pixel_size must be a number above 0"),
         ({"pixel_size": float("nan")}, "pixel_size must be a number above 0"),
         ({"pixel_size": "0.5"}, "pixel_size must be a number above 0"),
@@ -291,8 +293,8 @@ def test_levels_of_a_pyramid(tmp_path):
     with pytest.raises(ImageFileError, match=r"has no level 2; choose one of 0 \(64 × 96\), 1 \(16 × 24\)"):
         read_image(path, ReadOptions(level=2))
     with pytest.raises(ImageFileError, match="choose another of its levels, 0 to 1"):
-        read_image(path, max_pixels=64 * 96 - 1)
-    assert read_image(path, ReadOptions(level=1), max_pixels=64 * 96 - 1).shape == (16, 24)
+        read_image(path, ReadOptions(max_pixels=64 * 96 - 1))
+    assert read_image(path, ReadOptions(level=1, max_pixels=64 * 96 - 1)).shape == (16, 24)
 
 
 def test_ordinary_pictures_have_one_scene_and_one_level(tmp_path, disc_dataset):

@@ -161,7 +161,7 @@ def test_channels_depths_names_and_pixel_size(tmp_path, kind):
     with pytest.raises(ImageFileError, match="has 3 channels"):
         read_image(path, ReadOptions(project="mean"))
     with pytest.raises(ImageFileError, match="20 x 30 is more than 599 pixels"):
-        read_image(path, max_pixels=599)
+        read_image(path, ReadOptions(max_pixels=599))
 
 
 def test_scenes(tmp_path, kind):

@@ -17,6 +17,7 @@ from PIL import Image
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images import decoding
 from nucleiseg.images.decoding import decode_image, decode_labels, decode_mask
+from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.images.reading import find_images, read_image, read_labels
 
 EXAMPLES = settings(max_examples=30, deadline=None)
@@ -238,8 +239,8 @@ def test_other_failures_say_what_to_do(tmp_path, monkeypatch):
         for read in (read_image, read_labels):
             with pytest.raises(ImageFileError, match=message):
                 read(tmp_path / name)
-    with pytest.raises(ImageFileError, match=r"30 x 40 is more than 1199 pixels.*max_pixels"):
-        read_image(tmp_path / "grey.png", max_pixels=1199)
+    with pytest.raises(ImageFileError, match=r"30 x 40 is more than 1199 pixels.*--max-pixels"):
+        read_image(tmp_path / "grey.png", ReadOptions(max_pixels=1199))
     assert read_labels(str(tmp_path / "grey.png"), max_pixels=1200).shape == (30, 40)
 
     def refuse(self, mode):

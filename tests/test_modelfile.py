@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 import zipfile
+from random import Random
 
 import h5py
 import keras
@@ -353,9 +354,34 @@ def test_a_model_in_the_box_that_was_changed_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
     with pytest.raises(ModelFileError, match=rf"must have the SHA-256 {known}…, got .*: it is damaged or was"):
         pretrained.pretrained_path("nuclei")
-    (tmp_path / "nuclei.json").write_text("{")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "{}", '{"file": 1}', '{"file": {"sha256": 1}}', "[" * 100_000])
+def test_a_damaged_card_is_named(tmp_path, monkeypatch, text):
+    for path in pretrained._FOLDER.glob("nuclei.*"):
+        (tmp_path / path.name).write_bytes(b"")
+    (tmp_path / "nuclei.json").write_text(text)
+    monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
     with pytest.raises(ModelFileError, match=r"the card .*nuclei.json cannot be read"):
         pretrained.pretrained_path("nuclei")
+
+
+def test_a_card_changed_at_many_places_is_refused_or_read(tmp_path, monkeypatch):
+    content = (pretrained._FOLDER / "nuclei.json").read_bytes()
+    (tmp_path / "nuclei.keras").touch()
+    monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
+    random = Random(0)
+    refused = 0
+    for _ in range(520):
+        changed = bytearray(content)
+        place = random.randrange(len(changed))
+        changed[place] ^= 1 << random.randrange(8)
+        (tmp_path / "nuclei.json").write_bytes(changed if random.random() < 0.8 else changed[:place])
+        try:
+            assert isinstance(pretrained.model_card("nuclei")["file"]["sha256"], str)
+        except ModelFileError:
+            refused += 1
+    assert 150 < refused < 520
 
 
 @settings(max_examples=25, deadline=None)

@@ -274,6 +274,56 @@ def test_other_files_are_refused(copy, kind):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("limit", ["MOST_BYTES", "_MOST_FIELDS"])
+def test_what_is_too_large_is_refused(copy, monkeypatch, limit):
+    monkeypatch.setattr(f"nucleiseg.engines.onnx_metadata.{limit}", 3)
+    with pytest.raises(ModelFileError, match=r"copy.onnx is damaged or no ONNX file \(it has .*more than "):
+        Segmenter.load(copy)
+
+
+def test_a_file_that_may_not_be_read_is_named(copy, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ModelFileError, match=r"copy.onnx cannot be read \(Permission denied\); check its permissions"):
+        read_settings(copy)
+
+
+def test_settings_that_are_nested_without_end_are_refused(copy, monkeypatch):
+    monkeypatch.setattr("nucleiseg.engines.onnx_metadata.json.dumps", lambda *_, **__: "[" * 100_000)
+    copy.write_bytes(with_settings(copy.read_bytes(), {}))
+    with pytest.raises(ModelFileError, match=r"copy.onnx is damaged or no ONNX file"):
+        read_settings(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("head", 3, "text"),
+        ("licence", 3, "text or null"),
+        ("seed", -1, "a whole number of at least 0"),
+        ("convolutions", True, "a whole number of at least 0"),
+        ("trained", "yes", "true or false"),
+        ("widths", [8.5], "whole numbers"),
+        ("thresholds", {"probability": "half"}, "names and numbers"),
+        ("thresholds", {"probability": float("nan")}, "names and numbers"),
+        ("calibration", [1], "names and numbers, or null"),
+        ("passport", [9, 8, 7], "three rising numbers above 0, or null"),
+        ("passport", [8, 9], "three rising numbers above 0, or null"),
+        ("run", "yesterday", "an object or null"),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_named(copy, name, value, rule):
+    stored = read_settings(copy)
+    stored["segmenter"][name] = value
+    copy.write_bytes(with_settings(copy.read_bytes(), stored))
+    with pytest.raises(
+        ModelFileError, match=rf"copy.onnx holds no settings of a Segmenter \({name} must be {rule}, got"
+    ):
+        Segmenter.load(copy)
+
+
 def test_a_network_that_cannot_run_is_named(copy):
     copy.write_bytes(with_settings(b"\x08\x08\x3a\x02\x08\x01", {"segmenter": {}}))
     with pytest.raises(ModelFileError, match=r"the network in .*copy.onnx cannot be run .*; export it again"):

@@ -78,6 +78,14 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scene", metavar="N|NAME", help="one of several images in a file")
     group.add_argument("--level", type=int, default=0, metavar="N", help="of a pyramid: 0 is the full size [0]")
     group.add_argument("--pixel-size", type=float, metavar="UM", help="of the full size, in µm [what the file says]")
+    add_max_pixels(group)
+
+
+def add_max_pixels(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """``--max-pixels``: the largest image that is read at once."""
+    group.add_argument(
+        "--max-pixels", type=int, default=2**28, metavar="N", help="refuse larger images, height times width [2^28]"
+    )
 
 
 def read_options(arguments: argparse.Namespace) -> ReadOptions:
@@ -99,6 +107,7 @@ def read_options(arguments: argparse.Namespace) -> ReadOptions:
         scene=None if arguments.scene is None else _index_or_name(arguments.scene),
         level=arguments.level,
         pixel_size=arguments.pixel_size,
+        max_pixels=arguments.max_pixels,
     )
 
 

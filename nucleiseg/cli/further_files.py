@@ -96,11 +96,11 @@ class FurtherFiles:
     def add_done(self, path: Path, stem: str, table: pd.DataFrame, pixel_size: float | None) -> None:
         """Keep what the files of all images need of one whose own files are there."""
         if self._pictures and self._count % self._every == 0:
-            from nucleiseg.images import read_image
+            from nucleiseg.images import ReadOptions, read_image
             from nucleiseg.plotting import Thumbnail
 
             nuclei = f"{len(table)} {'nucleus' if len(table) == 1 else 'nuclei'}"
-            picture = read_image(self._folder / f"{stem}_overlay.png", max_pixels=2**62)
+            picture = read_image(self._folder / f"{stem}_overlay.png", ReadOptions(max_pixels=2**62))
             self._thumbnails.append(Thumbnail(path.name, picture, nuclei))
         self._count += 1
         self._done.append((stem, self._file_name(path), pixel_size, table))

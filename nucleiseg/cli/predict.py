@@ -90,9 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
     _check_files(stems, output)
     further = FurtherFiles(output, exporters, arguments.pictures, paths)
     further.check(stems)
+    chosen = asdict(options)
+    del chosen["reading"]["max_pixels"]  # decides what is read, not what is found there: --resume with a higher one
     settings = {
         "model": {"name": arguments.model, "sha256": file_sha256(model)},
-        "options": asdict(options),
+        "options": chosen,
         "export": sorted(exporter.name for exporter in exporters),
         "pictures": arguments.pictures,
         "nucleiseg": __version__,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg._progress import progress
-from nucleiseg.cli.arguments import add_score_output, check_score_output
+from nucleiseg.cli.arguments import add_max_pixels, add_score_output, check_score_output
 from nucleiseg.cli.terminal import say
 from nucleiseg.errors import DatasetError, InvalidInputError
 
@@ -32,6 +32,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("truth", metavar="TRUTH", type=Path, help="folder of true labels")
     parser.add_argument("prediction", metavar="PREDICTION", type=Path, help="folder of predicted labels")
+    add_max_pixels(parser)
     add_score_output(parser)
     return parser
 
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     evaluation = Evaluation(
         [
-            ImageScore(name, "", _compare(truth, prediction))
+            ImageScore(name, "", _compare(truth, prediction, arguments.max_pixels))
             for name, (truth, prediction) in progress(pairs.items(), "scoring", len(pairs))
         ]
     )
@@ -106,11 +107,11 @@ def _is_by_product(stem: str, stems: set[str]) -> bool:
     return any(stem.endswith(end) and stem.removesuffix(end) + _LABELS in stems for end in _BESIDE_LABELS)
 
 
-def _compare(truth: Path, prediction: Path) -> InstanceCounts:
+def _compare(truth: Path, prediction: Path, max_pixels: int) -> InstanceCounts:
     from nucleiseg.images.reading import read_labels
     from nucleiseg.instances import match
 
-    labels = read_labels(truth), read_labels(prediction)
+    labels = read_labels(truth, max_pixels=max_pixels), read_labels(prediction, max_pixels=max_pixels)
     try:
         return match(*labels)
     except InvalidInputError as error:

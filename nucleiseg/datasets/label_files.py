@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nucleiseg._checks import check_labels
 from nucleiseg.datasets.records import Array, check_unpacked
 from nucleiseg.errors import DatasetError, InvalidInputError, LabelTypeError
-from nucleiseg.images.decoding import decode_labels
+from nucleiseg.images.decoding import MAX_PIXELS, decode_labels
 from nucleiseg.images.reading import IMAGE_SUFFIXES
 from nucleiseg.instances.geojson import from_geojson
 from nucleiseg.instances.imagej_rois import decode_rois
@@ -35,7 +35,7 @@ def decode_label_file(data: bytes, name: str, shape: tuple[int, int]) -> Array:
     name : str
         Of the file.
     shape : (height, width)
-        Of the image, for regions, which have no size of their own.
+        Of the image: regions have no size of their own, and labels may be as large as an image that was let in.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def decode_label_file(data: bytes, name: str, shape: tuple[int, int]) -> Array:
     """
     suffix = Path(name).suffix.lower()
     if suffix in IMAGE_SUFFIXES:
-        return decode_labels(data, name)
+        return decode_labels(data, name, max_pixels=max(MAX_PIXELS, shape[0] * shape[1]))  # as large as the image
     try:
         if suffix == ".geojson":
             return from_geojson(_load_json(data), shape)

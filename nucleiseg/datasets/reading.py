@@ -145,6 +145,6 @@ def _find_records(
 def _refuse(reading: ReadOptions | None, source: Path) -> None:
     if reading is not None:
         raise DatasetError(
-            f"{source}: channels and planes can be chosen in folders of image files only, got {reading}; choose them "
-            "before saving such arrays or pictures, or put the files into paired folders, images/ and labels/"
+            f"{source}: channels, planes and limits can be chosen in folders of image files only, got {reading}; "
+            "choose before saving such arrays or pictures, or put the files into paired folders, images/ and labels/"
         )

@@ -22,6 +22,7 @@ from nucleiseg._version import __version__
 from nucleiseg.engines.engine import MULTIPLE
 from nucleiseg.engines.onnx_engine import OnnxEngine
 from nucleiseg.engines.onnx_export import OPSET
+from nucleiseg.engines.onnx_metadata import check_size
 from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.images import rescale
 
@@ -75,8 +76,9 @@ def read_weights(path: Path) -> bytes:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            check_size(archive.getinfo(_WEIGHTS).file_size)
             return archive.read(_WEIGHTS)
-    except (OSError, KeyError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except Exception as error:  # what Python raises for a damaged archive depends on which byte is damaged
         raise ModelFileError(
             f"{path} is missing, damaged or no package of nucleiseg ({error}); write it with 'nucleiseg export'"
         ) from error

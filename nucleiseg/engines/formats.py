@@ -13,7 +13,7 @@ from nucleiseg._optional import import_framework
 from nucleiseg._registry import Registry
 from nucleiseg.engines import onnx_metadata
 from nucleiseg.engines.engine import Engine
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.modelfile import read_model, read_settings, write_model
 
 
@@ -169,7 +169,10 @@ def _read_package(path: Path, read: Callable[[Path], Any]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / path.with_suffix(".onnx").name
         weights.write_bytes(read_weights(path))
-        return read(weights)
+        try:
+            return read(weights)
+        except ModelFileError as error:
+            raise ModelFileError(str(error).replace(str(weights), str(path))) from error
 
 
 def _write_package(path: Path, engine: Engine, settings: Mapping[str, Any]) -> None:

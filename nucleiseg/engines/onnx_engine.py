@@ -52,12 +52,17 @@ class OnnxEngine:
         self._content, _ = read_checked(Path(path))
         available = onnxruntime.get_available_providers()
         providers = [provider for provider in _PROVIDERS if provider in available]
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # errors are raised; printed, they would come twice
+        # A second try without CUDA is announced on the standard output, where results go.
+        second = {"enable_fallback": int(len(providers) > 1)}
         try:
-            self._session = onnxruntime.InferenceSession(self._content, providers=providers)
+            self._session = onnxruntime.InferenceSession(self._content, options, providers=providers, **second)
+            (image,) = self._session.get_inputs()
         except Exception as error:  # onnxruntime has a class of its own for every kind of trouble
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelFileError(f"the network in {path} cannot be run ({reason}); export it again") from error
-        self._input = self._session.get_inputs()[0].name
+        self._input = image.name
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from nucleiseg.errors import ModelFileError
+from nucleiseg.modelchecks import MOST_WEIGHTS
+
+MOST_BYTES = 4 * MOST_WEIGHTS + 2**26
+"""Of a file, at most: weights of 32 bits, with room for names."""
 
 SETTINGS = "nucleiseg.json"
 _CHECKSUM = "nucleiseg.sha256"
 _FORMAT = 1
+
+_MOST_FIELDS = 2**12  # of the outermost message; a file has some ten
 
 # Numbers of the fields in onnx.proto.
 _GRAPH, _METADATA_PROPS = 7, 14
@@ -65,11 +71,14 @@ def read_checked(path: Path) -> tuple[bytes, dict[str, Any]]:
             f"the model file {path} does not exist; check the path, or write one with 'nucleiseg export'"
         )
     try:
+        check_size(path.stat().st_size)
         content = path.read_bytes()
         network, entries = _split(content)
         stored = entries.get(SETTINGS)
         settings = None if stored is None else json.loads(stored)
-    except ValueError as error:
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} is damaged or no ONNX file ({error}); copy or download it again") from error
     if stored is None:
         raise ModelFileError(f"{path} holds no nucleiseg settings; write it with Segmenter.export")
@@ -80,6 +89,18 @@ def read_checked(path: Path) -> tuple[bytes, dict[str, Any]]:
     return content, settings
 
 
+def check_size(size: int) -> None:
+    """Refuse a file before memory is taken for it.
+
+    Raises
+    ------
+    ValueError
+        If it is larger than any network that is read.
+    """
+    if size > MOST_BYTES:
+        raise ValueError(f"it has {size:,} bytes, more than the {MOST_BYTES:,} allowed")
+
+
 def _checksum(network: bytes, entries: Mapping[str, str]) -> str:
     """ONNX has none of its own, and a changed weight would go unnoticed."""
     return hashlib.sha256(network + entries[SETTINGS].encode()).hexdigest()
@@ -88,7 +109,9 @@ def _checksum(network: bytes, entries: Mapping[str, str]) -> str:
 def _split(content: bytes) -> tuple[bytes, dict[str, str]]:
     """Everything but the metadata, and the metadata."""
     rest, entries, has_graph = [], {}, False
-    for number, field, value in _fields(content):
+    for count, (number, field, value) in enumerate(_fields(content)):
+        if count == _MOST_FIELDS:
+            raise ValueError(f"it has more than {_MOST_FIELDS:,} parts")
         has_graph |= number == _GRAPH
         if number == _METADATA_PROPS:
             parts = {part: text.decode() for part, _, text in _fields(value)}

@@ -22,7 +22,7 @@ __all__ = ["read_microscope"]
 _MICROMETRES_PER_METRE = 1e6
 
 
-def read_czi(path: str, options: ReadOptions, max_pixels: int) -> Stack:
+def read_czi(path: str, options: ReadOptions) -> Stack:
     """A scene of a CZI file; its tiles are put together, and its levels halve the size."""
     with _package("pylibCZIrw", "pylibCZIrw.czi", path).open_czi(path) as file:
         boxes = file.scenes_bounding_rectangle_no_pyramid or {None: file.total_bounding_rectangle_no_pyramid}
@@ -33,7 +33,7 @@ def read_czi(path: str, options: ReadOptions, max_pixels: int) -> Stack:
         height, width = round(roi.h * zoom), round(roi.w * zoom)
         if not height or not width:
             raise ImageFileError(f"{path}: has no level {options.level}, where no pixel is left; choose a smaller one")
-        check_pixels(height, width, path, max_pixels, levels=min(roi.h, roi.w).bit_length())
+        check_pixels(height, width, path, options.max_pixels, levels=min(roi.h, roi.w).bit_length())
         ranges = {axis: range(*span) for axis, span in file.total_bounding_box.items() if axis not in "YX"}
         planes = [dict(zip(ranges, place, strict=True)) for place in itertools.product(*ranges.values())]
         check_bytes((len(planes), height, width, 3), 4, path)
@@ -52,14 +52,14 @@ def read_czi(path: str, options: ReadOptions, max_pixels: int) -> Stack:
     return Stack(pixels, axes, path, complete, square_size(*metres), scale=1 / zoom)
 
 
-def read_nd2(path: str, options: ReadOptions, max_pixels: int) -> Stack:
+def read_nd2(path: str, options: ReadOptions) -> Stack:
     """A stage position of an ND2 file."""
     with _package("nd2", "nd2", path).ND2File(path) as file:
         sizes = dict(file.sizes)
         positions = [f"position {number}" for number in range(sizes.pop("P", 1))]
         scene = find_scene(path, options.scene, positions, positions)
         check_level(path, options.level, [(sizes["Y"], sizes["X"])])
-        check_pixels(sizes["Y"], sizes["X"], path, max_pixels)
+        check_pixels(sizes["Y"], sizes["X"], path, options.max_pixels)
         check_bytes(tuple(sizes.values()), file.dtype.itemsize, path)
         pixels = file.asarray(position=scene if "P" in file.sizes else None)
         channels = list(file.metadata.channels or ())
@@ -71,7 +71,7 @@ def read_nd2(path: str, options: ReadOptions, max_pixels: int) -> Stack:
     return Stack(pixels.reshape(tuple(sizes.values())), "".join(sizes), path, names, size)
 
 
-def read_lif(path: str, options: ReadOptions, max_pixels: int) -> Stack:
+def read_lif(path: str, options: ReadOptions) -> Stack:
     """An image of a LIF file."""
     with _package("liffile", "liffile", path).LifFile(path) as file:
         shapes = [f"{image.name!r} {image.shape}" for image in file.images]
@@ -80,7 +80,7 @@ def read_lif(path: str, options: ReadOptions, max_pixels: int) -> Stack:
         if not {"Y", "X"} <= set(sizes):
             raise ImageFileError(f"{path}: {image.name!r} has no rows and columns but {sizes}; choose another scene")
         check_level(path, options.level, [(sizes["Y"], sizes["X"])])
-        check_pixels(sizes["Y"], sizes["X"], path, max_pixels)
+        check_pixels(sizes["Y"], sizes["X"], path, options.max_pixels)
         check_bytes(tuple(sizes.values()), image.dtype.itemsize, path)
         pixels = np.asarray(image.asarray())
         steps = [float(np.ptp(image.coords[axis])) / max(sizes[axis] - 1, 1) for axis in "YX" if axis in image.coords]
@@ -90,15 +90,15 @@ def read_lif(path: str, options: ReadOptions, max_pixels: int) -> Stack:
     return Stack(pixels, axes, path, _complete(names, sizes.get("C", 1)), size)
 
 
-_READERS: dict[str, Callable[[str, ReadOptions, int], Stack]] = {".czi": read_czi, ".nd2": read_nd2, ".lif": read_lif}
+_READERS: dict[str, Callable[[str, ReadOptions], Stack]] = {".czi": read_czi, ".nd2": read_nd2, ".lif": read_lif}
 
 
-def read_microscope(path: Path, options: ReadOptions, max_pixels: int) -> Stack:
+def read_microscope(path: Path, options: ReadOptions) -> Stack:
     """One image of a file in a maker's format, told by its ending."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise ImageFileError(f"{path}: is no {path.suffix[1:].upper()} file; convert it to TIFF")
-    return reader(str(path), options, max_pixels)
+    return reader(str(path), options)
 
 
 def _complete(names: Sequence[str], count: int) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def check_pixels(height: int, width: int, name: str, max_pixels: int, levels: in
         smaller = f", choose another of its levels, 0 to {levels - 1}" if levels > 1 else ""
         raise ImageFileError(
             f"{name}: {height} x {width} is more than {max_pixels} pixels; crop it{smaller}, "
-            "or pass a larger max_pixels"
+            "or allow more with --max-pixels (max_pixels in Python)"
         )
 
 

@@ -25,7 +25,6 @@ def read_tiff(
     source: str | os.PathLike[str] | bytes,
     name: str,
     options: ReadOptions,
-    max_pixels: int,
     *,
     palette_to_colour: bool = True,
 ) -> Stack:
@@ -37,7 +36,7 @@ def read_tiff(
         heights = [shape[axes.index("Y")] for shape, axes in sizes]
         widths = [shape[axes.index("X")] for shape, axes in sizes]
         check_level(name, options.level, list(zip(heights, widths, strict=True)))
-        check_pixels(heights[options.level], widths[options.level], name, max_pixels, levels=len(sizes))
+        check_pixels(heights[options.level], widths[options.level], name, options.max_pixels, levels=len(sizes))
         shape, axes = sizes[options.level]
         check_bytes(shape, series.dtype.itemsize, name)
         page = series.keyframe

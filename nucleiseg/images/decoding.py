@@ -15,14 +15,11 @@ from nucleiseg.errors import ImageFileError, LabelTypeError
 from nucleiseg.images._pillow import check_pixels, pillow_to_array
 from nucleiseg.images._png16 import decode_png16, is_png16_colour
 from nucleiseg.images.micrograph import flatten
-from nucleiseg.images.read_options import ReadOptions
+from nucleiseg.images.read_options import MAX_PIXELS, ReadOptions
 
 __all__ = ["MAX_PIXELS", "decode_image", "decode_labels", "decode_mask", "is_tiff", "undecodable"]
 
 Array = NDArray[Any]
-
-MAX_PIXELS = 2**28
-"""Height times width that is read unless told otherwise: 16384 x 16384, so that a broken header cannot fill memory."""
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CROPPED_BY_PILLOW = 2**24  # pixels; Pillow warns when it crops to far more
@@ -116,8 +113,9 @@ def _decode(data: bytes, name: str, max_pixels: int, *, palette_to_colour: bool)
         if data.startswith(_TIFF_STARTS):
             from nucleiseg.images._tiff import read_tiff  # tifffile takes long to import; PNG needs none of it
 
-            stack = read_tiff(data, name, ReadOptions(), max_pixels, palette_to_colour=palette_to_colour)
-            return flatten(stack, ReadOptions()).shown
+            options = ReadOptions(max_pixels=max_pixels)
+            stack = read_tiff(data, name, options, palette_to_colour=palette_to_colour)
+            return flatten(stack, options).shown
         for start, plugin in _PILLOW_STARTS.items():
             if data.startswith(start):
                 picture = plugin(BytesIO(data))

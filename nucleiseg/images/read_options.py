@@ -11,12 +11,15 @@ import numpy as np
 from nucleiseg._checks import check_choice, check_count
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["AXES", "Channel", "ReadOptions"]
+__all__ = ["AXES", "MAX_PIXELS", "Channel", "ReadOptions"]
 
 Channel: TypeAlias = "int | str"
 
 AXES = "TZCYXS"
 """Time, depth, channel, row, column, and the samples (red, green, blue) of a colour image."""
+
+MAX_PIXELS = 2**28
+"""Height times width that is read unless told otherwise: 16384 x 16384, so that a broken header cannot fill memory."""
 
 MOST_SHOWN = 3
 _PROJECTIONS = ("max", "mean")
@@ -47,6 +50,9 @@ class ReadOptions:
         Of a pyramid (whole slides): 0 is the full size, 1 the next smaller one.
     pixel_size : float, optional
         Height and width of a pixel of the full size in µm; takes precedence over what the file says.
+    max_pixels : int
+        Refuse images with more pixels (height times width) than this; 2²⁸ unless told otherwise. What is read part by
+        part (`nucleiseg.large`) has no such limit.
 
     Raises
     ------
@@ -66,6 +72,7 @@ class ReadOptions:
     scene: int | str | None = None
     level: int = 0
     pixel_size: float | None = None
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if isinstance(self.channel, list):
@@ -93,6 +100,7 @@ class ReadOptions:
         if self.scene is not None:
             _check_index_or_name(self.scene, "scene")
         check_count(self.level, "level", 0)
+        check_count(self.max_pixels, "max_pixels", 1)
         size = self.pixel_size
         if size is not None and not (isinstance(size, (int, float, np.number)) and 0 < float(size) < np.inf):
             raise InvalidInputError(f"pixel_size must be a number above 0, in µm, got {size!r}; for example 0.65")

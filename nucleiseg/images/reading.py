@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images._scenes import check_level, find_scene
-from nucleiseg.images.decoding import MAX_PIXELS, decode_image, decode_labels, is_tiff, undecodable
+from nucleiseg.images.decoding import decode_image, decode_labels, is_tiff, undecodable
 from nucleiseg.images.micrograph import Micrograph, Stack, flatten
-from nucleiseg.images.read_options import ReadOptions
+from nucleiseg.images.read_options import MAX_PIXELS, ReadOptions
 
 __all__ = ["IMAGE_SUFFIXES", "MICROSCOPE_SUFFIXES", "find_images", "read_image", "read_labels", "read_micrograph"]
 
@@ -26,9 +26,7 @@ MICROSCOPE_SUFFIXES = (".czi", ".lif", ".nd2", ".svs")
 """Whole-slide and microscopes' own formats, which need the extra ``nucleiseg[microscopy]``."""
 
 
-def read_micrograph(
-    path: str | os.PathLike[str], options: ReadOptions | None = None, *, max_pixels: int = MAX_PIXELS
-) -> Micrograph:
+def read_micrograph(path: str | os.PathLike[str], options: ReadOptions | None = None) -> Micrograph:
     """Read one image with all of its channels: no scaling, no change of type.
 
     Channels, planes and the size of a pixel are known for OME-TIFF, ImageJ's TIFF, Zeiss CZI, Nikon ND2, Leica LIF and
@@ -39,9 +37,7 @@ def read_micrograph(
     path : str or path
         A PNG, JPEG, BMP, TIFF, CZI, ND2, LIF or SVS file.
     options : ReadOptions, optional
-        Channel, planes, scene, level, pixel size.
-    max_pixels : int
-        Refuse images with more pixels (height times width) than this.
+        Channel, planes, scene, level, pixel size, and how many pixels at most.
 
     Returns
     -------
@@ -65,12 +61,10 @@ def read_micrograph(
     (('actin', 'DAPI'), (30, 40, 2), (30, 40))
     """
     options = options or ReadOptions()
-    return flatten(_read_stack(Path(path), options, max_pixels), options)
+    return flatten(_read_stack(Path(path), options), options)
 
 
-def read_image(
-    path: str | os.PathLike[str], options: ReadOptions | None = None, *, max_pixels: int = MAX_PIXELS
-) -> Array:
+def read_image(path: str | os.PathLike[str], options: ReadOptions | None = None) -> Array:
     """Read the part of an image file that shows the nuclei: no scaling, no change of type.
 
     Parameters
@@ -78,9 +72,7 @@ def read_image(
     path : str or path
         As for `read_micrograph`.
     options : ReadOptions, optional
-        Channel, planes, scene, level.
-    max_pixels : int
-        Refuse images with more pixels (height times width) than this.
+        Channel, planes, scene, level, and how many pixels at most.
 
     Returns
     -------
@@ -103,7 +95,7 @@ def read_image(
     >>> image.shape, image.dtype, int(image.max())
     ((3, 4), dtype('uint8'), 7)
     """
-    return read_micrograph(path, options, max_pixels=max_pixels).shown
+    return read_micrograph(path, options).shown
 
 
 def read_labels(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Array:
@@ -213,23 +205,24 @@ def _is_image_name(path: Path) -> bool:
     return known and not path.name.startswith(".") and path.is_file()
 
 
-def _read_stack(path: Path, options: ReadOptions, max_pixels: int) -> Stack:
+def _read_stack(path: Path, options: ReadOptions) -> Stack:
     name, suffix = str(path), path.suffix.lower()
     start = _read_bytes(path, IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES, most=4)
     try:
         if is_tiff(start):
             from nucleiseg.images._tiff import read_tiff
 
-            return read_tiff(path, name, options, max_pixels)
+            return read_tiff(path, name, options)
         if suffix in MICROSCOPE_SUFFIXES and start:
             from nucleiseg.images._microscopes import read_microscope
 
-            return read_microscope(path, options, max_pixels)
+            return read_microscope(path, options)
     except ImageFileError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise undecodable(name, error) from error
-    image = decode_image(_read_bytes(path, IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES), name, max_pixels=max_pixels)
+    data = _read_bytes(path, IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES)
+    image = decode_image(data, name, max_pixels=options.max_pixels)
     find_scene(name, options.scene, [path.stem], [str(image.shape)])
     check_level(name, options.level, [(image.shape[0], image.shape[1])])
     return Stack(image, "YX" if image.ndim == 2 else "YXS", name)

@@ -89,7 +89,9 @@ def model_card(name: str) -> dict[str, Any]:
 
     path = _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.json"
     try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card["file"]["sha256"], str):
+            raise TypeError("its sha256 is no text")
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
         raise ModelFileError(f"the card {path} cannot be read ({error}); install nucleiseg again") from error
-    return card
+    return dict(card)
