@@ -48,7 +48,7 @@ def draw(panels: dict[str, npt.NDArray[Any]], path: Path) -> None:
 def main() -> None:
     """Write both pictures."""
     tissue = skimage.data.immunohistochemistry()
-    segmenter, options = Segmenter.from_pretrained("nuclei"), PredictOptions(tta=True)  # as nucleiseg demo does
+    segmenter, options = Segmenter.from_pretrained("nuclei"), PredictOptions(diameter=11, tta=True)  # as nucleiseg demo does
     labels = segmenter.predict(tissue, options).labels[CROP]
     image = tissue[CROP]
     classes = get_target("boundary")(labels)

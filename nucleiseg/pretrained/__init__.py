@@ -57,17 +57,23 @@ def pretrained_path(name: str) -> Path:
 def pretrained_recipe(name: str) -> Path:
     """The file that says how a shipped model was trained; see `nucleiseg.training.read_recipe`.
 
+    Parameters
+    ----------
+    name : str
+        Of a shipped model; or, where its training went on from another one that is not shipped, the name of that one's
+        recipe, such as ``"nuclei-first"``.
+
     Raises
     ------
     InvalidInputError
-        If there is no such model.
+        If there is no such recipe.
 
     Examples
     --------
-    >>> pretrained_recipe("nuclei").name
-    'nuclei.toml'
+    >>> pretrained_recipe("nuclei").name, pretrained_recipe("nuclei-first").name
+    ('nuclei.toml', 'nuclei-first.toml')
     """
-    return _FOLDER / f"{check_choice(name, 'pretrained model', list_pretrained())}.toml"
+    return _FOLDER / f"{check_choice(name, 'recipe', sorted(path.stem for path in _FOLDER.glob('*.toml')))}.toml"
 
 
 def model_card(name: str) -> dict[str, Any]:
