@@ -65,7 +65,7 @@ def main() -> None:
 
     segmenter = Segmenter.from_pretrained("nuclei")
     tissue = skimage.data.immunohistochemistry()
-    overlay = segmenter.predict(tissue, PredictOptions(diameter=11, tta=True)).overlay()  # as nucleiseg demo does
+    overlay = segmenter.predict(tissue, PredictOptions(scale=2, tta=True)).overlay()  # as nucleiseg demo does
     both = np.concatenate([tissue, np.full_like(tissue[:, :8], 255), overlay], axis=1)
     Image.fromarray(both).save(IMAGES / "demo_overlay.jpg", quality=92)
     transferred = Segmenter("mobilenet_v2", "imagenet")  # what the page on training explains

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nucleiseg.segmenter import Segmenter
 
     image = skimage.data.immunohistochemistry()
-    result = Segmenter.load(model).predict(image, PredictOptions(diameter=11, tta=True))
+    result = Segmenter.load(model).predict(image, PredictOptions(scale=2, tta=True))
     picture = arguments.output / "tissue.png"
     write_picture(picture, image)
     paths = {"image": picture, **result.save(arguments.output, stem="tissue")}
