@@ -151,5 +151,6 @@ def usual_diameter(labels: npt.ArrayLike) -> float | None:
     diameters = np.sort(measure_diameters(labels))
     if not diameters.size:
         return None
-    upto = np.cumsum(diameters**2)
-    return float(diameters[np.searchsorted(upto, upto[-1] / 2)])
+    # Whole pixels: rounding would decide where exactly half of them are smaller.
+    upto = np.cumsum(np.rint(np.pi / 4 * diameters**2).astype(np.int64))
+    return float(diameters[np.searchsorted(2 * upto, upto[-1])])
