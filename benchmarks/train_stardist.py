@@ -1,9 +1,9 @@
 """Train a StarDist model for the benchmarks that compare with it, on the same images as the model in the box.
 
-    python benchmarks/train_stardist.py stage1_train.zip splits.csv FOLDER [--epochs 30] [--steps 60]
+    python benchmarks/train_stardist.py stage1_train.zip splits.csv FOLDER [--epochs 30] [--steps 60] [--grid 2]
 
 It learns from RGB images of the split `train`, scaled as nucleiseg scales them, in patches of 192 x 192 pixels with
-StarDist's own settings otherwise (32 rays, grid (2, 2), batches of 4, rate .0003), flipped, turned, and dimmed or
+StarDist's own settings otherwise (32 rays, batches of 4, rate .0003; a grid of (2, 2) or (1, 1)), flipped, turned, and dimmed or
 brightened at random. Its best weights and its thresholds are chosen on `val`. How long it learns matters little here:
 time depends on how many candidates pass its thresholds, and an untrained model has far too many. Needs StarDist:
 pip install "nucleiseg[compare]". Weights that are in FOLDER already are learned further; with --epochs 0, only the
@@ -53,11 +53,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--steps", type=int, default=60, help="batches of an epoch")
+    parser.add_argument("--grid", type=int, default=2, choices=(1, 2), help="pixels from candidate to candidate")
     arguments = parser.parse_args()
     train, val, _ = datasets.read(arguments.archive).split_by(arguments.splits)
     settings = Config2D(
         n_rays=32,
-        grid=(2, 2),
+        grid=(arguments.grid, arguments.grid),
         n_channel_in=3,
         train_patch_size=(PATCH, PATCH),
         train_epochs=max(arguments.epochs, 1),

@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESULTS = ROOT / "benchmarks" / "results"
-_PLACE = re.compile(r"(<!-- fill: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.S)
+_PLACE = re.compile(r"(<!-- fill: (\w+) ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
 
 
 def benchmark(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The model in the box finds nothing where there is nothing: no more than one false nucleus in a megapixel."""
+"""The models in the box find nothing where there is nothing: no more than one false nucleus in a megapixel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from nucleiseg import Segmenter
+from nucleiseg import Segmenter, list_pretrained
 
 SIDE = 1024
 PLANE = (SIDE, SIDE)
@@ -37,9 +37,9 @@ IMAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def segmenter():
-    return Segmenter.from_pretrained("nuclei")
+@pytest.fixture(scope="module", params=list_pretrained())
+def segmenter(request):
+    return Segmenter.from_pretrained(request.param)
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -21,7 +21,7 @@ def list_pretrained() -> list[str]:
     Examples
     --------
     >>> list_pretrained()
-    ['nuclei']
+    ['nuclei', 'nuclei-fast']
     """
     return sorted({path.stem for ending in _ENDINGS for path in _FOLDER.glob(f"*{ending}")})
 
