@@ -3,11 +3,11 @@
     python benchmarks/train_stardist.py stage1_train.zip splits.csv FOLDER [--epochs 30] [--steps 60] [--grid 2]
 
 It learns from RGB images of the split `train`, scaled as nucleiseg scales them, in patches of 192 x 192 pixels with
-StarDist's own settings otherwise (32 rays, batches of 4, rate .0003; a grid of (2, 2) or (1, 1)), flipped, turned, and dimmed or
-brightened at random. Its best weights and its thresholds are chosen on `val`. How long it learns matters little here:
-time depends on how many candidates pass its thresholds, and an untrained model has far too many. Needs StarDist:
-pip install "nucleiseg[compare]". Weights that are in FOLDER already are learned further; with --epochs 0, only the
-thresholds are chosen.
+StarDist's own settings otherwise (32 rays, batches of 4, rate .0003; a grid of (2, 2) or (1, 1)), flipped, turned, and
+dimmed or brightened at random. Its best weights and its thresholds are chosen on `val`. For its speed, how long it
+learns matters little: time depends on how many candidates pass its thresholds, and an untrained model has far too many.
+Needs StarDist: pip install "nucleiseg[compare]". Weights that are in FOLDER already are learned further; with
+--epochs 0, only the thresholds are chosen.
 """
 
 from __future__ import annotations

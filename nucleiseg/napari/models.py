@@ -52,7 +52,7 @@ class ModelShelf:
     Examples
     --------
     >>> ModelShelf.choices()
-    ['nuclei', 'from a file …']
+    ['nuclei', 'nuclei-fast', 'from a file …']
     """
 
     def __init__(self) -> None:
