@@ -1,11 +1,12 @@
 r"""Who finds the nuclei: classical image analysis, the founding set-up, StarDist and the models in the box, one scorer.
 
-    python benchmarks/accuracy.py stage1_train.zip --splits splits.csv --folder trained [--stardist FOLDER]
+    python benchmarks/accuracy.py stage1_train.zip --splits splits.csv --folder trained [--stardist GRID2 GRID1]
 
 Otsu and watershed need no training; their smoothing and smallest area are chosen on `val`. The founding set-up, a
-pix2pix U-Net on MobileNetV2 whose ImageNet weights stay as they are, with connected components, is trained once and
-kept in the folder. StarDist's model is what `benchmarks/train_stardist.py` left, with the thresholds that it chose
-on `val`. Seconds are those of this run, one way after the other: they say what costs several times as much.
+pix2pix U-Net on MobileNetV2 whose ImageNet weights stay as they are, with connected components, is the model that
+`benchmarks/initialisation.py` keeps in the folder (trained now if it isn't there). StarDist's models are what
+`benchmarks/train_stardist.py` left, with the thresholds that it chose on `val`. Seconds are those of this run, one way
+after the other: they say what costs several times as much.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from initialisation import FOUNDING, MINUTES, trained
 from results import keep
 from scipy import ndimage
 from skimage.feature import peak_local_max
@@ -28,14 +30,14 @@ from nucleiseg import Segmenter, datasets
 from nucleiseg.images import rescale, to_rgb
 from nucleiseg.inference import Evaluation, ImageScore, PredictOptions
 from nucleiseg.instances import filter_labels, match
-from nucleiseg.training import FitOptions
 
 Labels = npt.NDArray[np.int32]
 Way = Callable[[npt.NDArray[np.generic]], Labels]
 
 GREY = np.array([0.2126, 0.7152, 0.0722], np.float32)
 SMOOTHINGS, AREAS = (1.0, 2.0, 3.0), (10, 30, 60)
-EPOCHS = 20
+GROUPS = ("all", "fluorescence", "histology", "brightfield")
+SCORES = {"AP at IoU .5": "ap50", "DSB2018 score": "dsb", "mean Dice of the mask": "mean_dice"}
 
 
 def otsu(image: npt.NDArray[np.generic], smoothing: float, area: int) -> Labels:
@@ -62,20 +64,6 @@ def tuned_otsu(val: datasets.Dataset) -> Way:
 
     smoothing, area = max(itertools.product(SMOOTHINGS, AREAS), key=score)
     return lambda image: otsu(image, smoothing, area)
-
-
-def founding(folder: Path, train: datasets.Dataset, val: datasets.Dataset) -> Way:
-    """The set-up of the founding document, trained now unless it is in the folder."""
-    path = folder / "founding.keras"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        segmenter = Segmenter("mobilenet_v2", "imagenet", "semantic")
-        options = FitOptions(crop=(128, 128), frozen_epochs=EPOCHS)
-        segmenter.fit(train, val, EPOCHS, options, checkpoint=folder / "founding", resume=True)
-        segmenter.save(path)
-    segmenter = Segmenter.load(path)
-    segmenter.optimize_thresholds(val)
-    return by(segmenter)
 
 
 def by(segmenter: Segmenter, options: PredictOptions | None = None) -> Way:
@@ -105,17 +93,22 @@ def evaluated(way: Way, data: datasets.Dataset) -> tuple[Evaluation, float]:
     return Evaluation(scores), seconds / sum(sample.labels.size for sample in samples) * 1e6
 
 
-def row(name: str, evaluation: Evaluation, seconds: float) -> dict[str, object]:
-    """One line of a table, with 95 % confidence intervals."""
-    scores, intervals = evaluation.to_dict(), evaluation.intervals()
+def tables_of(found: Mapping[str, tuple[Evaluation, float]], split: str) -> dict[str, list[dict[str, object]]]:
+    """One table a score: a row a way, a column a kind of image, with 95 % confidence intervals."""
+    measured = {way: (scores.to_dict(), scores.intervals()) for way, (scores, _) in found.items()}
 
-    def cell(group: str, score: str) -> str:
+    def cell(way: str, group: str, score: str) -> str:
+        scores, intervals = measured[way]
         low, high = intervals[group][score]
         return f"{scores[group][score]:.3f} ({low:.2f}-{high:.2f})"
 
-    cells = {f"AP at IoU .5, {group}": cell(group, "ap50") for group in ("all", "fluorescence", "histology")}
-    means = {"DSB2018 score, all": cell("all", "dsb"), "mean Dice, all": cell("all", "mean_dice")}
-    return {"way": name, **cells, **means, "seconds per megapixel": seconds}
+    tables: dict[str, list[dict[str, object]]] = {
+        f"{title} on {split}": [{"way": way, **{group: cell(way, group, key) for group in GROUPS}} for way in found]
+        for title, key in SCORES.items()
+    }
+    for row, (_, seconds) in zip(next(iter(tables.values())), found.values(), strict=True):
+        row["seconds per megapixel"] = seconds
+    return tables
 
 
 def main() -> None:
@@ -124,23 +117,24 @@ def main() -> None:
     parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
     parser.add_argument("--folder", type=Path, required=True, help="where the founding set-up's model is kept")
-    parser.add_argument("--stardist", type=Path, help="the model of benchmarks/train_stardist.py")
+    parser.add_argument("--stardist", type=Path, nargs="+", default=[], help="models of benchmarks/train_stardist.py")
     arguments = parser.parse_args()
     train, val, test = datasets.read(arguments.data).prepare().split_by(arguments.splits)
     shipped = Segmenter.from_pretrained("nuclei")
+    founding, _ = trained(FOUNDING, arguments.folder, train, val, MINUTES)
     ways: Mapping[str, Way] = {
         "Otsu, watershed (scikit-image)": tuned_otsu(val),
-        "founding set-up": founding(arguments.folder, train, val),
-        **({"StarDist": stardist(arguments.stardist)} if arguments.stardist else {}),
+        "founding set-up": by(founding),
+        **{f"StarDist, {folder.name}": stardist(folder) for folder in arguments.stardist},
+        "nucleiseg, nuclei-fast": by(Segmenter.from_pretrained("nuclei-fast")),
         "nucleiseg, nuclei": by(shipped),
         "nucleiseg, nuclei, tta": by(shipped, PredictOptions(tta=True)),
     }
-    tables = {
-        f"on {name}": [row(way, *evaluated(find, data)) for way, find in ways.items()]
-        for name, data in (("val", val), ("test", test))
-    }
+    tables: dict[str, list[dict[str, object]]] = {}
+    for name, data in (("test", test), ("val", val)):
+        tables |= tables_of({way: evaluated(find, data) for way, find in ways.items()}, name)
     command = "python benchmarks/accuracy.py stage1_train.zip --splits splits.csv --folder trained"
-    keep("accuracy", command + (" --stardist FOLDER" if arguments.stardist else ""), tables)
+    keep("accuracy", command + (" --stardist GRID2 GRID1" if arguments.stardist else ""), tables)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from nucleiseg.plotting._finding_pictures import picture_of
 
 STRIP = 200  # pixels of height of a strip of findings
 IMAGES = Path(__file__).parent / "images"
+DOUBTFUL = {"d6a880b1": "marks on nothing", "0121d675": "broken marks"}  # test images whose truth is in doubt, and why
 QUANTILES = {"best": 1.0, "upper quartile": 0.75, "median": 0.5, "lower quartile": 0.25, "worst": 0.0}
 
 
@@ -34,6 +35,15 @@ def contact_sheet(segmenter: Segmenter, test: datasets.Dataset) -> list[Row]:
         found = segmenter.predict(sample.image)
         rows.append(Row(f"{caption}: Dice {chosen['dice']:.3f}", sample.image, sample.labels, found.labels))
     return rows
+
+
+def doubtful_truth(segmenter: Segmenter, test: datasets.Dataset) -> list[Row]:
+    """Rows of image, true and predicted nuclei where the truth is in doubt."""
+    chosen = {name[:8]: test.select([name])[0] for name in test.ids if name[:8] in DOUBTFUL}
+    return [
+        Row(caption, chosen[name].image, chosen[name].labels, segmenter.predict(chosen[name].image).labels)
+        for name, caption in DOUBTFUL.items()
+    ]
 
 
 def finding_strip(report: Report, data: datasets.Dataset, kind: str) -> Image.Image:
@@ -79,6 +89,7 @@ def main() -> None:
         finding_strip(report, data, kind).save(IMAGES / f"check_{kind}.png")
     *_, test = data.split_by(arguments.splits)
     plot_predictions(contact_sheet(segmenter, test), IMAGES / "deployment.png")
+    plot_predictions(doubtful_truth(segmenter, test), IMAGES / "doubtful_truth.png")
 
 
 if __name__ == "__main__":
