@@ -21,6 +21,7 @@ from scipy.stats import rankdata
 
 from nucleiseg import Segmenter, datasets
 from nucleiseg.instances import assign, count_overlap
+from nucleiseg.pretrained import list_pretrained, pretrained_path
 
 BINS = 10
 Floats = npt.NDArray[np.float64]
@@ -59,31 +60,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
-    parser.add_argument("--model", type=Path, help="a .keras file instead of the model in the box")
+    parser.add_argument("--model", type=Path, help="a .keras file instead of the models in the box")
     arguments = parser.parse_args()
-    _, val, test = datasets.read(arguments.data).split_by(arguments.splits)
-    segmenter = Segmenter.load(arguments.model) if arguments.model else Segmenter.from_pretrained("nuclei")
-    summary, bins = [], []
-    for name, data in (("val", val), ("test", test)):
-        confidence, matched = judged(segmenter, data)
-        summary.append(
-            {
-                "split": name,
-                "found": len(matched),
-                "matched": float(matched.mean()),
-                "expected calibration error": calibration_error(confidence, matched),
-                "AUROC": area_under_curve(confidence, matched),
-            }
-        )
-    for low in np.arange(BINS) / BINS:
-        inside = (confidence >= low) & ((confidence < low + 1 / BINS) | (low == 1 - 1 / BINS))
-        if inside.any():
-            means = {"mean confidence": float(confidence[inside].mean()), "matched": float(matched[inside].mean())}
-            bins.append({"confidence": f"{low:.1f} to {low + 1 / BINS:.1f}", "found": int(inside.sum()), **means})
+    _, val, test = datasets.read(arguments.data).prepare().split_by(arguments.splits)
+    models = [arguments.model] if arguments.model else [pretrained_path(name) for name in list_pretrained()]
+    summary: list[dict[str, object]] = []
+    tables: dict[str, list[dict[str, object]]] = {"": summary}
+    for model in models:
+        segmenter = Segmenter.load(model)
+        for name, data in (("val", val), ("test", test)):
+            confidence, matched = judged(segmenter, data)
+            summary.append(
+                {
+                    "model": model.stem,
+                    "split": name,
+                    "found": len(matched),
+                    "matched": float(matched.mean()),
+                    "expected calibration error": calibration_error(confidence, matched),
+                    "AUROC": area_under_curve(confidence, matched),
+                }
+            )
+        tables[f"{model.stem} on test, by confidence"] = by_confidence(confidence, matched)
     command = "python benchmarks/confidence.py stage1_train.zip --splits splits.csv"
-    if arguments.model:
-        command += " --model MODEL"
-    keep("confidence", command, {"": summary, "test, by confidence": bins})
+    keep("confidence", command + (" --model MODEL" if arguments.model else ""), tables)
+
+
+def by_confidence(confidence: Floats, matched: Bools) -> list[dict[str, object]]:
+    """A row a bin that holds nuclei."""
+    rows: list[dict[str, object]] = []
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    for number in np.unique(bins):
+        inside = bins == number
+        means = {"mean confidence": float(confidence[inside].mean()), "matched": float(matched[inside].mean())}
+        rows.append(
+            {"confidence": f"{number / BINS:.1f} to {(number + 1) / BINS:.1f}", "found": int(inside.sum()), **means}
+        )
+    return rows
 
 
 if __name__ == "__main__":

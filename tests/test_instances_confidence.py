@@ -15,7 +15,7 @@ SHAPE = (6, 7)
 label_images = hnp.arrays(np.int32, SHAPE, elements=st.integers(0, 4))
 probabilities = hnp.arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32))
 numbers = st.floats(-5, 5)
-calibrations = st.builds(Calibration, numbers, numbers, numbers, numbers)
+calibrations = st.builds(Calibration, numbers, numbers, numbers, numbers, numbers)
 
 
 @given(label_images, probabilities, st.none() | calibrations)
@@ -64,6 +64,38 @@ def test_sizes_that_are_never_real_are_doubted():
     confidence = rate(labels, probability, calibrate([(truth, labels, probability)]))
     assert confidence[:400].min() > 0.8
     assert confidence[400:].max() < 0.5
+
+
+def test_pieces_that_touch_are_doubted():
+    """All are squares of one size and of one probability; those of the first rows are quarters of larger ones."""
+    labels = np.zeros((60, 60), int)
+    for number, (row, col) in enumerate(np.ndindex(10, 10), start=1):
+        labels[6 * row : 6 * row + 4, 6 * col : 6 * col + 4] = number
+    truth = labels.copy()
+    labels[:24] = np.kron(np.arange(1, 91).reshape(6, 15), np.ones((4, 4), int))
+    labels[24:][labels[24:] > 0] += 100
+    truth[24:][truth[24:] > 0] += 100
+    truth[:24] = np.kron(np.arange(1, 25).reshape(3, 8), np.ones((8, 8), int))[:, :60]
+    confidence = rate(labels, np.full(labels.shape, 0.8), calibrate([(truth, labels, np.full(labels.shape, 0.8))]))
+    assert confidence[90:].min() > 0.7
+    assert confidence[:90].max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("labels", "shares"),
+    [
+        ([[1, 1], [1, 1]], [0]),  # it fills the image
+        ([[1, 0, 2]], [0, 0]),
+        ([[1, 2, 0]], [1, 1]),
+        ([[1, 1, 2, 2, 0, 0]], [1, 0.5]),
+        ([[1, 0], [0, 2]], [0, 0]),  # corners do not count
+    ],
+)
+def test_the_share_of_the_outline_that_touches(labels, shares):
+    even = np.full(np.shape(labels), 0.5)
+    assert rate(labels, even, Calibration(touching=1.0)) == pytest.approx(
+        [1 / (1 + np.exp(-share)) for share in shares]
+    )
 
 
 @pytest.mark.parametrize("cases", [[], [many(0, lambda likely: 1.0)], [many(0, lambda likely: 0.0)]])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_labels, check_number_array, check_same_size, describe
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances._regions import find_regions
+from nucleiseg.instances._regions import Regions, find_regions
 from nucleiseg.instances.assigning import assign
 from nucleiseg.instances.overlaps import count_overlap
 
@@ -23,14 +23,15 @@ _SHRINK = 0.01  # weight of the penalty on large coefficients: few nuclei can't 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the confidence of a nucleus is computed from: a logistic model of three numbers.
+    """What the confidence of a nucleus is computed from: a logistic model of four numbers.
 
-    The numbers are the logit of the mean probability of its pixels, the logarithm of its area, and the square of that
-    (nuclei that are far smaller or larger than usual are less often real).
+    The numbers are the logit of the mean probability of its pixels, the logarithm of its area, the square of that
+    (nuclei that are far smaller or larger than usual are less often real), and the share of its outline at which it
+    touches another nucleus (the pieces of one that was cut apart touch each other).
 
     Parameters
     ----------
-    intercept, certainty, size, size_squared : float
+    intercept, certainty, size, size_squared, touching : float
         Coefficients; the defaults make the confidence the mean probability.
 
     Raises
@@ -48,6 +49,7 @@ class Calibration:
     certainty: float = 1.0
     size: float = 0.0
     size_squared: float = 0.0
+    touching: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -85,7 +87,7 @@ def rate(
     [0.8, 0.6]
     """
     used = calibration or Calibration()
-    coefficients = np.array([used.intercept, used.certainty, used.size, used.size_squared])
+    coefficients = np.array([used.intercept, used.certainty, used.size, used.size_squared, used.touching])
     return _sigmoid(_features(*_check(labels, probability)) @ coefficients)
 
 
@@ -129,7 +131,7 @@ def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
         partners = overlap.predicted_labels[overlap.predicted_index[assign(overlap, MATCH)]]
         features.append(_features(checked, checked_probability))
         matched.append(np.isin(find_regions(checked).labels, partners))
-    x, y = np.concatenate(features or [np.empty((0, 4))]), np.concatenate(matched or [np.empty(0, bool)])
+    x, y = np.concatenate(features or [np.empty((0, 5))]), np.concatenate(matched or [np.empty(0, bool)])
     if y.all() or not y.any():
         return None
     return Calibration(*_regress(x, y).tolist())
@@ -149,7 +151,24 @@ def _features(labels: Array, probability: Array) -> npt.NDArray[np.float64]:
     regions = find_regions(labels)
     mean = regions.mean(probability[regions.rows, regions.cols]).clip(_CERTAIN, 1 - _CERTAIN)
     size = np.log(regions.area)
-    return np.stack([np.ones_like(mean), np.log(mean / (1 - mean)), size, size**2], axis=1)
+    touching = _touching_share(labels, regions)
+    return np.stack([np.ones_like(mean), np.log(mean / (1 - mean)), size, size**2, touching], axis=1)
+
+
+def _touching_share(labels: Array, regions: Regions) -> npt.NDArray[np.float64]:
+    """Of the pixels at each nucleus's outline, the share that has another nucleus above, below, left or right.
+
+    The edge of the image is no outline; 0 for a nucleus that fills the image.
+    """
+    padded = np.pad(labels, 1, mode="edge")
+    own = regions.labels[regions.owner]
+    outline, touching = np.zeros(own.size, bool), np.zeros(own.size, bool)
+    for down, right in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        beside = padded[regions.rows + down, regions.cols + right]
+        other = beside != own
+        outline |= other
+        touching |= other & (beside != 0)
+    return regions.sum(touching) / np.maximum(regions.sum(outline), 1)
 
 
 def _sigmoid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
