@@ -3,7 +3,8 @@ r"""Measure a model on its `val` and `test` images and write the card that is sh
     python benchmarks/model_card.py nuclei.keras stage1_train.zip --splits splits.csv \
         --history nuclei-first_history.csv nuclei_history.csv -o nucleiseg/pretrained/nuclei.json
 
-The recipe of the same name must lie beside the card, and those of the trainings before it.
+The recipe of the same name must lie beside the card, and those of the trainings before it. Without ``--history``, what
+the card says of the training stays: for a model whose thresholds or calibration alone have changed.
 """
 
 from __future__ import annotations
@@ -75,6 +76,26 @@ def commands(name: str, recipe: Recipe) -> list[str]:
     return [*earlier, f"{line} --start {before}.keras -o {name}.keras"]
 
 
+def course(histories: list[Path], card: Path, recipe: Recipe, head: str) -> dict[str, object]:
+    """How the training went, by its histories, or by the card that there is."""
+    if not histories:
+        known = json.loads(card.read_text(encoding="utf-8"))["training"]
+        return {name: known[name] for name in ("chosen_by", "epochs", "kept_epoch", "minutes")}
+    runs = [read_rows(path) for path in histories]
+    rows = runs[-1]
+    if recipe.options.keep == "last":
+        chosen_by, kept = "nothing: the last epoch is kept", rows[-1]
+    else:
+        monitor = get_head(head).monitor
+        chosen_by, kept = f"{monitor} on crops of val", max(rows, key=lambda row: float(row[monitor]))
+    return {
+        "chosen_by": chosen_by,
+        "epochs": [len(run) for run in runs],
+        "kept_epoch": int(kept["epoch"]),
+        "minutes": round(sum(float(row["seconds"]) for run in runs for row in run) / 60),
+    }
+
+
 def main() -> None:
     """Print the table and write the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -82,7 +103,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--splits", required=True)
     parser.add_argument(
-        "--history", type=Path, nargs="+", required=True, help="the CSVs that nucleiseg train left, in their order"
+        "--history", type=Path, nargs="+", default=[], help="the CSVs that nucleiseg train left, in their order"
     )
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
@@ -93,14 +114,7 @@ def main() -> None:
     for name, evaluation in evaluations.items():
         print(name, evaluation, sep="\n", end="\n\n")
     recipe = read_recipe(arguments.output.with_suffix(".toml"))
-    runs = [read_rows(path) for path in arguments.history]
-    rows = runs[-1]
     settings = read_settings(arguments.model)["segmenter"]
-    if recipe.options.keep == "last":
-        chosen_by, kept = "nothing: the last epoch is kept", rows[-1]
-    else:
-        monitor = get_head(settings["head"]).monitor
-        chosen_by, kept = f"{monitor} on crops of val", max(rows, key=lambda row: float(row[monitor]))
     content = arguments.model.read_bytes()
     name = arguments.output.stem
     card = {
@@ -116,10 +130,7 @@ def main() -> None:
             "thresholds": settings["thresholds"],
             "passport": settings["passport"],
             "seed": settings["seed"],
-            "chosen_by": chosen_by,
-            "epochs": [len(run) for run in runs],
-            "kept_epoch": int(kept["epoch"]),
-            "minutes": round(sum(float(row["seconds"]) for run in runs for row in run) / 60),
+            **course(arguments.history, arguments.output, recipe, settings["head"]),
             "nucleiseg": __version__,
         },
         "file": {

@@ -18,14 +18,15 @@ label_images = hnp.arrays(np.int32, (8, 9), elements=st.integers(0, 5))
 
 @given(passports, st.floats(0.1, 5000))
 def test_what_lies_within_stays_and_all_else_comes_nearer(passport, diameter):
-    factor = passport.factor(diameter)
-    if passport.low <= diameter <= passport.high:
+    factor, (low, high) = passport.factor(diameter), passport.known
+    assert passport.low <= low <= passport.typical <= high <= passport.high
+    if low <= diameter <= high:
         assert factor == 1
     else:
         assert 1 / 8 <= factor <= 4
         assert abs(np.log(factor * diameter / passport.typical)) <= abs(np.log(diameter / passport.typical)) + 1e-9
     if passport.typical / 4 <= diameter <= passport.typical * 8:
-        assert passport.low - 1e-6 <= factor * diameter <= passport.high + 1e-6
+        assert low - 1e-6 <= factor * diameter <= high + 1e-6
 
 
 @example(np.array([[3, 4, 1, 1, 1, 2]]), 3)  # exactly half of the pixels belong to smaller nuclei

@@ -15,6 +15,7 @@ SMALLEST, LARGEST = 1 / 8, 4.0
 """Images are shrunk to an eighth at most, and magnified four times: nothing that is smaller can be told from noise."""
 
 _PERCENTILES = (5, 50, 95)
+_KNOWN = (0.55, 3.0)  # of the typical diameter: of what lies further off, training has too little to know it well
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,20 @@ class Passport:
         low, typical, high = (float(value) for value in np.percentile(diameters, _PERCENTILES))
         return cls(low, typical, high * check_range(largest, "largest", 1, 100))
 
+    @property
+    def known(self) -> tuple[float, float]:
+        """The diameters at which the model works best: those of the passport, near the typical one.
+
+        Examples
+        --------
+        >>> Passport(8, 18, 45).known
+        (9.9, 45)
+        """
+        low, high = _KNOWN
+        return max(self.low, round(low * self.typical, 6)), min(self.high, high * self.typical)
+
     def factor(self, diameter: float) -> float:
-        """By how much to magnify an image with nuclei of this diameter: 1 within the passport, else to the typical one.
+        """By how much to magnify an image with nuclei of this diameter: 1 if it is `known`, else to the typical one.
 
         Raises
         ------
@@ -85,7 +98,8 @@ class Passport:
         """
         if not check_range(diameter, "diameter", 0, 1e6):
             raise InvalidInputError("diameter must be above 0 pixels, got 0; leave it out to have it estimated")
-        if self.low <= diameter <= self.high:
+        low, high = self.known
+        if low <= diameter <= high:
             return 1.0
         return float(np.clip(self.typical / diameter, SMALLEST, LARGEST))
 
