@@ -107,8 +107,8 @@ def test_a_diameter_decides_the_scale_and_the_models_own_area_follows():
     engine, image = Echo(), open_lazy(np.zeros((50, 60), np.uint8))
     model = MODEL.__class__(**{**vars(MODEL), "thresholds": {"probability": 0.5, "min_area": 30}})
     options, factor = at_one_scale(image, engine, model, PredictOptions(diameter=90))
-    assert factor == pytest.approx(0.2)
-    assert (options.scale, options.diameter, options.min_area) == (factor, None, 750)
+    assert factor == pytest.approx(0.3)
+    assert (options.scale, options.diameter, options.min_area) == (factor, None, 333)
     assert not engine.seen  # nothing has to be looked for
     assert at_one_scale(image, engine, model, PredictOptions(diameter=90, min_area=7))[0].min_area == 7
     assert at_one_scale(image, engine, model, PredictOptions(scale=1))[0].min_area is None

@@ -86,7 +86,7 @@ def test_a_model_without_passport_looks_once():
 
 @pytest.mark.parametrize(
     ("options", "factor"),
-    [({"scale": 1.0}, 1), ({"scale": 0.5}, 0.5), ({"scale": 2}, 2), ({"diameter": 36}, 0.5), ({"diameter": 20}, 1)],
+    [({"scale": 1.0}, 1), ({"scale": 0.5}, 0.5), ({"scale": 2}, 2), ({"diameter": 36}, 0.75), ({"diameter": 20}, 1)],
 )
 def test_a_scale_or_diameter_that_is_given_is_final(options, factor):
     labels = discs(60)

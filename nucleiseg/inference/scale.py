@@ -16,6 +16,7 @@ SMALLEST, LARGEST = 1 / 8, 4.0
 
 _PERCENTILES = (5, 50, 95)
 _KNOWN = (0.55, 3.0)  # of the typical diameter: of what lies further off, training has too little to know it well
+_SHRUNK = 1.5  # of the typical diameter: what is too large is not made smaller than that, which would cost its outline
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Passport:
     --------
     >>> passport = Passport(8, 18, 45)
     >>> passport.factor(18), passport.factor(36), passport.factor(90)
-    (1.0, 1.0, 0.2)
+    (1.0, 1.0, 0.3)
     """
 
     low: float
@@ -89,7 +90,9 @@ class Passport:
         return max(self.low, round(low * self.typical, 6)), min(self.high, high * self.typical)
 
     def factor(self, diameter: float) -> float:
-        """By how much to magnify an image with nuclei of this diameter: 1 if it is `known`, else to the typical one.
+        """By how much to magnify an image with nuclei of this diameter: 1 if it is `known`.
+
+        Smaller ones get the typical diameter, larger ones one and a half times that.
 
         Raises
         ------
@@ -101,7 +104,8 @@ class Passport:
         low, high = self.known
         if low <= diameter <= high:
             return 1.0
-        return float(np.clip(self.typical / diameter, SMALLEST, LARGEST))
+        wanted = self.typical if diameter < low else min(_SHRUNK * self.typical, high)
+        return float(np.clip(wanted / diameter, SMALLEST, LARGEST))
 
     def step(self, diameter: float, factor: float) -> float:
         """The next factor to try, where nuclei of this diameter (in the image's pixels) were found at ``factor``.
@@ -110,8 +114,8 @@ class Passport:
 
         Examples
         --------
-        >>> Passport(8, 18, 45).step(90, factor=1.0), Passport(8, 18, 45).step(90, factor=0.2)
-        (0.2, 0.2)
+        >>> Passport(8, 18, 45).step(90, factor=1.0), Passport(8, 18, 45).step(90, factor=0.3)
+        (0.3, 0.3)
         """
         return float(np.clip(factor * self.factor(diameter * factor), SMALLEST, LARGEST))
 
