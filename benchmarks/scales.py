@@ -1,4 +1,4 @@
-"""The same images, smaller and larger: does the model in the box find the same nuclei?
+"""The same images, smaller and larger: do the models in the box find the same nuclei?
 
     python benchmarks/scales.py stage1_train.zip --splits splits.csv
 
@@ -21,6 +21,7 @@ from nucleiseg import Segmenter, datasets
 from nucleiseg.datasets import Sample
 from nucleiseg.inference.scale import usual_diameter
 from nucleiseg.instances import InstanceCounts, match
+from nucleiseg.pretrained import list_pretrained, pretrained_path
 
 FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 SMALLEST = 8.0
@@ -47,17 +48,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
-    parser.add_argument("--model", type=Path, help="a .keras file instead of the model in the box")
+    parser.add_argument("--model", type=Path, help="a .keras file instead of the models in the box")
     arguments = parser.parse_args()
-    _, _, test = datasets.read(arguments.data).split_by(arguments.splits)
-    segmenter = Segmenter.load(arguments.model) if arguments.model else Segmenter.from_pretrained("nuclei")
+    _, _, test = datasets.read(arguments.data).prepare().split_by(arguments.splits)
+    models = [arguments.model] if arguments.model else [pretrained_path(name) for name in list_pretrained()]
+    tables = {model.stem: compared(Segmenter.load(model), test) for model in models}
+    command = "python benchmarks/scales.py stage1_train.zip --splits splits.csv"
+    keep("scales", command + (" --model MODEL" if arguments.model else ""), tables)
+
+
+def compared(segmenter: Segmenter, test: datasets.Dataset) -> list[dict[str, object]]:
+    """A row a factor."""
     samples = [sample for sample in test if sample.labels.any()]
     plain = {sample.id: counted(segmenter, sample, 1.0) for sample in samples}
     rows = []
     for factor in FACTORS:
         chosen = [sample for sample in samples if (usual_diameter(sample.labels) or 0) * factor >= SMALLEST]
-        found = reduce(add, (counted(segmenter, sample, factor) for sample in chosen))
         before = reduce(add, (plain[sample.id] for sample in chosen))
+        found = before if factor == 1 else reduce(add, (counted(segmenter, sample, factor) for sample in chosen))
         precision, precision_before = found.average_precision(0.5), before.average_precision(0.5)
         rows.append(
             {
@@ -69,8 +77,7 @@ def main() -> None:
                 "of that at 1": precision / precision_before,
             }
         )
-    command = "python benchmarks/scales.py stage1_train.zip --splits splits.csv"
-    keep("scales", command + (" --model MODEL" if arguments.model else ""), {"": rows})
+    return rows
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from skimage.transform import resize
 
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
 from nucleiseg.images import judge_image
 from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.reach import measure_reach
+from nucleiseg.inference.scale import usual_diameter
 from nucleiseg.inference.segmenting import decoding_of, segment
 from nucleiseg.instances import match
 from nucleiseg.training import FitOptions
@@ -79,6 +81,29 @@ def test_the_model_in_the_box_is_as_good_as_promised(splits):
     assert scores["all"]["mean_dice"] >= 0.90
     assert scores["all"]["ap50"] >= 0.74
     assert scores["all"]["pixel_accuracy"] >= 0.96
+
+
+def test_the_same_nuclei_are_found_at_any_size(splits):
+    """As benchmarks/scales.py, on a few small images whose nuclei stay wide enough at half their size."""
+    _, _, test = splits
+    small = [s for s in test if s.labels.shape == (256, 256) and 16 <= (usual_diameter(s.labels) or 0) <= 40][:5]
+    segmenter = Segmenter.from_pretrained("nuclei")
+
+    def found(factor):
+        counts = []
+        for sample in small:
+            size = tuple(round(factor * length) for length in sample.labels.shape)
+            image = resize(sample.image, (*size, *sample.image.shape[2:]), 1, anti_aliasing=factor < 1)
+            labels = resize(sample.labels, size, 0, anti_aliasing=False, preserve_range=True).astype(np.int32)
+            counts.append(match(labels, segmenter.predict(np.round(255 * image).astype(np.uint8)).labels))
+        return sum(counts[1:], counts[0])
+
+    plain = found(1)
+    assert plain.nuclei > 50
+    for factor in (0.5, 2, 4):
+        resized = found(factor)
+        assert abs(resized.found / plain.found - 1) <= 0.1
+        assert resized.average_precision(0.5) >= 0.9 * plain.average_precision(0.5)
 
 
 def test_blurred_images_are_told_from_sharp_ones(splits):
