@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg.engines.engine import Engine
-from nucleiseg.images import Tile, Tiling, apply_range, pad_to_multiple, tiles, to_rgb
+from nucleiseg.images import Tile, Tiling, apply_range, pad_to_multiple, tiles
+from nucleiseg.images.channels import colour_channels, three_channels
 from nucleiseg.images.sampling import sampled_range
 from nucleiseg.inference.memory import make_plan
 from nucleiseg.inference.options import PredictOptions
@@ -68,7 +69,7 @@ class Network:
         return tiles(shape, tiling, self.engine.multiple if aligned else 1)
 
     def _run(self, pixels: npt.NDArray[Any]) -> Maps:
-        scaled = to_rgb(apply_range(pixels, *self.bounds))
+        scaled = three_channels(apply_range(colour_channels(pixels), *self.bounds))
         if not self.tta:
             return _padded(scaled, self.engine)
         total: Maps = sum(_turned_back(scaled, self.engine))  # type: ignore[assignment]
