@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import Calibration, calibrate, rate
+from nucleiseg.instances._regions import find_regions, find_totals
 
 SHAPE = (6, 7)
 label_images = hnp.arrays(np.int32, SHAPE, elements=st.integers(0, 4))
@@ -26,6 +27,16 @@ def test_each_nucleus_has_one_from_0_to_1_whatever_its_number(labels, probabilit
     renamed = np.array([0, 10, 300, 5000, 60000])[labels]
     np.testing.assert_array_equal(rate(renamed, probability, calibration), confidence)
     np.testing.assert_allclose(rate(np.rot90(labels), np.rot90(probability), calibration), confidence, atol=1e-6)
+
+
+@given(label_images, probabilities, st.sampled_from([np.uint8, np.int64, np.uint64, bool]), st.sampled_from([1, 50]))
+def test_totals_are_those_of_the_pixels_of_each_nucleus(labels, values, dtype, factor):
+    named = (labels * factor).astype(dtype)
+    numbers, areas, sums = find_totals(named, values)
+    regions = find_regions(named)
+    np.testing.assert_array_equal(numbers, regions.labels)
+    np.testing.assert_array_equal(areas, regions.area)
+    np.testing.assert_array_equal(sums, regions.sum(values[regions.rows, regions.cols]))
 
 
 def many(seed, share):

@@ -15,10 +15,12 @@ from nucleiseg.inference.maps import predict_maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.resizing import resize_labels, resize_maps
-from nucleiseg.inference.scale import Passport, usual_diameter
+from nucleiseg.inference.scale import Passport, usual_diameter_of
 from nucleiseg.inference.segmenting import Decoding, decoding_of, segment
 from nucleiseg.inference.tuning import smallest_area
 from nucleiseg.instances import Calibration, filter_labels, rate
+from nucleiseg.instances._regions import find_totals
+from nucleiseg.instances.confidence import rate_totals
 from nucleiseg.instances.decoders import Decoded
 from nucleiseg.instances.filtering import leave_out
 
@@ -67,7 +69,7 @@ def segment_at_scale(
     found = look(factor)
     if options.diameter is None and options.scale == "auto" and passport is not None:
         for _ in range(_TRIES):
-            diameter = usual_diameter(_credible(found, calibration))
+            diameter = _credible_diameter(found, calibration)
             wanted = factor if diameter is None else passport.step(diameter, factor)
             if wanted == factor:
                 break
@@ -107,14 +109,15 @@ def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decod
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
 
 
-def _credible(found: Decoded, calibration: Calibration | None) -> npt.NDArray[np.int32]:
-    """The nuclei whose sizes are believed, in the middle of the image."""
+def _credible_diameter(found: Decoded, calibration: Calibration | None) -> float | None:
+    """The usual one of the nuclei whose sizes are believed, in the middle of the image."""
     middle = tuple(
         slice((length - min(length, _LOOKED_AT)) // 2, (length + min(length, _LOOKED_AT)) // 2)
         for length in found.labels.shape
     )
-    labels = filter_labels(found.labels[middle], _LEAST_AREA)
-    return _only_sure(labels, rate(labels, found.probability[middle], calibration) >= _LEAST_CONFIDENCE)
+    _, areas, sums = find_totals(found.labels[middle], found.probability[middle])
+    believed = (areas >= _LEAST_AREA) & (rate_totals(areas, sums, calibration) >= _LEAST_CONFIDENCE)
+    return usual_diameter_of(areas[believed])
 
 
 def _only_sure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:

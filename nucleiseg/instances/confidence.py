@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_labels, check_number_array, check_same_size, describe
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances._regions import find_regions
+from nucleiseg.instances._regions import find_totals
 from nucleiseg.instances.assigning import assign
 from nucleiseg.instances.overlaps import count_overlap
 
-__all__ = ["Calibration", "calibrate", "rate"]
+__all__ = ["Calibration", "calibrate", "rate", "rate_totals"]
 
 MATCH = 0.5  # the IoU from which a nucleus counts as found
 _CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1, where the logarithm has no end
@@ -84,9 +84,23 @@ def rate(
     >>> rate([[1, 1, 0, 2]], [[0.9, 0.7, 0.1, 0.6]]).round(3).tolist()
     [0.8, 0.6]
     """
+    _, areas, sums = find_totals(*_check(labels, probability))
+    return rate_totals(areas, sums, calibration)
+
+
+def rate_totals(
+    areas: npt.NDArray[np.int64], sums: npt.NDArray[np.float64], calibration: Calibration | None = None
+) -> npt.NDArray[np.float64]:
+    """As `rate`, from the area of each nucleus and the sum of the probabilities of its pixels: (n,) float64.
+
+    Examples
+    --------
+    >>> rate_totals(np.array([2, 1]), np.array([1.6, 0.6])).round(3).tolist()
+    [0.8, 0.6]
+    """
     used = calibration or Calibration()
     coefficients = np.array([used.intercept, used.certainty, used.size, used.size_squared])
-    return _sigmoid(_features(*_check(labels, probability)) @ coefficients)
+    return _sigmoid(_features(areas, sums) @ coefficients)
 
 
 def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]]) -> Calibration | None:
@@ -127,8 +141,9 @@ def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
         checked, checked_probability = _check(labels, probability)
         overlap = count_overlap(truth, checked)
         partners = overlap.predicted_labels[overlap.predicted_index[assign(overlap, MATCH)]]
-        features.append(_features(checked, checked_probability))
-        matched.append(np.isin(find_regions(checked).labels, partners))
+        numbers, areas, sums = find_totals(checked, checked_probability)
+        features.append(_features(areas, sums))
+        matched.append(np.isin(numbers, partners))
     x, y = np.concatenate(features or [np.empty((0, 4))]), np.concatenate(matched or [np.empty(0, bool)])
     if y.all() or not y.any():
         return None
@@ -145,10 +160,9 @@ def _check(labels: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Array, Ar
     return values, likely
 
 
-def _features(labels: Array, probability: Array) -> npt.NDArray[np.float64]:
-    regions = find_regions(labels)
-    mean = regions.mean(probability[regions.rows, regions.cols]).clip(_CERTAIN, 1 - _CERTAIN)
-    size = np.log(regions.area)
+def _features(areas: npt.NDArray[np.int64], sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    mean = (sums / areas).clip(_CERTAIN, 1 - _CERTAIN)
+    size = np.log(areas)
     return np.stack([np.ones_like(mean), np.log(mean / (1 - mean)), size, size**2], axis=1)
 
 

@@ -129,7 +129,5 @@ def _split(
     min_area: int,
     smoothing: float = 0.0,
 ) -> Decoded:
-    labels = split_by_distance(
-        probability, depth, thresholds["probability"], thresholds["seed"], min_area, smoothing
-    )
+    labels = split_by_distance(probability, depth, thresholds["probability"], thresholds["seed"], min_area, smoothing)
     return Decoded(probability, labels)
