@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -122,6 +123,31 @@ class FarSight(Blur):
 def test_the_reach_is_that_of_the_worst_pixel():
     """Maps that agree on average may still join two nuclei at a cut."""
     assert measure_reach(FarSight(90)) == 96
+
+
+class Counting(Blur):
+    """Counts how often it is run."""
+
+    model = None
+    calls = 0
+
+    def __call__(self, images):
+        self.calls += 1
+        return super().__call__(images)
+
+
+def test_the_reach_is_measured_once_until_the_weights_change():
+    engine = Counting(40)
+    reaches = {measure_reach(engine) for _ in range(3)}
+    once = engine.calls
+    weights = [np.zeros(3)]
+    engine.model = SimpleNamespace(weights=weights)
+    measure_reach(engine)
+    assert engine.calls == 2 * once
+    weights[0] = np.ones(3)
+    engine.distance = 90
+    assert (reaches, measure_reach(engine), measure_reach(engine)) == ({64}, 96, 96)
+    assert engine.calls == 3 * once
 
 
 PEAK = """
