@@ -63,7 +63,7 @@ def segment_at_scale(
         return _look(source.shown, engine, settings.scaling, decoding, factor)
 
     passport = None if settings.passport is None else Passport(*settings.passport)
-    calibration = None if settings.calibration is None else Calibration(**settings.calibration)
+    calibration = calibration_of(settings)
 
     factor = first_factor(options, settings)
     found = look(factor)
@@ -85,6 +85,11 @@ def segment_at_scale(
     if options.min_confidence > 0:
         labels = _only_sure(labels, rate(labels, found.probability, calibration) >= options.min_confidence)
     return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor)
+
+
+def calibration_of(settings: SegmenterSettings) -> Calibration | None:
+    """How a model's confidence is computed."""
+    return None if settings.calibration is None else Calibration(**settings.calibration)
 
 
 def first_factor(options: PredictOptions, settings: SegmenterSettings) -> float:
