@@ -146,7 +146,7 @@ def test_labels_go_to_a_tiled_tiff(picture, expected, tmp_path):
         np.testing.assert_array_equal(file.asarray(), expected)
 
 
-@pytest.mark.parametrize("least", [0.0, 0.7])
+@pytest.mark.parametrize("least", [0.0, 0.55])
 def test_the_confidence_is_that_of_the_whole_image(least, picture, expected, tmp_path):
     """However many windows a nucleus lies in."""
     probability = rescale(picture, "minmax")
