@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import check_count, check_number_array, check_range, check_same_size, describe
+from nucleiseg._smoothing import smooth
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["split_by_distance", "split_components"]
-
-_SPARE = 16  # pixels, a line of the processor's cache
 
 
 def split_components(probability: npt.ArrayLike, threshold: float = 0.5, min_area: int = 0) -> npt.NDArray[np.int32]:
@@ -110,7 +109,8 @@ def split_by_distance(
     from scipy import ndimage
 
     if smoothing:
-        depth = _smoothed(depth, smoothing)
+        depth = smooth(depth, smoothing, truncate=3)
+        np.clip(depth, 0, 1, out=depth)
     deep = mask & (depth > seed_threshold)
     parts, seeds = np.empty(mask.shape, np.int32), np.empty(mask.shape, np.int32)
     count = ndimage.label(mask, output=parts)
@@ -122,19 +122,6 @@ def split_by_distance(
         _split_crowded(parts, seeds, depth, crowded)
         _renumber(parts)
     return _without_specks(parts, min_area)
-
-
-def _smoothed(depth: npt.NDArray[Any], smoothing: float) -> npt.NDArray[np.float32]:
-    """Smoothed by a Gaussian, still in [0, 1]."""
-    from scipy import ndimage
-
-    height, width = depth.shape
-    # Going down a column whose pixels are a power of two bytes apart takes four times as long: they share the same few
-    # lines of the processor's cache.
-    result: npt.NDArray[np.float32] = np.empty((height, width + _SPARE), np.float32)[:, :width]
-    result[:] = depth
-    ndimage.gaussian_filter(result, smoothing, truncate=3, output=result)
-    return np.clip(result, 0, 1, out=result)
 
 
 def _split_crowded(
