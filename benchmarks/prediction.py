@@ -2,8 +2,8 @@
 
     python benchmarks/prediction.py [--models nuclei nuclei-fast]
 
-`predict` also scales, pads, crops and finds the nuclei; the bare network gets the scaled tensor. It gets
-2,048 x 2,048 pixels whole, too; `predict` has them in tiles, within its default budget of 2 GB.
+`predict` also scales, pads, crops and finds the nuclei; the bare network gets the scaled tensor, whole. `predict` keeps
+to its default budget of 2 GB, which is enough for 2,048 x 2,048 pixels without tiles.
 """
 
 from __future__ import annotations

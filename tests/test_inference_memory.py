@@ -78,6 +78,15 @@ def test_plans_stay_within_the_budget(shape, reach, mebibytes, in_memory):
         assert plan.windows.tile % 32 == plan.context % 32 == 0
 
 
+def test_a_network_that_needs_little_gets_larger_images_whole():
+    """It is done when the nuclei are looked for, so that the larger of the two counts."""
+    budget = parse_memory("2GB")
+    assert make_plan((2048, 2048), "auto", budget, lambda: 64).network is not None
+    assert make_plan((2048, 2048), "auto", budget, must_not_be_called, network_bytes=300) == Plan()
+    assert make_plan((2600, 2600), "auto", budget, lambda: 64, network_bytes=300).network is not None
+    assert make_plan((4000, 4000), "auto", budget, lambda: 64, network_bytes=1) != Plan()
+
+
 def test_tiles_that_are_given_are_kept():
     plan = make_plan((9000, 9000), Tiling(512, 128), parse_memory("2GB"), must_not_be_called)
     assert plan.network == Tiling(512, 128)
