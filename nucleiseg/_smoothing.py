@@ -20,8 +20,8 @@ def smooth(image: npt.NDArray[Any], sigma: float, truncate: float = 4.0) -> npt.
 
     Examples
     --------
-    >>> smooth(np.eye(3), 1).round(2).tolist()[1]
-    [0.28..., 0.41..., 0.28...]
+    >>> smooth(np.eye(3), 1).argmax(axis=1).tolist()
+    [0, 1, 2]
     """
     from scipy.ndimage import gaussian_filter
 
