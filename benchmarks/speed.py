@@ -1,13 +1,14 @@
 """Seconds for each megapixel as images grow: the bare network, nucleiseg, and a trained StarDist, side by side.
 
-    python benchmarks/speed.py [--stardist FOLDER] [--models nuclei] [--sides 256 512 1024 2048 4096 8192]
+    python benchmarks/speed.py [--stardist FOLDER] [--models nuclei nuclei-fast] [--sides 256 512 1024 2048 4096 8192]
 
 All get the same images of skimage's stained tissue, in turn; printed are medians of seven rounds (three from 2,048
 pixels a side, one from 8,192) and ratios to the bare network of the first model, which gets the scaled tensor, whole.
 Where a way is left out, the image is larger than it takes within --largest-whole pixels a side: whole, a network needs
 430 bytes a pixel. StarDist's model is a folder that `benchmarks/train_stardist.py` has written: untrained ones have so
 many candidates that their time means nothing. Peak memory is that of a process of its own, above the same process idle
-with the model loaded (Linux). Import time and the size of the installed packages come first.
+with the model loaded (Linux). Import time and the size of the installed packages come first. With StarDist it all takes
+some seven minutes on two cores.
 """
 
 from __future__ import annotations
@@ -151,7 +152,9 @@ def main() -> None:
     """Print a table of packages, one of memory, and one for each side."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sides", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096, 8192])
-    parser.add_argument("--models", nargs="+", default=["nuclei"], help="shipped models, or .keras files")
+    parser.add_argument(
+        "--models", nargs="+", default=["nuclei", "nuclei-fast"], help="shipped models, or .keras files"
+    )
     parser.add_argument("--stardist", type=Path, help="folder of a trained StarDist model")
     parser.add_argument("--memory", default="2GB", help="budget of nucleiseg")
     parser.add_argument("--rounds", type=int, default=7)

@@ -6,25 +6,24 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.inference.dask_labels import lazy_labels
 from nucleiseg.inference.large import plan_job
-from nucleiseg.inference.large_scale import at_one_scale, check_partwise
+from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.maps import Network
 from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
+from nucleiseg.inference.rescaling import calibration_of
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
 from nucleiseg.inference.windows import decode_window, look
+from nucleiseg.instances.decoders import Decoded
 from nucleiseg.large import load_segmenter
 
 __all__ = ["predict_dask", "predict_many"]
-
-Labels = npt.NDArray[np.int32]
 
 
 def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOptions | None = None) -> Any:
@@ -49,7 +48,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     Raises
     ------
     InvalidInputError
-        If the array is no image, or the options ask for a least confidence, which can't be met part by part.
+        If the array is no image.
     MissingPackageError
         If Dask is not installed: ``pip install "nucleiseg[dask]"``.
 
@@ -60,7 +59,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     >>> labels.shape, labels.dtype, int(labels.max().compute(scheduler="synchronous"))
     ((64, 96), dtype('int32'), 0)
     """
-    options = check_partwise(options or PredictOptions())
+    options = options or PredictOptions()
     name = os.fspath(model)
     segmenter = once(load_segmenter, name)
     engine, settings = segmenter._engine, segmenter._settings
@@ -69,10 +68,19 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     decoding = decoding_of(settings, options)
     job = plan_job(lazy, engine, settings.scaling, decoding, factor)
 
-    def label_window(pixels: npt.NDArray[Any], inside: tuple[slice, slice]) -> Labels:
+    def label_window(pixels: npt.NDArray[Any], inside: tuple[slice, slice]) -> Decoded:
         return _label_window(pixels, inside, lazy.axes, name, job.bounds, job.plan, options, factor)
 
-    return lazy_labels(image, job.windows, job.plan.context, label_window, decoding.area, options.remove_edge)
+    return lazy_labels(
+        image,
+        job.windows,
+        job.plan.context,
+        label_window,
+        decoding.area,
+        options.remove_edge,
+        options.min_confidence,
+        calibration_of(settings),
+    )
 
 
 def predict_many(
@@ -133,12 +141,11 @@ def _label_window(
     plan: Plan,
     options: PredictOptions,
     factor: float,
-) -> Labels:
+) -> Decoded:
     segmenter = once(load_segmenter, model)
     image = LazyImage(pixels, axes, "image", options.reading)
     height, width = image.shape
     network = Network(segmenter._engine, bounds, plan.network, options.tta)
     maps = look(image[0:height, 0:width], inside, network, factor)
     size = (inside[0].stop - inside[0].start, inside[1].stop - inside[1].start)
-    labels: Labels = decode_window(maps, decoding_of(segmenter._settings, options).part, size).labels
-    return labels
+    return decode_window(maps, decoding_of(segmenter._settings, options).part, size)

@@ -9,13 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from nucleiseg._checks import check_choice
 from nucleiseg._optional import check_extra
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
-from nucleiseg.inference.large import Labels, LargeJob, plan_job, run_here, write_labels_of
-from nucleiseg.inference.large_scale import at_one_scale, check_partwise
+from nucleiseg.inference.large import Found, LargeJob, plan_job, run_here, write_labels_of
+from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.rescaling import calibration_of
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
 from nucleiseg.instances.label_stores import check_label_store
@@ -65,8 +69,8 @@ def predict_large(
     Raises
     ------
     InvalidInputError
-        If the output is no such path or not ours to replace, the memory too small, there is an unfinished prediction
-        with other settings, or the options ask for what can't be done part by part: a least confidence.
+        If the output is no such path or not ours to replace, the memory too small, or there is an unfinished prediction
+        with other settings.
     ImageFileError
         If the image can't be read part by part.
 
@@ -79,7 +83,7 @@ def predict_large(
     >>> tifffile.imread(folder / "labels.tif").shape
     (64, 96)
     """
-    options = check_partwise(options or PredictOptions())
+    options = options or PredictOptions()
     target = check_label_store(output)
     for name in export:
         check_choice(name, "export", STREAMED)
@@ -95,26 +99,32 @@ def predict_large(
     asked = facts_of(segmenter, options)
     options, factor = at_one_scale(lazy, engine, settings, options)
     decoding = decoding_of(settings, options)
-    job = plan_job(lazy, engine, settings.scaling, decoding, factor)
+    job = plan_job(lazy, engine, settings.scaling, decoding, factor, rated=bool(export))
 
-    def compute(missing: list[int]) -> Iterator[tuple[int, Labels]]:
+    def compute(missing: list[int]) -> Iterator[tuple[int, Found]]:
         if scheduler is None or not missing:
             yield from run_here(job, engine, decoding, missing)
             return
         with connect(scheduler) as client:
             yield from spread(client, _run_there, missing, str(model), job, options)
 
-    count = write_labels_of(job, target, compute, asked, decoding)
-    if export and count:
-        write_exports(lazy, target, export)
-    return count
+    written = write_labels_of(job, target, compute, asked, decoding, calibration_of(settings))
+    if export and written.nuclei:
+        write_exports(lazy, target, export, written.confidence)
+    return written.nuclei
 
 
-def write_exports(image: LazyImage, target: Path, export: Sequence[str]) -> None:
+def write_exports(
+    image: LazyImage, target: Path, export: Sequence[str], confidence: npt.NDArray[np.float64] | None = None
+) -> None:
     """Files beside a label image that has been written."""
     labels = open_lazy(target)
     blocks = measured_blocks(
-        labels, lambda rows, columns: image.read(rows, columns).pixels, image.pixel_size, image.channels
+        labels,
+        lambda rows, columns: image.read(rows, columns).pixels,
+        image.pixel_size,
+        image.channels,
+        confidence=confidence,
     )
     stem = target.name.split(".")[0]
     for name in export:
@@ -124,11 +134,11 @@ def write_exports(image: LazyImage, target: Path, export: Sequence[str]) -> None
         pass
 
 
-def _run_there(number: int, model: str, job: LargeJob, options: PredictOptions) -> Labels:
-    """Labels of one window, in a worker."""
+def _run_there(number: int, model: str, job: LargeJob, options: PredictOptions) -> Found:
+    """What is found in one window, in a worker."""
     segmenter = once(load_segmenter, model)
-    ((_, labels),) = run_here(job, segmenter._engine, decoding_of(segmenter._settings, options), [number])
-    return labels
+    ((_, found),) = run_here(job, segmenter._engine, decoding_of(segmenter._settings, options), [number])
+    return found
 
 
 def load_segmenter(model: Segmenter | str | os.PathLike[str]) -> Segmenter:

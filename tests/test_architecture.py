@@ -32,6 +32,7 @@ FLOORS = (
         "_progress",
         "_seeding",
         "_settings",
+        "_smoothing",
         "_units",
         "_version",
         "modelchecks",

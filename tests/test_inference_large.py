@@ -9,11 +9,12 @@ from scipy import ndimage
 
 from nucleiseg import PredictOptions, ReadOptions, Tiling
 from nucleiseg.errors import ImageFileError, InvalidInputError
+from nucleiseg.images import rescale
 from nucleiseg.images.lazy import open_lazy
 from nucleiseg.inference.large import LargeJob, plan_job, run_here, write_labels_of
 from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.segmenting import Decoding, segment
-from nucleiseg.instances import get_decoder
+from nucleiseg.instances import get_decoder, rate
 from nucleiseg.instances.label_stores import check_label_store
 
 zarr = pytest.importorskip("zarr")
@@ -51,17 +52,17 @@ def expected(picture):
     return segment(picture, Brightness(), "minmax", decoding(tiling=None)).labels
 
 
-def job_of(image, tile=128, overlap=32):
+def job_of(image, tile=128, overlap=32, rated=False):
     """Small windows, which a budget would not give so small an image."""
     job = plan_job(image, Brightness(), "minmax", decoding())
     from nucleiseg.images import tiles
 
     windows = Tiling(tile, overlap)
-    return LargeJob(image, job.bounds, Plan(None, windows, 8), tiles(image.shape, windows, 4))
+    return LargeJob(image, job.bounds, Plan(None, windows, 8), tiles(image.shape, windows, 4), rated=rated)
 
 
-def predict(source, output, engine=None, reading=None, **options):
-    job = job_of(open_lazy(source, reading))
+def predict(source, output, engine=None, reading=None, rated=False, **options):
+    job = job_of(open_lazy(source, reading), rated=rated)
     how = decoding(**options)
     return write_labels_of(job, output, lambda missing: run_here(job, engine or Brightness(), how, missing), FACTS, how)
 
@@ -103,7 +104,7 @@ def test_every_kind_of_input_gives_the_labels_of_the_whole_image(kind, picture, 
         array[...] = picture
     else:
         tifffile.imwrite(source, picture, tile=(128, 128), bigtiff=kind == "bigtiff", compression="zlib")
-    count = predict(source, tmp_path / "labels.zarr")
+    count = predict(source, tmp_path / "labels.zarr").nuclei
     found = zarr.open_array(str(tmp_path / "labels.zarr"), mode="r")
     np.testing.assert_array_equal(found[...], expected)
     assert count == expected.max() > 50
@@ -143,6 +144,30 @@ def test_labels_go_to_a_tiled_tiff(picture, expected, tmp_path):
         assert file.is_bigtiff
         assert file.pages.first.is_tiled
         np.testing.assert_array_equal(file.asarray(), expected)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.55])
+def test_the_confidence_is_that_of_the_whole_image(least, picture, expected, tmp_path):
+    """However many windows a nucleus lies in."""
+    probability = rescale(picture, "minmax")
+    every = rate(expected, probability)
+    kept = every >= least
+    assert least == 0 or 5 < kept.sum() < kept.size - 5
+    written = predict(picture, tmp_path / "labels.zarr", rated=True, min_confidence=least)
+    labels = zarr.open_array(str(tmp_path / "labels.zarr"), mode="r")[...]
+    np.testing.assert_array_equal(labels, np.append(0, np.where(kept, kept.cumsum(), 0))[expected])
+    assert written.nuclei == kept.sum()
+    np.testing.assert_array_equal(written.confidence, every[kept])
+
+
+def test_an_interrupted_prediction_keeps_what_confidence_needs(picture, tmp_path):
+    output = tmp_path / "labels.zarr"
+    with pytest.raises(MemoryError):
+        predict(picture, output, Brightness(fails_at=9), rated=True)
+    with pytest.raises(InvalidInputError, match="unfinished prediction with another rated"):
+        predict(picture, output)
+    written = predict(picture, output, rated=True)
+    np.testing.assert_array_equal(written.confidence, predict(picture, tmp_path / "b.zarr", rated=True).confidence)
 
 
 def test_small_nuclei_and_those_at_the_edge_are_left_out(picture, tmp_path):
@@ -218,7 +243,7 @@ def test_what_others_wrote_is_not_replaced_but_ours_is(name, picture, tmp_path):
     with pytest.raises(InvalidInputError, match="nucleiseg did not write it"):
         check_label_store(tmp_path / name)
     predict(picture, tmp_path / f"own_{name}")
-    assert predict(picture, tmp_path / f"own_{name}") > 50
+    assert predict(picture, tmp_path / f"own_{name}").nuclei > 50
 
 
 def test_labels_need_a_known_ending():

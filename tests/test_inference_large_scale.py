@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -160,11 +162,6 @@ def test_scaled_plans_are_whole_or_have_room_for_nuclei(shape, factor, reach, me
     assert [tile.keep for tile in aligned_windows(shape, plan, 32, factor)][-1][1].stop == shape[1]
 
 
-def test_a_least_confidence_is_refused_with_what_helps(tmp_path):
-    with pytest.raises(InvalidInputError, match=r"any confidence, got min_confidence=0\.5; leave it out"):
-        predict_large("nuclei", np.zeros((64, 64)), tmp_path / "labels.zarr", PredictOptions(min_confidence=0.5))
-
-
 def test_the_model_in_the_box_finds_large_nuclei_of_a_large_image(tmp_path):
     """Written to a file and as a Dask array, the labels are those of `Segmenter.predict`."""
     array, skimage_data = pytest.importorskip("dask.array"), pytest.importorskip("skimage.data")
@@ -172,12 +169,18 @@ def test_the_model_in_the_box_finds_large_nuclei_of_a_large_image(tmp_path):
     from nucleiseg.inference import resize_maps
 
     image = resize_maps(skimage_data.immunohistochemistry()[200:360, 190:350], (640, 640)).astype(np.uint8)
-    options = PredictOptions(scale=0.5)
-    expected = Segmenter.from_pretrained("nuclei").predict(image, options)
-    assert expected.count > 10
-    count = predict_large("nuclei", image, tmp_path / "labels.zarr", options)
+    segmenter = Segmenter.from_pretrained("nuclei")
+    every = np.sort(segmenter.predict(image, PredictOptions(scale=0.5)).confidence)
+    middle = float(every[len(every) // 2 - 1 : len(every) // 2 + 1].mean())
+    options = PredictOptions(scale=0.5, min_confidence=middle)
+    expected = segmenter.predict(image, options)
+    assert 5 < expected.count < len(every)
+    count = predict_large("nuclei", image, tmp_path / "labels.zarr", options, export=["geojson"])
+    features = [feature["properties"] for feature in json.loads((tmp_path / "labels.geojson").read_text())["features"]]
     found = zarr.open_array(str(tmp_path / "labels.zarr"), mode="r")[...]
     assert count == found.max() == expected.count
     assert match(expected.labels, found).average_precision(0.9) == 1
+    told = {int(feature["name"]): feature["measurements"]["confidence"] for feature in features}
+    assert [told[number + 1] for number in range(count)] == pytest.approx(expected.confidence.tolist(), abs=0.01)
     lazy = predict_dask("nuclei", array.from_array(image, chunks=500), options).compute(scheduler="synchronous")
     np.testing.assert_array_equal(lazy, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,6 +78,15 @@ def test_plans_stay_within_the_budget(shape, reach, mebibytes, in_memory):
         assert plan.windows.tile % 32 == plan.context % 32 == 0
 
 
+def test_a_network_that_needs_little_gets_larger_images_whole():
+    """It is done when the nuclei are looked for, so that the larger of the two counts."""
+    budget = parse_memory("2GB")
+    assert make_plan((2048, 2048), "auto", budget, lambda: 64).network is not None
+    assert make_plan((2048, 2048), "auto", budget, must_not_be_called, network_bytes=300) == Plan()
+    assert make_plan((2600, 2600), "auto", budget, lambda: 64, network_bytes=300).network is not None
+    assert make_plan((4000, 4000), "auto", budget, lambda: 64, network_bytes=1) != Plan()
+
+
 def test_tiles_that_are_given_are_kept():
     plan = make_plan((9000, 9000), Tiling(512, 128), parse_memory("2GB"), must_not_be_called)
     assert plan.network == Tiling(512, 128)
@@ -122,6 +132,31 @@ class FarSight(Blur):
 def test_the_reach_is_that_of_the_worst_pixel():
     """Maps that agree on average may still join two nuclei at a cut."""
     assert measure_reach(FarSight(90)) == 96
+
+
+class Counting(Blur):
+    """Counts how often it is run."""
+
+    model = None
+    calls = 0
+
+    def __call__(self, images):
+        self.calls += 1
+        return super().__call__(images)
+
+
+def test_the_reach_is_measured_once_until_the_weights_change():
+    engine = Counting(40)
+    reaches = {measure_reach(engine) for _ in range(3)}
+    once = engine.calls
+    weights = [np.zeros(3)]
+    engine.model = SimpleNamespace(weights=weights)
+    measure_reach(engine)
+    assert engine.calls == 2 * once
+    weights[0] = np.ones(3)
+    engine.distance = 90
+    assert (reaches, measure_reach(engine), measure_reach(engine)) == ({64}, 96, 96)
+    assert engine.calls == 3 * once
 
 
 PEAK = """

@@ -10,6 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import Calibration, calibrate, rate
+from nucleiseg.instances.contacts import find_sides, meet, touching_share, united
+from nucleiseg.instances._regions import find_regions, find_totals
 
 SHAPE = (6, 7)
 label_images = hnp.arrays(np.int32, SHAPE, elements=st.integers(0, 4))
@@ -26,6 +28,16 @@ def test_each_nucleus_has_one_from_0_to_1_whatever_its_number(labels, probabilit
     renamed = np.array([0, 10, 300, 5000, 60000])[labels]
     np.testing.assert_array_equal(rate(renamed, probability, calibration), confidence)
     np.testing.assert_allclose(rate(np.rot90(labels), np.rot90(probability), calibration), confidence, atol=1e-6)
+
+
+@given(label_images, probabilities, st.sampled_from([np.uint8, np.int64, np.uint64, bool]), st.sampled_from([1, 50]))
+def test_totals_are_those_of_the_pixels_of_each_nucleus(labels, values, dtype, factor):
+    named = (labels * factor).astype(dtype)
+    numbers, areas, sums = find_totals(named, values)
+    regions = find_regions(named)
+    np.testing.assert_array_equal(numbers, regions.labels)
+    np.testing.assert_array_equal(areas, regions.area)
+    np.testing.assert_array_equal(sums, regions.sum(values[regions.rows, regions.cols]))
 
 
 def many(seed, share):
@@ -125,3 +137,13 @@ def test_what_does_not_fit_is_told(labels, probability, message):
 def test_a_calibration_is_made_of_numbers():
     with pytest.raises(InvalidInputError, match="size must be a finite number, got nan"):
         Calibration(size=float("nan"))
+
+
+@given(label_images, st.integers(1, SHAPE[1] - 1))
+def test_sides_add_up_over_the_parts_of_an_image(labels, column):
+    left, right = labels[:, :column], labels[:, column:]
+    parts = [find_sides(left), find_sides(right), meet(left[:, -1], right[:, 0])]
+    np.testing.assert_array_equal(united(np.concatenate(parts)), united(find_sides(labels)))
+    np.testing.assert_allclose(
+        touching_share(np.concatenate(parts), 4), touching_share(united(find_sides(labels)), 4), rtol=1e-12
+    )

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
+from skimage.segmentation import watershed
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import split_by_distance, split_components
@@ -134,3 +136,31 @@ def test_nuclei_that_were_split_are_numbered_by_their_first_pixels(probability, 
     names, first = np.unique(labels[labels > 0], return_index=True)
     assert names.tolist() == list(range(1, len(names) + 1))
     assert (np.diff(first) > 0).all()
+
+
+@FEW
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 60), st.sampled_from([0.0, 0.7, 1.5]))
+def test_nothing_changes_because_a_watershed_is_spared_what_it_need_not_see(seed, height, width, smoothing):
+    rng = np.random.default_rng(seed)
+    probability, depth = (ndimage.gaussian_filter(rng.random((height, width), np.float32), s) for s in (1, 0.5))
+    threshold, seed_threshold = rng.uniform(0.4, 0.6, 2)
+    labels = split_by_distance(probability, depth, threshold, seed_threshold, smoothing=smoothing)
+
+    if smoothing:
+        depth = np.clip(ndimage.gaussian_filter(depth, smoothing, truncate=3), 0, 1)
+    mask = probability > threshold
+    parts, count = ndimage.label(mask)
+    seeds, _ = ndimage.label(mask & (depth > seed_threshold))
+    crowded = [part for part in range(1, count + 1) if len(np.unique(seeds[parts == part])) > 2]  # 0 is one of them
+    inside = np.isin(parts, crowded)
+    grown = watershed((255 * (1 - depth)).astype(np.uint8), np.where(inside, seeds, 0), mask=inside)
+    plain = np.where(inside, count + grown, parts)
+    pairs = np.unique(np.stack([labels.ravel(), plain.ravel()]), axis=1)
+    assert len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
+
+
+def test_maps_are_left_as_they_are():
+    probability, depth = np.random.default_rng(0).random((2, 40, 50)).astype(np.float32)
+    before = probability.copy(), depth.copy()
+    split_by_distance(probability, depth, 0.4, 0.6, smoothing=1.5)
+    np.testing.assert_array_equal([probability, depth], before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from nucleiseg._forking import check_not_forked
 from nucleiseg.engines.engine import MULTIPLE
+from nucleiseg.engines.footprint import pixel_bytes
 
 
 class KerasEngine:
@@ -39,6 +41,11 @@ class KerasEngine:
         check_not_forked()
         self.model = model
         self._call = _RUNNERS.get(keras.backend.backend(), _on_any)(model)
+
+    @cached_property
+    def pixel_bytes(self) -> int:
+        """Memory for each pixel of a batch."""
+        return pixel_bytes(self.model)
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""

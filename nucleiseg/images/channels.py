@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_image
 
-__all__ = ["colour_channels", "has_alpha", "to_rgb"]
+__all__ = ["colour_channels", "has_alpha", "three_channels", "to_rgb"]
 
 
 def to_rgb(image: npt.ArrayLike) -> Array:
@@ -33,10 +33,15 @@ def to_rgb(image: npt.ArrayLike) -> Array:
     >>> to_rgb([[1, 2]]).tolist()
     [[[1, 1, 1], [2, 2, 2]]]
     """
-    colour = colour_channels(check_image(image))
+    return three_channels(check_image(image)).copy()
+
+
+def three_channels(image: Array) -> Array:
+    """As `to_rgb`, but a view, which may be read only."""
+    colour = colour_channels(image)
     if colour.ndim == 2:
         colour = colour[..., np.newaxis]
-    return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour.copy()
+    return np.broadcast_to(colour, (*colour.shape[:2], 3)) if colour.shape[2] == 1 else colour
 
 
 def has_alpha(image: Array) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import check_image, check_labels, check_same_size
+from nucleiseg._smoothing import smooth
 from nucleiseg.images.channels import colour_channels
 from nucleiseg.images.scaling import rescale
 
@@ -89,12 +90,10 @@ def sharpness(image: npt.ArrayLike) -> float:
     >>> round(sharpness(noise), 1)
     0.9
     """
-    from scipy.ndimage import gaussian_filter
-
     colours = colour_channels(check_image(image))
     grey = rescale(colours, "minmax") if colours.ndim == 2 else rescale(colours, "minmax").mean(axis=2)
-    coarse = float(np.std(grey - gaussian_filter(grey, _COARSE)))
-    return float(np.std(grey - gaussian_filter(grey, _FINE))) / coarse if coarse > 0 else 0.0
+    coarse = float(np.std(grey - smooth(grey, _COARSE)))
+    return float(np.std(grey - smooth(grey, _FINE))) / coarse if coarse > 0 else 0.0
 
 
 def _is_saturated(colours: npt.NDArray[Any], nuclei: npt.NDArray[np.bool_]) -> bool:

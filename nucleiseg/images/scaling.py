@@ -30,7 +30,7 @@ Scaling: TypeAlias = Callable[[Array], tuple[float, float]]
 
 LOW_PERCENTILE = 1.0
 HIGH_PERCENTILE = 99.8
-_COUNTED = 1 << 16
+_COUNTED = 1 << 17
 
 _SCALINGS: Registry[Scaling] = Registry("scaling", group="nucleiseg.scalings")
 
@@ -216,12 +216,9 @@ def _percentiles(values: Array) -> tuple[float, float]:
 
 def _histogram_percentiles(values: Array, wanted: list[float]) -> npt.NDArray[np.float64]:
     """What np.percentile gives for 8- and 16-bit integers, by counting instead of sorting."""
-    smallest, largest = int(values.min()), int(values.max())
-    counts = np.zeros(largest - smallest + 1, np.intp)
     flat = values.ravel()
-    for start in range(0, flat.size, _COUNTED):
-        # A part at a time, which stays in the processor's cache while it is widened.
-        counts += np.bincount(flat[start : start + _COUNTED].astype(np.intp) - smallest, minlength=counts.size)
+    smallest = 0 if flat.dtype == np.uint8 else int(flat.min())
+    counts = _count_bytes(flat) if flat.dtype == np.uint8 else _count(flat, smallest, int(flat.max()))
     position = np.asarray(wanted) / 100 * (values.size - 1)
     below = np.floor(position)
     upto = np.cumsum(counts)
@@ -230,6 +227,24 @@ def _histogram_percentiles(values: Array, wanted: list[float]) -> npt.NDArray[np
     part = position - below
     # Interpolated from the nearer end, as NumPy does, so that the last bit agrees too.
     return np.where(part < 0.5, left + (right - left) * part, right - (right - left) * (1 - part))
+
+
+def _count(flat: Array, smallest: int, largest: int) -> npt.NDArray[np.intp]:
+    """How often each integer from the smallest to the largest occurs."""
+    counts = np.zeros(largest - smallest + 1, np.intp)
+    for start in range(0, flat.size, _COUNTED):
+        # A part at a time, which stays in the processor's cache while it is widened.
+        counts += np.bincount(flat[start : start + _COUNTED].astype(np.intp) - smallest, minlength=counts.size)
+    return counts
+
+
+def _count_bytes(flat: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+    """How often each of 0 to 255 occurs: two bytes are counted as one number of 16 bits, in half the time."""
+    odd = flat.size % 2
+    pairs = _count(flat[odd:].view(np.uint16), 0, 2**16 - 1).reshape(256, 256)
+    counts: npt.NDArray[np.intp] = pairs.sum(axis=0) + pairs.sum(axis=1)
+    counts[flat[:odd]] += 1
+    return counts
 
 
 def _check_bounds(low: Bound, high: Bound, colour: Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -255,8 +270,9 @@ def _stretch(pixels: Array, low: Any, high: Any) -> npt.NDArray[np.float32]:
     dtype: Any = np.float32 if pixels.dtype.itemsize <= 2 else np.float64
     low, high = np.asarray(low, dtype), np.asarray(high, dtype)
     span = high - low
+    result = pixels.astype(dtype)
     # Clipping first keeps the subtraction from overflowing.
-    result = np.clip(pixels.astype(dtype), low, high)
+    np.clip(result, low, high, out=result)
     result -= low
     result /= np.where(span > 0, span, 1)
     return np.asarray(result, np.float32)

@@ -139,7 +139,7 @@ def pad_to_multiple(image: npt.ArrayLike, multiple: int) -> tuple[Array, tuple[s
     Returns
     -------
     padded : numpy.ndarray
-        The same dtype and channels.
+        The same dtype and channels; the image itself where nothing is missing.
     crop : tuple of slice
         ``padded[crop]`` is the image.
 
@@ -158,6 +158,8 @@ def pad_to_multiple(image: npt.ArrayLike, multiple: int) -> tuple[Array, tuple[s
     multiple = check_count(multiple, "multiple")
     height, width = pixels.shape[:2]
     extra = [(0, -height % multiple), (0, -width % multiple)] + [(0, 0)] * (pixels.ndim - 2)
+    if not any(map(sum, extra)):
+        return pixels, (slice(0, height), slice(0, width))
     # "symmetric" repeats the border pixel, hence works for sides of one pixel, where "reflect" has nothing to show.
     return np.pad(pixels, extra, mode="symmetric"), (slice(0, height), slice(0, width))
 

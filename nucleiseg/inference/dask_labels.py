@@ -13,7 +13,10 @@ from nucleiseg._optional import import_extra
 from nucleiseg.images import Tile
 from nucleiseg.inference.settling import overlapping
 from nucleiseg.inference.stitching import Settled, final_numbers, make_piece, settle
+from nucleiseg.inference.sureness import rate_settled, without_unsure
 from nucleiseg.inference.windows import with_context
+from nucleiseg.instances import Calibration
+from nucleiseg.instances.decoders import Decoded
 
 __all__ = ["lazy_labels"]
 
@@ -24,9 +27,11 @@ def lazy_labels(
     image: Any,
     windows: list[Tile],
     context: int,
-    label_window: Callable[[npt.NDArray[Any], tuple[slice, slice]], Labels],
+    label_window: Callable[[npt.NDArray[Any], tuple[slice, slice]], Decoded],
     min_area: int = 0,
     remove_edge: bool = False,
+    min_confidence: float = 0.0,
+    calibration: Calibration | None = None,
 ) -> Any:
     """Labels of a Dask array, as a Dask array.
 
@@ -39,11 +44,15 @@ def lazy_labels(
     context : int
         Pixels around a window that the network sees, too.
     label_window : function
-        From the pixels of a window with context, and where in them the window is, to the labels of the window.
+        From the pixels of a window with context, and where in them the window is, to what is found in the window.
     min_area : int
         Nuclei of fewer pixels are left out.
     remove_edge : bool
         Leave nuclei at the edge of the image out.
+    min_confidence : float
+        Nuclei whose confidence is lower are left out.
+    calibration : Calibration, optional
+        How confidence is computed.
 
     Returns
     -------
@@ -57,10 +66,13 @@ def lazy_labels(
     height, width = image.shape[:2]
     shape = (height, width)
 
-    found = []
+    rated = min_confidence > 0
+    found, likely = [], []
     for tile in windows:
         reads, inside = with_context(tile.read, context, shape)
-        found.append(delayed(label_window)(image[reads], inside))
+        part = delayed(label_window)(image[reads], inside)
+        found.append(part.labels)
+        likely.append(delayed(_kept)(part, tile) if rated else None)
     offsets = delayed(_offsets)([delayed(_highest)(labels) for labels in found])
     settled = [
         delayed(_settle)(
@@ -68,13 +80,19 @@ def lazy_labels(
             others,
             [windows[n] for n in (number, *others)],
             [found[n] for n in (number, *others)],
+            likely[number],
             offsets,
             shape,
         )
         for number, others in enumerate(overlapping(windows))
     ]
     numbers = delayed(_numbers)(
-        offsets, [delayed(Settled.without_pixels)(part) for part in settled], min_area, remove_edge
+        offsets,
+        [delayed(Settled.without_pixels)(part) for part in settled],
+        min_area,
+        remove_edge,
+        min_confidence,
+        calibration,
     )
     rows: dict[int, list[Any]] = {}
     for tile, part in zip(windows, settled, strict=True):
@@ -82,6 +100,10 @@ def lazy_labels(
         block = array.from_delayed(delayed(_renumbered)(part, numbers), size, np.int32)
         rows.setdefault(tile.keep[0].start, []).append(block)
     return array.block(list(rows.values()))
+
+
+def _kept(found: Decoded, tile: Tile) -> npt.NDArray[np.float32]:
+    return found.probability[tile.inner].copy()
 
 
 def _highest(labels: Labels) -> int:
@@ -94,17 +116,33 @@ def _offsets(counts: list[int]) -> list[int]:
 
 
 def _settle(
-    number: int, others: list[int], tiles: list[Tile], labels: list[Labels], offsets: list[int], shape: tuple[int, int]
+    number: int,
+    others: list[int],
+    tiles: list[Tile],
+    labels: list[Labels],
+    probability: npt.NDArray[np.float32] | None,
+    offsets: list[int],
+    shape: tuple[int, int],
 ) -> Settled:
     piece, *near = (
         make_piece(tile, found, shape, offsets[n])
         for n, tile, found in zip((number, *others), tiles, labels, strict=True)
     )
-    return settle(piece, near, shape)
+    return settle(piece, near, shape, probability)
 
 
-def _numbers(offsets: list[int], settled: list[Settled], min_area: int, remove_edge: bool) -> Labels:
-    return final_numbers(offsets[-1], settled, min_area, remove_edge)
+def _numbers(
+    offsets: list[int],
+    settled: list[Settled],
+    min_area: int,
+    remove_edge: bool,
+    min_confidence: float,
+    calibration: Calibration | None,
+) -> Labels:
+    numbers = final_numbers(offsets[-1], settled, min_area, remove_edge)
+    if min_confidence == 0:
+        return numbers
+    return without_unsure(numbers, rate_settled(numbers, settled, calibration), min_confidence)[0]
 
 
 def _renumbered(part: Settled, numbers: Labels) -> Labels:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,28 @@ from nucleiseg.inference.scratch import Scratch
 from nucleiseg.inference.segmenting import Decoding
 from nucleiseg.inference.settling import stitch_stored
 from nucleiseg.inference.stitching import Settled, final_numbers, intersection
+from nucleiseg.inference.sureness import rate_settled, without_unsure
 from nucleiseg.inference.windows import decoded_windows
+from nucleiseg.instances import Calibration
 from nucleiseg.instances.label_stores import write_label_store
 
-__all__ = ["LargeJob", "plan_job", "run_here", "write_labels_of"]
+__all__ = ["Found", "LargeJob", "Written", "plan_job", "run_here", "write_labels_of"]
 
 Labels = npt.NDArray[np.int32]
+
+
+class Found(NamedTuple):
+    """The labels of a window, and the probability of what it keeps if the confidence of nuclei is asked for."""
+
+    labels: Labels
+    probability: npt.NDArray[np.float32] | None
+
+
+class Written(NamedTuple):
+    """How many nuclei there are, and the confidence of nucleus 1 … n if that was asked for."""
+
+    nuclei: int
+    confidence: npt.NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,8 @@ class LargeJob:
         The windows.
     factor : float
         By how much the network sees it magnified.
+    rated : bool
+        Whether the confidence of nuclei is asked for.
     """
 
     image: LazyImage
@@ -57,9 +75,12 @@ class LargeJob:
     plan: Plan
     windows: list[Tile]
     factor: float = 1.0
+    rated: bool = False
 
 
-def plan_job(image: LazyImage, engine: Engine, scaling: str, decoding: Decoding, factor: float = 1.0) -> LargeJob:
+def plan_job(
+    image: LazyImage, engine: Engine, scaling: str, decoding: Decoding, factor: float = 1.0, rated: bool = False
+) -> LargeJob:
     """Choose windows by the options' memory, and find the image's range."""
     options = decoding.options
     plan = make_scaled_plan(image.shape, options.tiling, options.memory_bytes, lambda: measure_reach(engine), factor)
@@ -68,32 +89,35 @@ def plan_job(image: LazyImage, engine: Engine, scaling: str, decoding: Decoding,
     if factor != 1:  # smoothed, it has another range
         height, width = sample.shape[:2]
         sample = resize_maps(sample, (max(1, round(height * factor)), max(1, round(width * factor))))
-    return LargeJob(image, scaling_range(sample, scaling), plan, windows, factor)
+    rated = rated or options.min_confidence > 0
+    return LargeJob(image, scaling_range(sample, scaling), plan, windows, factor, rated)
 
 
-def run_here(job: LargeJob, engine: Engine, decoding: Decoding, missing: Iterable[int]) -> Iterator[tuple[int, Labels]]:
+def run_here(job: LargeJob, engine: Engine, decoding: Decoding, missing: Iterable[int]) -> Iterator[tuple[int, Found]]:
     """Labels of windows, one after the other, in this process.
 
     Yields
     ------
-    number, labels
+    int, Found
         Of each window in ``missing``, in that order.
     """
     numbers = list(missing)
     network = Network(engine, job.bounds, job.plan.network, decoding.options.tta)
     windows = [job.windows[number] for number in numbers]
     found = decoded_windows(job.image, windows, network, decoding.part, job.plan.context, job.factor)
-    for number, part in zip(numbers, found, strict=True):
-        yield number, part.labels
+    for number, window, part in zip(numbers, windows, found, strict=True):
+        # A copy, since of the rest nothing is needed any more.
+        yield number, Found(part.labels, part.probability[window.inner].copy() if job.rated else None)
 
 
 def write_labels_of(
     job: LargeJob,
     output: str | os.PathLike[str],
-    compute: Callable[[list[int]], Iterable[tuple[int, Labels]]],
+    compute: Callable[[list[int]], Iterable[tuple[int, Found]]],
     facts: Mapping[str, Any],
     decoding: Decoding,
-) -> int:
+    calibration: Calibration | None = None,
+) -> Written:
     """Compute the windows that are not finished, stitch all, and write the labels.
 
     Parameters
@@ -103,47 +127,62 @@ def write_labels_of(
     output : path
         For `nucleiseg.instances.label_stores.write_label_store`.
     compute : function
-        From numbers of windows to their labels, in any order.
+        From numbers of windows to what is found in them, in any order.
     facts : mapping
         What else decides the labels, such as the model; see `Scratch`.
     decoding : Decoding
         Of its options, what leaves nuclei out.
+    calibration : Calibration, optional
+        How confidence is computed.
 
     Returns
     -------
-    int
-        How many nuclei there are.
+    Written
+        How many nuclei there are, and their confidence if the job asks for it.
     """
     target = Path(output)
     known: dict[str, Any] = {
         "windows": repr(job.plan),
         "range": repr(job.bounds),
         "scale": job.factor,
+        "rated": job.rated,
         "image": [job.image.name, *job.image.shape],
     }
     scratch = Scratch(target.with_name(f"{target.name}.part"), {**facts, **known})
     every = range(len(job.windows))
     missing = [number for number in every if not scratch.has("window", number)]
-    for number, labels in progress(compute(missing), "tiles", len(missing)):
-        scratch.save("window", number, labels)
+    for number, found in progress(compute(missing), "tiles", len(missing)):
+        if found.probability is not None:  # first, since a window with labels is finished
+            scratch.save("probability", number, found.probability)
+        scratch.save("window", number, found.labels)
 
-    count, numbers = _settle(job, scratch, decoding)
+    numbers, confidence = _settle(job, scratch, decoding, calibration)
     write_label_store(target, job.image.shape, lambda rows: _band(job, scratch, numbers, rows), job.image.pixel_size)
     scratch.remove()
-    return count
+    return Written(int(numbers.max()), confidence)
 
 
-def _settle(job: LargeJob, scratch: Scratch, decoding: Decoding) -> tuple[int, Labels]:
-    """Stitch windows on disk; gives the number of nuclei and what each label becomes."""
+def _settle(
+    job: LargeJob, scratch: Scratch, decoding: Decoding, calibration: Calibration | None
+) -> tuple[Labels, npt.NDArray[np.float64] | None]:
+    """Stitch windows on disk; gives what each label becomes, and the confidence of nuclei."""
     every = range(len(job.windows))
     counts = [int(scratch.load("window", number).max(initial=0)) for number in every]
     settled: list[Settled] = []
-    found = stitch_stored(lambda number: scratch.load("window", number), counts, job.windows, job.image.shape)
+    found = stitch_stored(
+        lambda number: scratch.load("window", number),
+        counts,
+        job.windows,
+        job.image.shape,
+        (lambda number: scratch.load("probability", number)) if job.rated else None,
+    )
     for number, part in enumerate(found):
         scratch.save("core", number, part.labels)
         settled.append(part.without_pixels())
     numbers = final_numbers(sum(counts), settled, decoding.area, decoding.options.remove_edge)
-    return int(numbers.max()), numbers
+    if not job.rated:
+        return numbers, None
+    return without_unsure(numbers, rate_settled(numbers, settled, calibration), decoding.options.min_confidence)
 
 
 def _band(job: LargeJob, scratch: Scratch, numbers: Labels, rows: slice) -> Labels:

@@ -7,33 +7,15 @@ from dataclasses import replace
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
-from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import first_factor, segment_at_scale
 from nucleiseg.inference.tuning import smallest_area
 
-__all__ = ["at_one_scale", "check_partwise"]
+__all__ = ["at_one_scale"]
 
 _LOOKED_AT = 1024  # pixels, height and width: few enough for any budget
 _ENOUGH = 20  # nuclei in a part that tell the scale
-
-
-def check_partwise(options: PredictOptions) -> PredictOptions:
-    """The options, if all of them can be met part by part.
-
-    Raises
-    ------
-    InvalidInputError
-        If not.
-    """
-    if options.min_confidence > 0:
-        raise InvalidInputError(
-            f"an image that is read part by part keeps nuclei of any confidence, got min_confidence="
-            f"{options.min_confidence!r}; leave it out and use a higher threshold or min_area, or predict a smaller "
-            "level with Segmenter.predict"
-        )
-    return options
 
 
 def at_one_scale(
@@ -66,6 +48,7 @@ def at_one_scale(
 
 def _found_factor(image: LazyImage, engine: Engine, settings: SegmenterSettings, options: PredictOptions) -> float:
     most, factor = 0, 1.0
+    options = replace(options, min_confidence=0.0)  # which leaves nuclei out once the scale is known
     for rows, columns in _parts(image.shape):
         found = segment_at_scale(image.read(rows, columns), engine, settings, options)
         if found.count > most:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nucleiseg.engines.engine import Engine
-from nucleiseg.images import Tile, Tiling, apply_range, pad_to_multiple, tiles, to_rgb
+from nucleiseg.images import Tile, Tiling, apply_range, pad_to_multiple, tiles
+from nucleiseg.images.channels import colour_channels, three_channels
 from nucleiseg.images.sampling import sampled_range
-from nucleiseg.inference.memory import make_plan
+from nucleiseg.inference.memory import make_plan, network_bytes_of
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.watching import expect_passes, note_pass
@@ -68,7 +70,7 @@ class Network:
         return tiles(shape, tiling, self.engine.multiple if aligned else 1)
 
     def _run(self, pixels: npt.NDArray[Any]) -> Maps:
-        scaled = to_rgb(apply_range(pixels, *self.bounds))
+        scaled = three_channels(apply_range(colour_channels(pixels), *self.bounds))
         if not self.tta:
             return _padded(scaled, self.engine)
         total: Maps = sum(_turned_back(scaled, self.engine))  # type: ignore[assignment]
@@ -103,7 +105,9 @@ def predict_maps(image: npt.NDArray[Any], engine: Engine, scaling: str, options:
     """
     bounds = sampled_range(image, scaling)
     height, width = image.shape[:2]
-    plan = make_plan((height, width), options.tiling, options.memory_bytes, lambda: measure_reach(engine))
+    needed = network_bytes_of(engine)
+    reach = partial(measure_reach, engine)
+    plan = make_plan((height, width), options.tiling, options.memory_bytes, reach, network_bytes=needed)
     network = Network(engine, bounds, plan.network, options.tta)
     expect_passes(lambda: network.passes(image.shape))
     return network(image)

@@ -7,16 +7,19 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nucleiseg.engines.engine import Engine
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.tiling import Tiling
 
-__all__ = ["Plan", "even_side", "make_plan", "parse_memory", "usable"]
+__all__ = ["Plan", "even_side", "make_plan", "network_bytes_of", "parse_memory", "usable"]
 
 # Measured by benchmarks/memory.py: bytes for each pixel that is in the network at once; the largest of sizes and heads.
 NETWORK_BYTES = 430
 # For each pixel of a window: raw and scaled image, maps, and what the slowest decoder holds, twice: one window is
 # decoded while the next one is in the network.
 WINDOW_BYTES = 160
+# Of it, what is held beside the network where the image is decoded as a whole, afterwards: scaled image and maps.
+HELD_BYTES = 40
 # For each pixel of the image: labels and probability of the result, labels of neighbouring windows.
 RESULT_BYTES = 12
 # What is used whatever the size: buffers of the compiled network, compressed chunks.
@@ -81,6 +84,7 @@ def make_plan(
     max_memory: int,
     reach: Callable[[], int],
     in_memory: bool = True,
+    network_bytes: int = NETWORK_BYTES,
 ) -> Plan:
     """Tiles and windows for an image.
 
@@ -96,6 +100,8 @@ def make_plan(
         Gives how far the network looks, in pixels. Called only if the image has to be cut.
     in_memory : bool
         Whether the result is held in memory.
+    network_bytes : int
+        What the network needs for each pixel of an image that it is given whole.
 
     Raises
     ------
@@ -122,6 +128,9 @@ def make_plan(
     if in_network * NETWORK_BYTES + pixels * WINDOW_BYTES <= free:
         return Plan(network)
     if network is None:
+        beside = in_network * network_bytes + pixels * HELD_BYTES
+        if in_memory and max(beside, pixels * WINDOW_BYTES) <= free:
+            return Plan()
         return _auto(shape, max_memory, free, reach())
     rest = free - in_network * NETWORK_BYTES
     if pixels * WINDOW_BYTES <= rest:
@@ -134,6 +143,21 @@ def make_plan(
             "or a larger budget"
         )
     return Plan(network, Tiling(even_side(shape, side, WINDOW_OVERLAP), WINDOW_OVERLAP), context)
+
+
+def network_bytes_of(engine: Engine) -> int:
+    """What an engine needs for each pixel, as far as it knows.
+
+    Examples
+    --------
+    >>> class Echo:
+    ...     multiple = 32
+    ...     def __call__(self, images):
+    ...         return images[..., :1]
+    >>> network_bytes_of(Echo())
+    430
+    """
+    return int(getattr(engine, "pixel_bytes", NETWORK_BYTES))
 
 
 def _auto(shape: tuple[int, int], max_memory: int, free: int, context: int) -> Plan:

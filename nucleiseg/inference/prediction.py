@@ -51,6 +51,9 @@ class Prediction:
         The sizes that the model was trained on.
     scale : float
         By how much the image was resized for the network.
+    rated : numpy.ndarray of float64, (n,), optional
+        The confidence of the nuclei, where it is known already: since it tells by its neighbours, too, how sure a
+        nucleus is, it was computed before those that are not sure enough were left out.
 
     Examples
     --------
@@ -66,6 +69,7 @@ class Prediction:
     calibration: Calibration | None = field(default=None, repr=False)
     passport: Passport | None = field(default=None, repr=False)
     scale: float = 1.0
+    rated: npt.NDArray[np.float64] | None = field(default=None, repr=False)
 
     @cached_property
     def mask(self) -> npt.NDArray[np.bool_]:
@@ -85,7 +89,7 @@ class Prediction:
     @cached_property
     def confidence(self) -> npt.NDArray[np.float64]:
         """For nucleus 1, 2, … n how likely it is to be one, in [0, 1]; see `nucleiseg.instances.rate`."""
-        return rate(self.labels, self.probability, self.calibration)
+        return rate(self.labels, self.probability, self.calibration) if self.rated is None else self.rated
 
     @cached_property
     def quality(self) -> tuple[str, ...]:

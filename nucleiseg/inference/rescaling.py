@@ -15,10 +15,11 @@ from nucleiseg.inference.maps import predict_maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.resizing import resize_labels, resize_maps
-from nucleiseg.inference.scale import Passport, usual_diameter
+from nucleiseg.inference.scale import Passport, usual_diameter_of
 from nucleiseg.inference.segmenting import Decoding, decoding_of, segment
 from nucleiseg.inference.tuning import smallest_area
 from nucleiseg.instances import Calibration, filter_labels, rate
+from nucleiseg.instances.confidence import rated
 from nucleiseg.instances.decoders import Decoded
 from nucleiseg.instances.filtering import leave_out
 
@@ -61,13 +62,13 @@ def segment_at_scale(
         return _look(source.shown, engine, settings.scaling, decoding, factor)
 
     passport = None if settings.passport is None else Passport(*settings.passport)
-    calibration = None if settings.calibration is None else Calibration(**settings.calibration)
+    calibration = calibration_of(settings)
 
     factor = first_factor(options, settings)
     found = look(factor)
     if options.diameter is None and options.scale == "auto" and passport is not None:
         for _ in range(_TRIES):
-            diameter = usual_diameter(_credible(found, calibration))
+            diameter = _credible_diameter(found, calibration)
             wanted = factor if diameter is None else passport.step(diameter, factor)
             if wanted == factor:
                 break
@@ -80,9 +81,17 @@ def segment_at_scale(
         labels = filter_labels(found.labels, area, remove_edge=options.remove_edge, fill_holes=True)
     else:
         labels = leave_out(np.require(found.labels, np.int32, "W"), area, options.remove_edge)
+    confidence = None
     if options.min_confidence > 0:
-        labels = _only_sure(labels, rate(labels, found.probability, calibration) >= options.min_confidence)
-    return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor)
+        every = rate(labels, found.probability, calibration)
+        sure = every >= options.min_confidence
+        labels, confidence = _only_sure(labels, sure), every[sure]
+    return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor, confidence)
+
+
+def calibration_of(settings: SegmenterSettings) -> Calibration | None:
+    """How a model's confidence is computed."""
+    return None if settings.calibration is None else Calibration(**settings.calibration)
 
 
 def first_factor(options: PredictOptions, settings: SegmenterSettings) -> float:
@@ -107,14 +116,15 @@ def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decod
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
 
 
-def _credible(found: Decoded, calibration: Calibration | None) -> npt.NDArray[np.int32]:
-    """The nuclei whose sizes are believed, in the middle of the image."""
+def _credible_diameter(found: Decoded, calibration: Calibration | None) -> float | None:
+    """The usual one of the nuclei whose sizes are believed, in the middle of the image."""
     middle = tuple(
         slice((length - min(length, _LOOKED_AT)) // 2, (length + min(length, _LOOKED_AT)) // 2)
         for length in found.labels.shape
     )
-    labels = filter_labels(found.labels[middle], _LEAST_AREA)
-    return _only_sure(labels, rate(labels, found.probability[middle], calibration) >= _LEAST_CONFIDENCE)
+    areas, confidence = rated(found.labels[middle], found.probability[middle], calibration)
+    believed = (areas >= _LEAST_AREA) & (confidence >= _LEAST_CONFIDENCE)
+    return usual_diameter_of(areas[believed])
 
 
 def _only_sure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:

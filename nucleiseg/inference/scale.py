@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -145,8 +146,12 @@ def measure_diameters(labels: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """
     values = check_labels(labels)
     _, areas = np.unique(values[values > 0], return_counts=True)
-    diameters: npt.NDArray[np.float64] = np.sqrt(4 / np.pi * areas)
-    return diameters
+    return _diameters(areas)
+
+
+def _diameters(areas: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:
+    result: npt.NDArray[np.float64] = np.sqrt(4 / np.pi * areas)
+    return result
 
 
 def usual_diameter(labels: npt.ArrayLike) -> float | None:
@@ -166,9 +171,22 @@ def usual_diameter(labels: npt.ArrayLike) -> float | None:
     >>> round(usual_diameter(labels), 2)
     9.03
     """
-    diameters = np.sort(measure_diameters(labels))
-    if not diameters.size:
+    values = check_labels(labels)
+    _, areas = np.unique(values[values > 0], return_counts=True)
+    return usual_diameter_of(areas)
+
+
+def usual_diameter_of(areas: npt.NDArray[np.integer[Any]]) -> float | None:
+    """As `usual_diameter`, from the area of each nucleus in pixels.
+
+    Examples
+    --------
+    >>> round(usual_diameter_of(np.array([64, 1, 1, 64])), 2)
+    9.03
+    """
+    if not areas.size:
         return None
+    rising = np.sort(areas)
     # Whole pixels: rounding would decide where exactly half of them are smaller.
-    upto = np.cumsum(np.rint(np.pi / 4 * diameters**2).astype(np.int64))
-    return float(diameters[np.searchsorted(2 * upto, upto[-1])])
+    upto = np.cumsum(rising)
+    return float(_diameters(rising)[np.searchsorted(2 * upto, upto[-1])])

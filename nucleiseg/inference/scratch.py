@@ -18,11 +18,11 @@ from nucleiseg.errors import InvalidInputError
 
 __all__ = ["Scratch"]
 
-Labels = npt.NDArray[np.int32]
+Array = npt.NDArray[Any]
 
 
 class Scratch:
-    """A folder with the labels of finished windows.
+    """A folder with the labels of finished windows, and what else belongs to them.
 
     Parameters
     ----------
@@ -67,21 +67,22 @@ class Scratch:
         """Whether that window is finished."""
         return self._path(kind, number).is_file()
 
-    def save(self, kind: str, number: int, labels: Labels) -> None:
-        """Keep labels; they appear complete or not at all."""
-        # As np.savez_compressed, but several times faster at little more space.
+    def save(self, kind: str, number: int, values: Array) -> None:
+        """Keep an array; it appears complete or not at all."""
+        # As np.savez_compressed, but several times faster at little more space. Floats hardly get smaller.
+        method = zipfile.ZIP_STORED if values.dtype.kind == "f" else zipfile.ZIP_DEFLATED
         with (
             atomic_path(self._path(kind, number)) as temporary,
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
-            archive.open("labels.npy", "w", force_zip64=True) as member,
+            zipfile.ZipFile(temporary, "w", method, compresslevel=1) as archive,
+            archive.open("values.npy", "w", force_zip64=True) as member,
         ):
-            np.lib.format.write_array(member, labels, allow_pickle=False)
+            np.lib.format.write_array(member, values, allow_pickle=False)
 
-    def load(self, kind: str, number: int) -> Labels:
-        """Labels that were kept."""
+    def load(self, kind: str, number: int) -> Array:
+        """An array that was kept."""
         with np.load(self._path(kind, number), allow_pickle=False) as archive:
-            labels: Labels = archive["labels"]
-        return labels
+            values: Array = archive["values"]
+        return values
 
     def remove(self) -> None:
         """When all is done."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from nucleiseg.heads import get_head
 from nucleiseg.images import Tile, tiles
 from nucleiseg.images.sampling import sampled_range
 from nucleiseg.inference.maps import Maps, Network
-from nucleiseg.inference.memory import Plan, make_plan
+from nucleiseg.inference.memory import Plan, make_plan, network_bytes_of
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.settling import stitch
@@ -122,7 +123,10 @@ def segment(
     """
     options = decoding.options
     height, width = image.shape[:2]
-    plan = plan or make_plan((height, width), options.tiling, options.memory_bytes, lambda: measure_reach(engine))
+    if plan is None:
+        needed = network_bytes_of(engine)
+        reach = partial(measure_reach, engine)
+        plan = make_plan((height, width), options.tiling, options.memory_bytes, reach, network_bytes=needed)
     network = Network(engine, sampled_range(image, scaling), plan.network, options.tta)
     if plan.windows is None:
         expect_passes(lambda: network.passes(image.shape))

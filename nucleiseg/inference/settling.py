@@ -68,7 +68,11 @@ def stitch(pieces: Iterable[Piece], windows: list[Tile], shape: tuple[int, int])
 
 
 def stitch_stored(
-    load: Callable[[int], Labels], counts: Sequence[int], windows: list[Tile], shape: tuple[int, int]
+    load: Callable[[int], Labels],
+    counts: Sequence[int],
+    windows: list[Tile],
+    shape: tuple[int, int],
+    probability: Callable[[int], npt.NDArray[np.float32]] | None = None,
 ) -> Iterator[Settled]:
     """As `stitch`, of windows that are kept elsewhere: holds a window and those around it, however wide the image is.
 
@@ -82,6 +86,8 @@ def stitch_stored(
         From `nucleiseg.images.tiles`.
     shape : tuple of int
         Height and width of the image.
+    probability : function, optional
+        From the number of a window to the probability of what it keeps, where that is to be summed.
 
     Yields
     ------
@@ -96,4 +102,5 @@ def stitch_stored(
         for key in needed:
             if key not in held:
                 held[key] = make_piece(windows[key], load(key), shape, offsets[key])
-        yield settle(held[number], [held[other] for other in others], shape)
+        likely = None if probability is None else probability(number)
+        yield settle(held[number], [held[other] for other in others], shape, likely)

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg.images.tiling import Tile
+from nucleiseg.instances.contacts import find_sides, united
 
 Labels = npt.NDArray[np.int32]
 Slices = tuple[slice, slice]
@@ -75,6 +76,12 @@ class Settled:
         Labels at the edge of the image.
     links : numpy.ndarray of int64, (m, 2)
         Pairs of labels that are one nucleus.
+    sums : numpy.ndarray of float64, (k,)
+        Of the probabilities of each label's pixels; zeros where they are not asked for.
+    sides : numpy.ndarray of int64, (m, 3)
+        Where labels meet, see `nucleiseg.instances.contacts.find_sides`; none where sums are not asked for.
+    rims : four of numpy.ndarray
+        The labels of the first and last row and column, which meet those of the windows beside.
     """
 
     tile: Tile
@@ -84,6 +91,9 @@ class Settled:
     first: npt.NDArray[np.int64] = field(repr=False)
     at_edge: npt.NDArray[np.int64] = field(repr=False)
     links: npt.NDArray[np.int64] = field(repr=False)
+    sums: npt.NDArray[np.float64] = field(repr=False)
+    sides: npt.NDArray[np.int64] = field(repr=False)
+    rims: tuple[Labels, Labels, Labels, Labels] = field(repr=False)
 
     def without_pixels(self) -> Settled:
         """What `final_numbers` needs of it; the label image can be given free."""
@@ -126,7 +136,12 @@ def make_piece(tile: Tile, labels: Labels, shape: tuple[int, int], offset: int =
     return Piece(tile, labels, find_whole(labels, tile.read, shape), np.bincount(labels.ravel(), minlength=1), offset)
 
 
-def settle(piece: Piece, others: Iterable[Piece], shape: tuple[int, int]) -> Settled:
+def settle(
+    piece: Piece,
+    others: Iterable[Piece],
+    shape: tuple[int, int],
+    probability: npt.NDArray[np.float32] | None = None,
+) -> Settled:
     """Decide the pixels that a window keeps, with the windows that overlap it.
 
     Parameters
@@ -138,6 +153,8 @@ def settle(piece: Piece, others: Iterable[Piece], shape: tuple[int, int]) -> Set
         looked for; those to the others are found when it is their turn.
     shape : tuple of int
         Height and width of the image.
+    probability : numpy.ndarray of float32, optional
+        Of what the window keeps, where it is to be summed.
     """
     keep = piece.tile.keep
     own = piece.labels[piece.tile.inner]
@@ -154,7 +171,7 @@ def settle(piece: Piece, others: Iterable[Piece], shape: tuple[int, int]) -> Set
             open_pixels[here][take] = False
         if _corner(other) > _corner(piece):
             links.append(find_links(piece, other))
-    names, areas, first = _facts(labels, keep, shape[1])
+    names, areas, first, sums = _facts(labels, keep, shape[1], probability)
     edges = [
         side
         for at_edge, side in (
@@ -167,7 +184,9 @@ def settle(piece: Piece, others: Iterable[Piece], shape: tuple[int, int]) -> Set
     ]
     touching = np.unique(np.concatenate(edges)) if edges else np.empty(0, np.int64)
     at_edge = touching[touching > 0].astype(np.int64)
-    return Settled(piece.tile, labels, names, areas, first, at_edge, np.concatenate(links))
+    sides = np.empty((0, 3), np.int64) if probability is None else united(find_sides(labels))
+    rims = (labels[0].copy(), labels[-1].copy(), labels[:, 0].copy(), labels[:, -1].copy())
+    return Settled(piece.tile, labels, names, areas, first, at_edge, np.concatenate(links), sums, sides, rims)
 
 
 def find_links(one: Piece, two: Piece) -> npt.NDArray[np.int64]:
@@ -291,19 +310,24 @@ def _owners(parts: Labels, labels: Labels) -> Labels:
     return owners
 
 
-def _facts(labels: Labels, keep: Slices, width: int) -> tuple[Any, Any, Any]:
-    """Labels that occur, their areas, and where in the flat image each has its first pixel."""
-    rows, columns = np.nonzero(labels)
+def _facts(
+    labels: Labels, keep: Slices, width: int, probability: npt.NDArray[np.float32] | None
+) -> tuple[Any, Any, Any, Any]:
+    """Labels that occur, their areas, where in the flat image each has its first pixel, and sums of probabilities."""
+    rows, columns = np.nonzero(labels > 0)
     values = labels[rows, columns].astype(np.int64)
     if not values.size:
-        return values, values, values
+        return values, values, values, np.empty(0)
     low = int(values.min())
     areas = np.bincount(values - low)
     first = np.empty(len(areas), np.int64)
     # Of several values for one index NumPy keeps the last, which is the first pixel here.
     first[values[::-1] - low] = ((rows + keep[0].start) * width + columns + keep[1].start)[::-1]
     names = np.flatnonzero(areas)
-    return names + low, areas[names], first[names]
+    if probability is None:
+        return names + low, areas[names], first[names], np.zeros(names.size)
+    sums = np.bincount(values - low, weights=probability[rows, columns])
+    return names + low, areas[names], first[names], sums[names]
 
 
 __all__ = [

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array
 
-__all__ = ["Regions", "find_regions"]
+__all__ = ["Regions", "find_regions", "find_totals"]
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.intp]
@@ -58,7 +58,7 @@ class Regions:
 
 def find_regions(labels: npt.NDArray[Any]) -> Regions:
     """The nuclei of a label image."""
-    rows, cols = np.nonzero(labels)
+    rows, cols = np.nonzero(labels > 0)  # several times faster than of integers
     values = labels[rows, cols]
     if values.size and int(values.max()) <= np.iinfo(np.uint16).max:
         values = values.astype(np.uint16)  # which NumPy sorts by counting, several times faster
@@ -68,3 +68,37 @@ def find_regions(labels: npt.NDArray[Any]) -> Regions:
     first[1:] = values[1:] != values[:-1]
     starts = np.flatnonzero(first)
     return Regions(values[starts], starts, rows[order], cols[order], np.cumsum(first) - 1)
+
+
+def find_totals(labels: npt.NDArray[Any], values: Array) -> tuple[Array, npt.NDArray[np.int64], _Floats]:
+    """Area of each nucleus, and the sum of the values of its pixels, without sorting those.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray of int, (H, W)
+        0 background.
+    values : numpy.ndarray, (H, W)
+        One for each pixel.
+
+    Returns
+    -------
+    numbers, areas, sums : numpy.ndarray, (N,)
+        In the order of rising labels.
+
+    Examples
+    --------
+    >>> numbers, areas, sums = find_totals(np.array([[7, 2, 7]]), np.array([[0.5, 0.25, 0.5]]))
+    >>> numbers.tolist(), areas.tolist(), sums.tolist()
+    ([2, 7], [1, 2], [0.25, 1.0])
+    """
+    flat = labels.ravel()
+    inside = np.flatnonzero(flat > 0)
+    found = flat[inside]
+    if int(found.max(initial=0)) <= labels.size:
+        names, index = None, found.astype(np.intp)
+    else:  # a table of all numbers up to the highest would be larger than the image
+        names, index = np.unique(found, return_inverse=True)
+    areas = np.bincount(index)
+    present = np.flatnonzero(areas)
+    sums = np.bincount(index, weights=values.ravel()[inside])
+    return present if names is None else names, areas[present].astype(np.int64), sums[present].astype(np.float64)

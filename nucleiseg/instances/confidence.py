@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_labels, check_number_array, check_same_size, describe
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances._regions import find_regions
+from nucleiseg.instances._regions import find_totals
 from nucleiseg.instances.assigning import assign
+from nucleiseg.instances.contacts import find_sides, touching_share
 from nucleiseg.instances.overlaps import count_overlap
 
-__all__ = ["Calibration", "calibrate", "rate"]
+__all__ = ["Calibration", "calibrate", "rate", "rate_totals"]
 
 MATCH = 0.5  # the IoU from which a nucleus counts as found
 _CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1, where the logarithm has no end
@@ -86,9 +87,48 @@ def rate(
     >>> rate([[1, 1, 0, 2]], [[0.9, 0.7, 0.1, 0.6]]).round(3).tolist()
     [0.8, 0.6]
     """
+    return rated(*_check(labels, probability), calibration)[1]
+
+
+def rated(
+    labels: Array, probability: Array, calibration: Calibration | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Area and confidence of each nucleus, (n,), of arrays that are known to be what `rate` asks for.
+
+    Examples
+    --------
+    >>> areas, confidence = rated(np.array([[1, 1, 0, 2]]), np.array([[0.9, 0.7, 0.1, 0.6]]), None)
+    >>> areas.tolist(), confidence.round(3).tolist()
+    ([2, 1], [0.8, 0.6])
+    """
+    numbers, areas, sums = find_totals(labels, probability)
+    return areas, rate_totals(areas, sums, _touching(labels, numbers), calibration)
+
+
+def rate_totals(
+    areas: npt.NDArray[np.int64],
+    sums: npt.NDArray[np.float64],
+    touching: npt.NDArray[np.float64],
+    calibration: Calibration | None = None,
+) -> npt.NDArray[np.float64]:
+    """As `rate`, from what adds up over parts of an image: (n,) float64.
+
+    Parameters
+    ----------
+    areas, sums, touching : numpy.ndarray, (n,)
+        Of each nucleus the area, the sum of the probabilities of its pixels, and the share of its outline that touches
+        another one (`nucleiseg.instances.contacts.touching_share`).
+    calibration : Calibration, optional
+        As for `rate`.
+
+    Examples
+    --------
+    >>> rate_totals(np.array([2, 1]), np.array([1.6, 0.6]), np.zeros(2)).round(3).tolist()
+    [0.8, 0.6]
+    """
     used = calibration or Calibration()
     coefficients = np.array([used.intercept, used.certainty, used.size, used.size_squared, used.touching])
-    return _sigmoid(_features(*_check(labels, probability)) @ coefficients)
+    return _sigmoid(_features(areas, sums, touching) @ coefficients)
 
 
 def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]]) -> Calibration | None:
@@ -129,8 +169,9 @@ def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
         checked, checked_probability = _check(labels, probability)
         overlap = count_overlap(truth, checked)
         partners = overlap.predicted_labels[overlap.predicted_index[assign(overlap, MATCH)]]
-        features.append(_features(checked, checked_probability))
-        matched.append(np.isin(find_regions(checked).labels, partners))
+        numbers, areas, sums = find_totals(checked, checked_probability)
+        features.append(_features(areas, sums, _touching(checked, numbers)))
+        matched.append(np.isin(numbers, partners))
     x, y = np.concatenate(features or [np.empty((0, 5))]), np.concatenate(matched or [np.empty(0, bool)])
     if y.all() or not y.any():
         return None
@@ -147,47 +188,19 @@ def _check(labels: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Array, Ar
     return values, likely
 
 
-def _features(labels: Array, probability: Array) -> npt.NDArray[np.float64]:
-    regions = find_regions(labels)
-    mean = regions.mean(probability[regions.rows, regions.cols]).clip(_CERTAIN, 1 - _CERTAIN)
-    size = np.log(regions.area)
-    touching = touching_share(labels, regions.labels)
+def _features(
+    areas: npt.NDArray[np.int64], sums: npt.NDArray[np.float64], touching: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    mean = (sums / areas).clip(_CERTAIN, 1 - _CERTAIN)
+    size = np.log(areas)
     return np.stack([np.ones_like(mean), np.log(mean / (1 - mean)), size, size**2, touching], axis=1)
 
 
-def touching_share(labels: Array, numbers: Array) -> npt.NDArray[np.float64]:
-    """Of the outline of each nucleus, the share at which it touches another one.
-
-    The outline is made of the sides of pixels, so that it adds up over parts of an image. The edge of the image is no
-    outline; 0 for a nucleus that fills the image.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray of int, (H, W)
-        0 background.
-    numbers : numpy.ndarray of int, (n,)
-        The labels that occur, rising.
-
-    Returns
-    -------
-    numpy.ndarray of float64, (n,)
-        In [0, 1].
-
-    Examples
-    --------
-    >>> touching_share(np.array([[1, 1, 2, 0]]), np.array([1, 2])).tolist()
-    [1.0, 0.5]
-    """
-    outline, touching = np.zeros(numbers.size), np.zeros(numbers.size)
-    for one, other in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
-        side = one != other
-        a, b = one[side], other[side]
-        both = (a > 0) & (b > 0)
-        for label in (a, b):
-            outline += np.bincount(np.searchsorted(numbers, label[label > 0]), minlength=numbers.size)
-            touching += np.bincount(np.searchsorted(numbers, label[both]), minlength=numbers.size)
-    share: npt.NDArray[np.float64] = touching / np.maximum(outline, 1)
-    return share
+def _touching(labels: Array, numbers: Array) -> npt.NDArray[np.float64]:
+    """Of the outline of each of these labels, the share that touches another one."""
+    sides = find_sides(labels)
+    sides[:, :2] = np.searchsorted(np.concatenate([[0], numbers]), sides[:, :2])
+    return touching_share(sides, numbers.size)
 
 
 def _sigmoid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -71,7 +71,7 @@ def decode_components(maps: npt.NDArray[Any], thresholds: Mapping[str, float], m
     >>> decode_components(np.ones((2, 2, 1), np.float32), {"probability": 0.5}, 0).labels.max()
     np.int32(1)
     """
-    probability = np.asarray(maps[..., 0], np.float32)
+    probability = _first(maps)
     return Decoded(probability, split_components(probability, thresholds["probability"], min_area))
 
 
@@ -87,11 +87,7 @@ def decode_distance(maps: npt.NDArray[Any], thresholds: Mapping[str, float], min
     >>> decode_distance(maps, {"probability": 0.5, "seed": 0.5}, 0).labels.max()
     np.int32(2)
     """
-    probability = np.asarray(maps[..., 0], np.float32)
-    labels = split_by_distance(
-        probability, maps[..., 1], thresholds["probability"], thresholds["seed"], min_area, _DEPTH_SMOOTHING
-    )
-    return Decoded(probability, labels)
+    return _split(_first(maps), maps[..., 1], thresholds, min_area, _DEPTH_SMOOTHING)
 
 
 @register_decoder("contact")
@@ -104,8 +100,7 @@ def decode_contact(maps: npt.NDArray[Any], thresholds: Mapping[str, float], min_
     >>> decode_contact(maps, {"probability": 0.5, "seed": 0.5}, 0).labels.max()
     np.int32(2)
     """
-    depth = maps[..., 1] * (1 - maps[..., 2])
-    return decode_distance(np.stack([maps[..., 0], depth], axis=-1), thresholds, min_area)
+    return _split(_first(maps), maps[..., 1] * (1 - maps[..., 2]), thresholds, min_area, _DEPTH_SMOOTHING)
 
 
 @register_decoder("boundary")
@@ -119,5 +114,20 @@ def decode_boundary(maps: npt.NDArray[Any], thresholds: Mapping[str, float], min
     np.int32(2)
     """
     probability = np.clip(maps[..., 1] + maps[..., 2], 0, 1).astype(np.float32)
-    labels = split_by_distance(probability, maps[..., 1], thresholds["probability"], thresholds["seed"], min_area)
+    return _split(probability, maps[..., 1], thresholds, min_area)
+
+
+def _first(maps: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The first map, by itself: it is looked at often, and the others need not be kept."""
+    return np.ascontiguousarray(maps[..., 0], np.float32)
+
+
+def _split(
+    probability: npt.NDArray[np.float32],
+    depth: npt.NDArray[Any],
+    thresholds: Mapping[str, float],
+    min_area: int,
+    smoothing: float = 0.0,
+) -> Decoded:
+    labels = split_by_distance(probability, depth, thresholds["probability"], thresholds["seed"], min_area, smoothing)
     return Decoded(probability, labels)

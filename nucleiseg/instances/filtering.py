@@ -62,9 +62,12 @@ def leave_out(labels: npt.NDArray[np.int32], min_area: int, remove_edge: bool = 
         for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
             kept[edge] = False
     kept[0] = False
+    if kept[1:].all():
+        return labels
     numbers: npt.NDArray[np.int32] = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     for part in _parts(labels):
-        part[:] = numbers[part]
+        inside = part > 0
+        part[inside] = numbers[part[inside]]
     return labels
 
 
@@ -74,10 +77,10 @@ def _parts(labels: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int32]]:
 
 
 def _areas(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Pixels of each label. Counted in parts, since NumPy makes 64 bits of every pixel first."""
+    """Pixels of each label, none of the background. Counted in parts, since NumPy makes 64 bits of every pixel."""
     areas = np.zeros(int(labels.max()) + 1, np.int64)
     for part in _parts(labels):
-        areas += np.bincount(part.ravel(), minlength=areas.size)
+        areas += np.bincount(part[part > 0], minlength=areas.size)
     return areas
 
 

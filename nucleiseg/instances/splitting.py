@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import check_count, check_number_array, check_range, check_same_size, describe
+from nucleiseg._smoothing import smooth
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["split_by_distance", "split_components"]
@@ -108,18 +109,40 @@ def split_by_distance(
     from scipy import ndimage
 
     if smoothing:
-        depth = np.clip(ndimage.gaussian_filter(np.asarray(depth, np.float32), smoothing, truncate=3), 0, 1)
+        depth = smooth(depth, smoothing, truncate=3)
+        np.clip(depth, 0, 1, out=depth)
     deep = mask & (depth > seed_threshold)
-    parts, count = ndimage.label(mask)
-    seeds, seed_count = ndimage.label(deep)
+    parts, seeds = np.empty(mask.shape, np.int32), np.empty(mask.shape, np.int32)
+    count = ndimage.label(mask, output=parts)
+    seed_count = ndimage.label(deep, output=seeds)
     part_of_seed = np.zeros(seed_count + 1, np.intp)
     part_of_seed[seeds[deep]] = parts[deep]
     crowded = np.bincount(part_of_seed[1:], minlength=count + 1) > 1
     if crowded.any():
-        # Only where several seeds share a component is there something to split; a watershed takes its time.
-        inside = crowded[parts]
-        parts[inside] = count + _grow(np.where(inside, seeds, 0), depth, inside)[inside]
-    return _without_specks(_renumbered(parts), min_area)
+        _split_crowded(parts, seeds, depth, crowded)
+        _renumber(parts)
+    return _without_specks(parts, min_area)
+
+
+def _split_crowded(
+    parts: npt.NDArray[np.int32],
+    seeds: npt.NDArray[np.int32],
+    depth: npt.NDArray[Any],
+    crowded: npt.NDArray[np.bool_],
+) -> None:
+    """Every pixel of the parts that are crowded gets the number of a seed, beyond those of the parts, in place."""
+    inside = crowded.take(parts)
+    # A watershed takes its time, so it gets no more of the rows and columns without such a part than keep parts apart.
+    rows, columns = (_used(np.any(inside, axis=axis)) for axis in (1, 0))
+    few = inside[rows].take(columns, axis=1)
+    few_seeds, few_depth = (values[rows].take(columns, axis=1) for values in (seeds, depth))
+    # The order of the pixels stays, whatever is left out between them.
+    parts[inside] = crowded.size + _grow(np.where(few, few_seeds, 0), few_depth, few)[few]
+
+
+def _used(lines: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """The lines that are marked, and the next one after each run of them."""
+    return np.flatnonzero(lines | np.append(False, lines[:-1]))
 
 
 def _grow(seeds: npt.NDArray[np.int32], depth: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
@@ -156,14 +179,14 @@ def _without_specks(labels: npt.NDArray[np.int32], min_area: int) -> npt.NDArray
     return np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels]
 
 
-def _renumbered(labels: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-    """Labels 1 to n, in the order of their first pixels (row by row)."""
-    flat = labels.ravel()
-    inside = np.flatnonzero(flat)
-    first = np.full(int(flat.max(initial=0)) + 1, flat.size)
-    first[flat[inside[::-1]]] = inside[::-1]  # backwards, so that the first pixel is written last and stays
+def _renumber(labels: npt.NDArray[np.int32]) -> None:
+    """Make labels 1 to n of them, in the order of their first pixels (row by row), in place."""
+    flat = labels.reshape(-1)
+    inside = np.flatnonzero(flat > 0)
+    numbers = flat[inside]
+    first = np.full(int(numbers.max(initial=0)) + 1, flat.size)
+    first[numbers[::-1]] = inside[::-1]  # backwards, so that the first pixel is written last and stays
     first[0] = -1
     order = np.empty(first.size, np.int32)
     order[np.argsort(first, kind="stable")] = np.arange(first.size)
-    renumbered: npt.NDArray[np.int32] = order[labels]
-    return renumbered
+    flat[inside] = order[numbers]

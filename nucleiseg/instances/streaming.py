@@ -53,6 +53,7 @@ def measured_blocks(
     pixel_size: float | None = None,
     channels: Sequence[str] = (),
     side: int = SIDE,
+    confidence: npt.NDArray[np.float64] | None = None,
 ) -> Iterator[Block]:
     """Measure a label image part by part.
 
@@ -68,6 +69,8 @@ def measured_blocks(
         Names of the channels.
     side : int
         Of the parts, in pixels; they are larger where nuclei stick out.
+    confidence : numpy.ndarray of float64, (n,), optional
+        Of nucleus 1 … n; a column after the area.
 
     Yields
     ------
@@ -99,6 +102,8 @@ def measured_blocks(
                 table[f"centroid_um-{axis}"] = table[f"centroid-{axis}"] * pixel_size
         box = boxes[table["label"]]
         table["touches_edge"] = (box[:, :2] == 0).any(axis=1) | (box[:, 2] == height) | (box[:, 3] == width)
+        if confidence is not None:
+            table.insert(2, "confidence", confidence[table["label"] - 1])
         yield Block((rows.start, columns.start), part, table)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nucleiseg._checks import check_size
 
 if TYPE_CHECKING:
@@ -76,7 +78,9 @@ def summarize(table: pd.DataFrame, shape: tuple[int, int], pixel_size: float | N
     }
     if pixel_size is not None:
         row["density_mm2"] = count / (pixels * pixel_size**2) * _SQUARE_MICROMETRES
-    for name in table.columns:
-        if not name.startswith(_NOT_TYPICAL):
-            row[f"median_{name}"] = float(table[name].median())
+    names = [name for name in table.columns if not name.startswith(_NOT_TYPICAL)]
+    # All columns at once: a table takes longer to hand one out than its median takes.
+    for name, values in zip(names, table[names].to_numpy(np.float64).T, strict=True):
+        known = values[~np.isnan(values)]
+        row[f"median_{name}"] = float(np.median(known)) if known.size else float("nan")
     return pd.DataFrame([row])

@@ -1,0 +1,77 @@
+"""The confidence of nuclei that are put together from windows: from sums over windows, without an image of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg.inference.stitching import Settled
+from nucleiseg.instances import Calibration
+from nucleiseg.instances.confidence import rate_totals
+from nucleiseg.instances.contacts import meet, renumbered, touching_share
+
+__all__ = ["rate_settled", "without_unsure"]
+
+Labels = npt.NDArray[np.int32]
+
+
+def rate_settled(
+    numbers: Labels, settled: Iterable[Settled], calibration: Calibration | None = None
+) -> npt.NDArray[np.float64]:
+    """As `nucleiseg.instances.rate` of the whole image.
+
+    Parameters
+    ----------
+    numbers : numpy.ndarray of int32
+        What the labels of the pieces become, from `nucleiseg.inference.stitching.final_numbers`.
+    settled : iterable of Settled
+        Of every window, with sums of probabilities.
+    calibration : Calibration, optional
+        Of the model.
+
+    Returns
+    -------
+    numpy.ndarray of float64, (n,)
+        Of nucleus 1 … n.
+    """
+    areas = np.zeros(int(numbers.max(initial=0)) + 1, np.int64)
+    sums = np.zeros(areas.size)
+    parts = list(settled)
+    for part in parts:
+        owners = numbers[part.names]
+        np.add.at(areas, owners, part.areas)
+        np.add.at(sums, owners, part.sums)
+    touching = touching_share(_all_sides(numbers, parts), areas.size - 1)
+    return rate_totals(areas[1:], sums[1:], touching, calibration)
+
+
+def _all_sides(numbers: Labels, parts: Sequence[Settled]) -> npt.NDArray[np.int64]:
+    """Where nuclei meet, within windows and from window to window."""
+    begins = {(part.tile.keep[0].start, part.tile.keep[1].start): part for part in parts}
+    found = []
+    for part in parts:
+        rows, columns = part.tile.keep
+        _, bottom, _, right = part.rims
+        below, beside = begins.get((rows.stop, columns.start)), begins.get((rows.start, columns.stop))
+        found.append(part.sides)
+        found += [] if below is None else [meet(bottom, below.rims[0])]
+        found += [] if beside is None else [meet(right, beside.rims[2])]
+    return renumbered(np.concatenate([np.empty((0, 3), np.int64), *found]), numbers)
+
+
+def without_unsure(
+    numbers: Labels, confidence: npt.NDArray[np.float64], least: float
+) -> tuple[Labels, npt.NDArray[np.float64]]:
+    """Leave out nuclei whose confidence is lower; the others are numbered anew, with their confidence.
+
+    Examples
+    --------
+    >>> numbers, confidence = without_unsure(np.array([0, 2, 1, 3], np.int32), np.array([0.9, 0.2, 0.6]), 0.5)
+    >>> numbers.tolist(), confidence.tolist()
+    ([0, 0, 1, 2], [0.9, 0.6])
+    """
+    kept = confidence >= least
+    table = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+    return table[numbers], confidence[kept]
