@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import Calibration, calibrate, rate
-from nucleiseg.instances.contacts import find_sides, meet, touching_share, united
 from nucleiseg.instances._regions import find_regions, find_totals
+from nucleiseg.instances.contacts import find_sides, meet, touching_share, united
 
 SHAPE = (6, 7)
 label_images = hnp.arrays(np.int32, SHAPE, elements=st.integers(0, 4))
