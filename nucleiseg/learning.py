@@ -72,8 +72,8 @@ def train_network(
     warn_about_errors(train, semantic=head.target == "mask")
     task = head.task(settings.scaling, settings.loss)
     run = run_training(model, settings, task, train, validation, epochs, options or FitOptions(), keeper, watch)
-    if not run.rows:
-        return run
+    if run.is_as_before:
+        return replace(run, settings=settings)
     changes = (options or FitOptions()).augmentation
     largest = 1.0 if changes is None else max(1.0, changes.scale[1])
     passport = Passport.of_labels((sample.labels for sample in train), largest)

@@ -167,7 +167,7 @@ def test_without_validation_data_the_loss_decides(model, data):
 
 
 def test_a_phase_ends_early_when_nothing_improves(model, data, monkeypatch):
-    monkeypatch.setattr(fitting, "_score", lambda measured, monitor: 0.0)
+    monkeypatch.setattr(fitting, "score_of", lambda measured, monitor: 0.0)
     options = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=6, patience=2, augmentation=None)
     rows = fit(model, data, epochs=12, options=options)
     # The first epoch is the best; two more without improvement end the phase. The second phase never gets better.

@@ -9,6 +9,8 @@ from nucleiseg._checks import check_choice, check_count, check_range, check_size
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.augmentation import Augmentation
 
+_CROPS = 80  # of an epoch, where images are few: ten batches between two looks at the validation images
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -59,6 +61,24 @@ class FitOptions:
     weight_decay: float = 0.0
     patience: int = 10
     keep: Literal["best", "last"] = "best"
+
+    @classmethod
+    def for_few_images(cls, images: int) -> FitOptions:
+        """What suits a trained model that goes on with 5 to 50 images; the default of `Segmenter.fit` for trained models.
+
+        Parameters
+        ----------
+        images : int
+            To learn from. The fewer there are, the more crops an epoch has of each, about 80 in all.
+
+        Examples
+        --------
+        >>> options = FitOptions.for_few_images(8)
+        >>> options.frozen_epochs, options.crops_per_image
+        (0, 10)
+        """
+        crops = max(1, round(_CROPS / check_count(images, "images")))
+        return cls(crop=(192, 192), crops_per_image=crops, frozen_epochs=0)
 
     def __post_init__(self) -> None:
         check_count(self.batch_size, "batch_size")
