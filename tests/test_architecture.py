@@ -44,6 +44,7 @@ FLOORS = (
     ("learning",),
     ("plotting",),
     ("segmenter",),
+    ("fine_tuning",),
     ("large",),
     ("clusters",),
     ("cli", "napari"),

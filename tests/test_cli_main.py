@@ -20,7 +20,7 @@ from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.networks import list_encoders
 from nucleiseg.pretrained import list_pretrained, model_card
 
-COMMANDS = ("predict", "train", "evaluate", "score", "check", "export", "demo", "models", "encoders")
+COMMANDS = ("predict", "train", "fine-tune", "evaluate", "score", "check", "export", "demo", "models", "encoders")
 
 # Runs command lines one after the other in one process, and says after each what it did and what has been imported.
 RUN_ALL = """

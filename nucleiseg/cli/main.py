@@ -14,13 +14,13 @@ from typing import NoReturn
 
 from nucleiseg._progress import close_all
 from nucleiseg._version import __version__
-from nucleiseg.cli import check, demo, encoders, evaluate, export, models, predict, score, train
+from nucleiseg.cli import check, demo, encoders, evaluate, export, fine_tune, models, predict, score, train
 from nucleiseg.cli.messages import add_messages, messages
 from nucleiseg.cli.terminal import complain, report
 from nucleiseg.errors import InvalidInputError
 
 _LOGGER = logging.getLogger(__name__)
-_COMMANDS = (predict, train, evaluate, score, check, export, demo, models, encoders)
+_COMMANDS = (predict, train, fine_tune, evaluate, score, check, export, demo, models, encoders)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,8 +10,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -26,6 +27,10 @@ from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
+from nucleiseg.training.targets import Target
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -77,8 +82,8 @@ def fit_two_phases(
     watch : function, optional
         Called after every epoch, its checkpoint saved, with the rows so far.
     start_counts : bool
-        Whether the weights at the start take part as epoch 0: they stay if no epoch has a better score. Needs validation
-        data, and ``options.keep`` must be "best".
+        Whether the weights at the start take part as epoch 0: they stay if no epoch has a better score. Without
+        validation data, or where ``options.keep`` is "last", they do not.
 
     Returns
     -------
@@ -128,14 +133,10 @@ def fit_two_phases(
         _check_variables(state, model, checkpoint)
     validation_batches, judges = None, []
     if validation is not None:
+        crops = partial(_validation_crops, validation, options=options, seed=seed, scaling=task.scaling)
         if task.decoder is not None:
-            whole = as_tf_dataset(
-                validation, labels_target, options.crop, None, options.batch_size, seed, task.scaling, shuffle=False
-            )
-            judges = [InstanceScores(whole, task.decoder, task.thresholds)]
-        validation_batches = as_tf_dataset(
-            validation, task.target, options.crop, None, options.batch_size, seed, task.scaling, shuffle=False
-        )
+            judges = [InstanceScores(crops(labels_target), task.decoder, task.thresholds)]
+        validation_batches = crops(task.target)
     resumed = bool(state.rows)
     for number in range(state.phase, len(phases)):
         phase = phases[number]
@@ -193,6 +194,23 @@ def fit_two_phases(
     _assign(model.variables, state.best_model)
     unfreeze(model)
     return state.rows
+
+
+def _validation_crops(
+    data: LabelledImages, target: str | Target, options: FitOptions, seed: int, scaling: str
+) -> tf.data.Dataset:
+    """The same crops in every epoch."""
+    return as_tf_dataset(
+        data,
+        target,
+        options.crop,
+        None,
+        options.batch_size,
+        seed,
+        scaling,
+        shuffle=False,
+        crops_per_image=options.validation_crops,
+    )
 
 
 @contextlib.contextmanager

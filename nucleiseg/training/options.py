@@ -30,6 +30,8 @@ class FitOptions:
         Draw large images more often, in proportion to the square root of their pixels: a crop shows less of them.
     crops_per_image : int
         Training crops from each image in an epoch, on average: more make epochs longer, and validation rarer.
+    validation_crops : int
+        Crops of each validation image, always the same ones: more tell epochs apart better where images are few.
     frozen_epochs : int, optional
         Epochs with a frozen pretrained encoder; None means a fifth of all, at least one. An encoder with random weights
         is never frozen.
@@ -55,6 +57,7 @@ class FitOptions:
     balance: str | None = None
     balance_area: bool = False
     crops_per_image: int = 1
+    validation_crops: int = 1
     frozen_epochs: int | None = None
     learning_rate: float = 1e-3
     fine_tune_rate: float = 3e-4
@@ -64,7 +67,7 @@ class FitOptions:
 
     @classmethod
     def for_few_images(cls, images: int) -> FitOptions:
-        """What suits a trained model that goes on with 5 to 50 images; the default of `Segmenter.fit` for trained models.
+        """What suits a trained model that goes on with 5 to 50 images: what `Segmenter.fit` does with it by default.
 
         Parameters
         ----------
@@ -78,12 +81,13 @@ class FitOptions:
         (0, 10)
         """
         crops = max(1, round(_CROPS / check_count(images, "images")))
-        return cls(crop=(192, 192), crops_per_image=crops, frozen_epochs=0)
+        return cls(crop=(192, 192), crops_per_image=crops, validation_crops=4, frozen_epochs=0, fine_tune_rate=1e-3)
 
     def __post_init__(self) -> None:
         check_count(self.batch_size, "batch_size")
         check_count(self.patience, "patience")
         check_count(self.crops_per_image, "crops_per_image")
+        check_count(self.validation_crops, "validation_crops")
         check_choice(self.keep, "keep", ("best", "last"))
         check_range(self.weight_decay, "weight_decay", 0, 1)
         check_range(self.learning_rate, "learning_rate", 0, 10)
