@@ -95,7 +95,7 @@ def test_it_can_be_trained_further(splits):
     before = segmenter.evaluate(val[:6]).to_dict()["all"]["dice"]
     options = FitOptions(batch_size=4, crop=(128, 128), frozen_epochs=0, fine_tune_rate=1e-5)
     history = segmenter.fit(train[:8], val[:6], epochs=1, options=options)
-    assert [row["phase"] for row in history.rows] == ["fine-tune"]
+    assert [row["phase"] for row in history.rows] == ["start", "fine-tune"]
     assert segmenter.evaluate(val[:6]).to_dict()["all"]["dice"] == pytest.approx(before, abs=0.05)
 
 

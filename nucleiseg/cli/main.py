@@ -31,6 +31,14 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+class _Columns(argparse.HelpFormatter):
+    """Leaves room for the longest command, whose indent argparse forgets."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = 13
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -61,7 +69,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="nucleiseg", description="Segment cell nuclei in microscopy images.")
+    parser = _Parser(
+        prog="nucleiseg", description="Segment cell nuclei in microscopy images.", formatter_class=_Columns
+    )
     parser.add_argument("--version", action="version", version=f"nucleiseg {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in _COMMANDS:

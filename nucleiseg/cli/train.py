@@ -16,7 +16,7 @@ from nucleiseg.cli.arguments import (
     read_data,
     read_options,
 )
-from nucleiseg.cli.terminal import import_tensorflow_quietly, report, say
+from nucleiseg.cli.terminal import import_tensorflow_quietly, report, say, warn
 from nucleiseg.errors import InvalidInputError, TrainingError
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
             resume=arguments.resume,
             watch=lambda history: history.to_csv(log),  # however the run ends
         )
+        if history.best_epoch == 0:
+            warn(f"no epoch was better than {recipe.start} was, so its weights are kept")
         if val is not None:
             segmenter.optimize_thresholds(val)
     except KeyboardInterrupt:
