@@ -35,6 +35,18 @@ class FineTuning:
         How many of the own images were learned from, and how many chose the epoch and the thresholds.
     curve : LearningCurve or None
         If it was asked for.
+
+    Examples
+    --------
+    >>> from nucleiseg.inference import Evaluation, ImageScore
+    >>> from nucleiseg.instances import match
+    >>> before, after = (
+    ...     Evaluation([ImageScore("a", "", match([[1, 0, 2]], found))]) for found in ([[1, 0, 0]], [[1, 0, 2]])
+    ... )
+    >>> history = History(({"epoch": 0, "val_dice": 0.5}, {"epoch": 1, "loss": 0.2, "val_dice": 0.8}))
+    >>> tuned = Segmenter.from_pretrained("nuclei-fast")
+    >>> print(FineTuning(tuned, tuned, Comparison(before, after), None, history, 0.02, learned=3, chosen=1).verdict)
+    The tuned model is kept: it is better on the held-out images.
     """
 
     segmenter: Segmenter

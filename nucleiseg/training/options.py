@@ -81,7 +81,14 @@ class FitOptions:
         (0, 10)
         """
         crops = max(1, round(_CROPS / check_count(images, "images")))
-        return cls(crop=(192, 192), crops_per_image=crops, validation_crops=4, frozen_epochs=0, fine_tune_rate=1e-3)
+        return cls(
+            crop=(192, 192),
+            crops_per_image=crops,
+            validation_crops=4,
+            frozen_epochs=0,
+            fine_tune_rate=1e-3,
+            patience=30,  # scores of a few images go up and down by chance until the rate has fallen
+        )
 
     def __post_init__(self) -> None:
         check_count(self.batch_size, "batch_size")
