@@ -13,7 +13,7 @@ FEWEST = 5
 """Images of one's own: three to learn from, one to choose by, one to judge by."""
 
 _SHARES = (0.6, 0.2, 0.2)
-_REHEARSED = 50  # reference images; more would hardly come up
+_REHEARSED = 100  # reference images; more would hardly come up
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from nucleiseg.training import FitOptions
 __all__ = ["fine_tune", "learning_curve"]
 
 EPOCHS, TOLERANCE = 30, 0.02
-_TUNED = 10  # reference images by which thresholds are chosen too, at least
+_TUNED = 20  # reference images by which thresholds are chosen too, at least
 
 
 def fine_tune(
@@ -52,7 +52,7 @@ def fine_tune(
         `Dataset.split_by` gives them, are learned from, chosen by, and held out.
     reference : Dataset, optional
         Images of the kind that the model should not forget, at least two, none of them in ``data``. One half (at most
-        50) is learned from too, in turns with one's own; the other half is held out and judges.
+        100) is learned from too, in turns with one's own; the other half is held out and judges.
     epochs : int
         At most so many; one has 80 crops, or 160 with reference images.
     options : FitOptions, optional
