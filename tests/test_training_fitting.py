@@ -408,6 +408,7 @@ def test_the_number_of_epochs_is_checked(model, data):
         ({"batch_size": 0}, "batch_size"),
         ({"patience": 0}, "patience"),
         ({"crops_per_image": 0}, "crops_per_image"),
+        ({"validation_crops": 0}, "validation_crops"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"keep": "first"}, "unknown keep .first.; choose one of best, last"),
         ({"learning_rate": -1.0}, "learning_rate"),
