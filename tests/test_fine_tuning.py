@@ -15,6 +15,7 @@ from nucleiseg import Segmenter, datasets, fine_tune, learning_curve
 from nucleiseg.datasets.mixing import mix
 from nucleiseg.errors import InvalidInputError, TrainingError
 from nucleiseg.fine_tuning import CurvePoint, FineTuning, LearningCurve, OwnImages, split_own
+from nucleiseg.fine_tuning.own_images import halves
 from nucleiseg.fine_tuning.results import is_better
 from nucleiseg.inference import Comparison, Evaluation, ImageScore
 from nucleiseg.instances import match
@@ -333,6 +334,14 @@ def test_a_few_images_are_split_into_parts_that_share_none(count, seed):
     assert all(parts)
     assert len(parts[0]) >= len(parts[1]) + len(parts[2])
     assert isinstance(own, OwnImages)
+
+
+@given(st.integers(2, 300), st.integers(0, 3))
+def test_reference_images_are_learned_from_or_judge(count, seed):
+    rehearsed, judged = (set(part.ids) for part in halves(blank(count), seed))
+    assert not rehearsed & judged
+    assert len(rehearsed) == pytest.approx(min(count / 2, 100), abs=0.5)
+    assert len(judged) == pytest.approx(count / 2, abs=0.5)
 
 
 @given(st.integers(1, 9), st.integers(1, 9))

@@ -83,11 +83,17 @@ def split_own(data: Dataset, seed: int = 0) -> OwnImages:
 
 
 def halves(reference: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """Reference images to learn from, and others to judge by."""
+    """Reference images to learn from, 100 at most, and others to judge by.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than 2.
+    """
     if len(reference) < 2:
         raise InvalidInputError(
             f"reference images must be at least 2, one to learn from and one to judge by, got {len(reference)}; "
             "add some, or leave them out"
         )
-    rehearsed, judged = reference.split(0.5, 0.5, seed=seed)
-    return rehearsed[:_REHEARSED], judged
+    rehearsed, judged = reference.split(min(0.5, _REHEARSED / len(reference)), 0.5, seed=seed)
+    return rehearsed, judged
