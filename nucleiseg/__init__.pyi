@@ -1,6 +1,7 @@
 from . import datasets, engines, heads, images, inference, instances, networks, plotting, training
 from ._version import __version__
 from .clusters import predict_dask, predict_many
+from .fine_tuning import fine_tune, learning_curve
 from .images.read_options import ReadOptions
 from .images.tiling import Tiling
 from .inference.options import PredictOptions
@@ -17,11 +18,13 @@ __all__ = [
     "__version__",
     "datasets",
     "engines",
+    "fine_tune",
     "get_encoder",
     "heads",
     "images",
     "inference",
     "instances",
+    "learning_curve",
     "list_encoders",
     "list_pretrained",
     "networks",

@@ -62,6 +62,9 @@ def train_network(
 ) -> TrainingRun:
     """Train a network in place; returns its settings as they are then, what was measured, and why it failed if it did.
 
+    A network that was trained before goes on with `FitOptions.for_few_images` unless there are options. If no epoch is
+    better than its start, weights and settings are what they were.
+
     Raises
     ------
     InvalidInputError
@@ -71,10 +74,12 @@ def train_network(
     head = get_head(settings.head)
     warn_about_errors(train, semantic=head.target == "mask")
     task = head.task(settings.scaling, settings.loss)
-    run = run_training(model, settings, task, train, validation, epochs, options or FitOptions(), keeper, watch)
-    if not run.rows:
-        return run
-    changes = (options or FitOptions()).augmentation
+    if options is None:
+        options = FitOptions.for_few_images(max(1, len(train))) if settings.trained else FitOptions()
+    run = run_training(model, settings, task, train, validation, epochs, options, keeper, watch)
+    if run.is_as_before:
+        return replace(run, settings=settings)
+    changes = options.augmentation
     largest = 1.0 if changes is None else max(1.0, changes.scale[1])
     passport = Passport.of_labels((sample.labels for sample in train), largest)
     known = replace(run.settings, passport=None if passport is None else astuple(passport), licence=None)

@@ -53,14 +53,10 @@ def write_model(
     InvalidInputError
         If the path does not end in ``.keras``.
     """
-    import keras
-
     target = Path(path)
     if target.suffix != ".keras":
         raise InvalidInputError(f"a model's file name must end in .keras, got {target.name!r}; use {target.stem}.keras")
-    # A copy without the compiled state, so that Adam's moments (twice the weights) stay out of the file.
-    plain = keras.Model.from_config(model.get_config())
-    plain.set_weights(model.get_weights())
+    plain = copy_network(model)
     with tempfile.TemporaryDirectory() as folder, atomic_path(target) as temporary:
         saved = Path(folder) / "model.keras"
         plain.save(saved)
@@ -70,6 +66,15 @@ def write_model(
                 archive.writestr(name, _halved(content) if half and name == WEIGHTS else content)
             archive.writestr(SETTINGS, json.dumps({"format": _FORMAT, **settings}, indent=2, ensure_ascii=False))
     return target
+
+
+def copy_network(model: keras.Model) -> keras.Model:
+    """A copy without the compiled state, and so without Adam's moments, which are twice the weights."""
+    import keras
+
+    plain = keras.Model.from_config(model.get_config())
+    plain.set_weights(model.get_weights())
+    return plain
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -220,6 +220,8 @@ class Segmenter:
         """Train in two phases: the upsampling path on a frozen encoder, then everything at a lower rate.
 
         The best weights are kept, by the score of the validation data that the head names: Dice, or average precision.
+        A trained model goes on as a whole, and counts as epoch 0: where no epoch is better, it stays what it was. To
+        compare before and after on images of their own: `nucleiseg.fine_tune`.
 
         Parameters
         ----------
@@ -228,7 +230,8 @@ class Segmenter:
         epochs : int
             At most so many passes over the training data.
         options : FitOptions, optional
-            Batch size, crops, augmentation, rates, patience.
+            Batch size, crops, augmentation, rates, patience. By default `FitOptions()`, and for a trained model
+            `FitOptions.for_few_images`.
         checkpoint : path, optional
             A folder where the state is kept after every epoch.
         resume : bool
@@ -240,7 +243,7 @@ class Segmenter:
         Returns
         -------
         History
-            One row an epoch; ``history.plot("curves.png")`` draws it.
+            One row an epoch, that of epoch 0 included; ``history.plot("curves.png")`` draws it.
 
         Raises
         ------

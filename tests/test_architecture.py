@@ -45,6 +45,7 @@ FLOORS = (
     ("learning",),
     ("plotting",),
     ("segmenter",),
+    ("fine_tuning",),
     ("large",),
     ("clusters",),
     ("cli", "napari"),

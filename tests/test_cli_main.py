@@ -10,6 +10,7 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nucleiseg._version import __version__
@@ -20,7 +21,7 @@ from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.networks import list_encoders
 from nucleiseg.pretrained import list_pretrained, model_card
 
-COMMANDS = ("predict", "train", "evaluate", "score", "check", "export", "demo", "models", "encoders")
+COMMANDS = ("predict", "train", "fine-tune", "evaluate", "score", "check", "export", "demo", "models", "encoders")
 
 # Runs command lines one after the other in one process, and says after each what it did and what has been imported.
 RUN_ALL = """
@@ -50,6 +51,7 @@ GOOD = {
 PREDICT = ["predict", "DATA/images", "-o", "NEW/out"]
 TRAIN = ["train", "DATA", "-o", "NEW/model.keras"]
 EVALUATE = ["evaluate", "DATA"]
+FINE_TUNE = ["fine-tune", "DATA", "-o", "NEW/mine.keras"]
 
 # What is wrong, the command line, the exit status, and what the one line of the error must hold.
 WRONG = {
@@ -93,6 +95,10 @@ WRONG = {
     ),
     "table without train": ([*TRAIN, "--splits", "NEW/test_only.csv"], 2, ["'train'", "got only test"]),
     "missing table": ([*TRAIN, "--splits", "NEW/none.csv"], 1, ["none.csv"]),
+    "fine-tune no .keras": (["fine-tune", "DATA", "-o", "NEW/mine.h5"], 2, [".keras", "use mine.keras"]),
+    "fine-tune from nothing": ([*FINE_TUNE, "--start", "nuclie"], 2, ["did you mean 'nuclei'?"]),
+    "too few images to fine-tune": (["fine-tune", "NEW/few.npz", "-o", "NEW/mine.keras"], 2, ["at least 5", "got 2"]),
+    "too few reference images": ([*FINE_TUNE, "--reference", "NEW/one.npz"], 2, ["at least 2", "got 1"]),
     "missing data": (["train", "NEW/none", "-o", "NEW/model.keras"], 1, ["none: no such file or folder"]),
     "unknown layout": (["train", "NEW/empty", "-o", "NEW/model.keras"], 1, ["empty: unknown layout"]),
     "evaluate missing data": (["evaluate", "NEW/none"], 1, ["none: no such file or folder"]),
@@ -134,6 +140,9 @@ def results(tmp_path_factory, run_python, disc_dataset):
     write_table(new / "test_only.csv", "split", ["test"] * 6)
     write_table(new / "no_split.csv", "day", range(6))
     write_table(new / "others.csv", "split", ["test"] * 6, ids=list("abcdef"))
+    for name, count in (("few", 2), ("one", 1)):
+        blank = np.zeros((count, 8, 8), np.uint8)
+        np.savez(new / f"{name}.npz", images=blank, labels=blank)
     before = sorted(new.rglob("*"))
 
     lines = {name: [*GOOD[name]] for name in GOOD} | {name: WRONG[name][0] for name in WRONG}

@@ -338,6 +338,16 @@ def test_a_model_is_trained_further(trained, disc_dataset, tmp_path):
     assert all(np.abs(a - b).max() < 0.05 for a, b in weights)  # a new network would be anywhere
 
 
+def test_a_model_that_does_not_become_better_is_told(recorder, trained, disc_dataset, tmp_path, monkeypatch, capfd):
+    rows = ({"epoch": 0, "val_dice": 0.9}, {"epoch": 1, "loss": 0.5, "val_dice": 0.8})
+    monkeypatch.setattr(recorder, "fit", lambda self, *_, **__: History(rows))
+    monkeypatch.setattr(recorder, "fitted", {}, raising=False)
+    monkeypatch.setattr(recorder, "load", classmethod(lambda cls, path: cls()), raising=False)
+    first = trained[1] / "model.keras"
+    assert train(disc_dataset, "-o", tmp_path / "second.keras", "--start", first) == 0
+    assert capfd.readouterr().err == f"nucleiseg: no epoch was better than {first} was, so its weights are kept\n"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -103,6 +103,7 @@ def test_the_command_line_predicts(light, tmp_path):
         ("nucleiseg.training.losses", "nucleiseg.training.losses"),
         ("nucleiseg.training.as_tf_dataset(data)", "a tf.data pipeline"),
         ("main(['train', 'discs', '-o', 'a.keras', '--weights', 'none'])", "nucleiseg: this command"),
+        ("main(['fine-tune', 'discs', '-o', 'a.keras'])", "nucleiseg: this command"),
     ],
 )
 def test_what_needs_keras_says_how_to_get_it(light, disc_dataset, use, what):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -120,7 +124,7 @@ def test_it_can_be_trained_further(splits):
     before = segmenter.evaluate(val[:6]).to_dict()["all"]["dice"]
     options = FitOptions(batch_size=4, crop=(128, 128), frozen_epochs=0, fine_tune_rate=1e-5)
     history = segmenter.fit(train[:8], val[:6], epochs=1, options=options)
-    assert [row["phase"] for row in history.rows] == ["fine-tune"]
+    assert [row["phase"] for row in history.rows] == ["start", "fine-tune"]
     assert segmenter.evaluate(val[:6]).to_dict()["all"]["dice"] == pytest.approx(before, abs=0.05)
 
 
@@ -144,3 +148,17 @@ def test_tiles_cannot_be_seen(splits):
     assert sum(counts[1:], counts[0]).average_precision(0.9) >= 0.99
     assert numbers[0] > 200
     assert abs(numbers[1] / numbers[0] - 1) <= 0.005
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+def test_ten_images_of_histology_teach_it_and_fluorescence_is_not_forgotten(dsb2018, tmp_path, monkeypatch):
+    """What benchmarks/fine_tuning.py measures; ``base.keras`` from the folder in NUCLEISEG_TRAINED spares 20 epochs."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    benchmark = importlib.import_module("fine_tuning")
+    images = benchmark.read(dsb2018 / "stage1_train.zip", dsb2018 / "splits.csv")
+    base = benchmark.base_model(Path(os.environ.get("NUCLEISEG_TRAINED", tmp_path)), images)
+    tuned = benchmark.tuned_on(base, images, 10)
+    before, after = (benchmark.row(0, each, images) for each in (base, tuned))
+    assert after["histology, val and test"] - before["histology, val and test"] >= 0.10
+    assert before["fluorescence, val and test"] - after["fluorescence, val and test"] < 0.02

@@ -182,3 +182,11 @@ def test_other_images_have_another(others):
 
 def test_a_plain_sequence_will_do():
     assert describe_images(list(images())) != describe_images(list(images(pixel=2)))
+
+
+def test_epoch_0_is_kept_and_is_no_finished_epoch(tmp_path):
+    rows = ({"epoch": 0, "val_dice": 0.5}, {"epoch": 1, "val_dice": 0.4})
+    for count in (0, 1, 2):
+        Checkpoint(tmp_path).save(RunState(rows=rows[:count]), settings={})
+        state = Checkpoint(tmp_path).load(settings={})
+        assert (state.rows, state.epochs) == (rows[:count], max(0, count - 1))

@@ -167,7 +167,7 @@ def test_without_validation_data_the_loss_decides(model, data):
 
 
 def test_a_phase_ends_early_when_nothing_improves(model, data, monkeypatch):
-    monkeypatch.setattr(fitting, "_score", lambda measured, monitor: 0.0)
+    monkeypatch.setattr(fitting, "score_of", lambda measured, monitor: 0.0)
     options = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=6, patience=2, augmentation=None)
     rows = fit(model, data, epochs=12, options=options)
     # The first epoch is the best; two more without improvement end the phase. The second phase never gets better.
@@ -408,6 +408,7 @@ def test_the_number_of_epochs_is_checked(model, data):
         ({"batch_size": 0}, "batch_size"),
         ({"patience": 0}, "patience"),
         ({"crops_per_image": 0}, "crops_per_image"),
+        ({"validation_crops": 0}, "validation_crops"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"keep": "first"}, "unknown keep .first.; choose one of best, last"),
         ({"learning_rate": -1.0}, "learning_rate"),

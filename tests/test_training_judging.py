@@ -15,6 +15,7 @@ from nucleiseg.instances import match
 from nucleiseg.networks import STRIDES, unet
 from nucleiseg.plotting import History
 from nucleiseg.training import FitOptions, fit_two_phases
+from nucleiseg.training.fitting import _validation_crops
 from nucleiseg.training.judging import InstanceScores, labels_target
 
 label_images = hnp.arrays(
@@ -90,3 +91,14 @@ def test_training_tells_it_and_keeps_the_best_epoch_by_it(name, monkeypatch):
         np.testing.assert_array_equal(one, other)
     assert History(rows).best_epoch == 2  # what the curves mark
     assert History(rows).monitor == head.monitor
+
+
+def test_a_validation_image_has_as_many_crops_as_are_asked_for_and_always_the_same():
+    images = np.random.default_rng(0).integers(0, 255, (2, 64, 64), np.uint8)
+    data = datasets.from_arrays(images, (images > 99).astype(int))
+    options = FitOptions(batch_size=8, crop=(32, 32), validation_crops=3)
+    crops = _validation_crops(data, "mask", options, 0, "percentile")
+    (first,), (again,) = ([np.asarray(batch[0]) for batch in crops] for _ in range(2))
+    assert first.shape == (6, 32, 32, 3)
+    np.testing.assert_array_equal(first, again)
+    assert len({crop.tobytes() for crop in first}) == 6

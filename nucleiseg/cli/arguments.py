@@ -34,6 +34,27 @@ def check_model(model: str) -> Path:
     return path
 
 
+def check_new_model(output: Path) -> None:
+    """``--output`` where it is a model to be trained."""
+    if output.suffix != ".keras":
+        raise InvalidInputError(
+            f"the model's file name must end in .keras, got {output.name!r}; use {output.stem}.keras"
+        )
+    if output.is_dir():
+        raise InvalidInputError(f"the model must be a file, but {output} is a folder; choose another name")
+
+
+def check_start(start: str) -> None:
+    """``--start``: a shipped model or a ``.keras`` file."""
+    from nucleiseg._checks import check_choice
+    from nucleiseg.pretrained import list_pretrained
+
+    if not start.endswith(".keras"):
+        check_choice(start, "shipped model to start from", list_pretrained())
+    elif not Path(start).is_file():
+        raise InvalidInputError(f"the model to start from must be a file, got {start}, which is none; check the path")
+
+
 def import_engine(model: Path) -> None:
     """Import what runs a model, without a word from it, if that is TensorFlow."""
     import importlib.util

@@ -14,13 +14,13 @@ from typing import NoReturn
 
 from nucleiseg._progress import close_all
 from nucleiseg._version import __version__
-from nucleiseg.cli import check, demo, encoders, evaluate, export, models, predict, score, train
+from nucleiseg.cli import check, demo, encoders, evaluate, export, fine_tune, models, predict, score, train
 from nucleiseg.cli.messages import add_messages, messages
 from nucleiseg.cli.terminal import complain, report
 from nucleiseg.errors import InvalidInputError
 
 _LOGGER = logging.getLogger(__name__)
-_COMMANDS = (predict, train, evaluate, score, check, export, demo, models, encoders)
+_COMMANDS = (predict, train, fine_tune, evaluate, score, check, export, demo, models, encoders)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,6 +29,14 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         complain(f"{message}; see '{self.prog} --help'")
         raise SystemExit(2)
+
+
+class _Columns(argparse.HelpFormatter):
+    """Leaves room for the longest command, whose indent argparse forgets."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = 13
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +69,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="nucleiseg", description="Segment cell nuclei in microscopy images.")
+    parser = _Parser(
+        prog="nucleiseg", description="Segment cell nuclei in microscopy images.", formatter_class=_Columns
+    )
     parser.add_argument("--version", action="version", version=f"nucleiseg {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in _COMMANDS:

@@ -8,8 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nucleiseg.cli.arguments import DATA_HELP, add_read_options, read_data, read_options
-from nucleiseg.cli.terminal import import_tensorflow_quietly, report, say
+from nucleiseg.cli.arguments import (
+    DATA_HELP,
+    add_read_options,
+    check_new_model,
+    check_start,
+    read_data,
+    read_options,
+)
+from nucleiseg.cli.terminal import import_tensorflow_quietly, report, say, warn
 from nucleiseg.errors import InvalidInputError, TrainingError
 
 if TYPE_CHECKING:
@@ -98,6 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
             resume=arguments.resume,
             watch=lambda history: history.to_csv(log),  # however the run ends
         )
+        if history.best_epoch == 0:
+            warn(f"no epoch was better than {recipe.start} was, so its weights are kept")
         if val is not None:
             segmenter.optimize_thresholds(val)
     except KeyboardInterrupt:
@@ -132,12 +141,7 @@ def _write(segmenter: Segmenter, history: History, output: Path, log: Path, half
 
 
 def _check_output(output: Path, checkpoint: Path, resume: bool) -> None:
-    if output.suffix != ".keras":
-        raise InvalidInputError(
-            f"the model's file name must end in .keras, got {output.name!r}; use {output.stem}.keras"
-        )
-    if output.is_dir():
-        raise InvalidInputError(f"the model must be a file, but {output} is a folder; choose another name")
+    check_new_model(output)
     if checkpoint.exists() and not resume:
         raise InvalidInputError(
             f"{checkpoint} holds an earlier run that was interrupted; go on with --resume, or delete the folder"
@@ -182,16 +186,9 @@ def _check_names(recipe: Recipe) -> None:
     from nucleiseg._checks import check_choice, check_count
     from nucleiseg.heads import list_heads
     from nucleiseg.networks import list_encoders
-    from nucleiseg.pretrained import list_pretrained
 
-    start = recipe.start
-    if start is not None:
-        if not start.endswith(".keras"):
-            check_choice(start, "shipped model to start from", list_pretrained())
-        elif not Path(start).is_file():
-            raise InvalidInputError(
-                f"the model to start from must be a file, got {start}, which is none; check the path"
-            )
+    if recipe.start is not None:
+        check_start(recipe.start)
         return
     network = {"encoder": "mobilenet_v2", "head": "semantic", "weights": "imagenet", "seed": 0, **recipe.network}
     check_choice(network["encoder"], "encoder", list_encoders())

@@ -1,3 +1,4 @@
+from .comparison import Comparison
 from .evaluation import Evaluation, ImageScore
 from .maps import predict_maps
 from .options import PredictOptions
@@ -7,6 +8,7 @@ from .scale import Passport, measure_diameters, usual_diameter
 from .tuning import decoding_score, smallest_area, tune_decoder, tune_thresholds
 
 __all__ = [
+    "Comparison",
     "Evaluation",
     "ImageScore",
     "Passport",

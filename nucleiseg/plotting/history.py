@@ -33,9 +33,10 @@ class History:
     Parameters
     ----------
     rows : tuple of mappings
-        One mapping an epoch. ``epoch`` (whole numbers that increase) and ``loss`` are required. Any other number may
-        be added; ``pixel_accuracy``, ``dice``, ``iou``, their ``val_`` counterparts, ``val_loss``, ``learning_rate``
-        and ``seconds`` are usual. Two are text: ``phase``, ``"frozen"`` or ``"fine-tune"``, and ``monitor``, the
+        One mapping an epoch. ``epoch`` (whole numbers that increase) and ``loss`` are required; epoch 0, what
+        validation data say of a trained model before it learns on, has no loss. Any other number may be added;
+        ``pixel_accuracy``, ``dice``, ``iou``, their ``val_`` counterparts, ``val_loss``, ``learning_rate`` and
+        ``seconds`` are usual. Two are text: ``phase``, such as ``"frozen"`` or ``"fine-tune"``, and ``monitor``, the
         column by which training chose the weights that it kept.
 
     Raises
@@ -68,7 +69,8 @@ class History:
         """Number of the best epoch, whose weights training keeps.
 
         The epoch with the highest value of `monitor`, or the lowest where that is a loss. The earliest of equals wins,
-        NaN never does; if every loss is NaN, the first epoch is returned.
+        NaN never does; if every loss is NaN, the first epoch is returned. 0 means that the weights from before training
+        are kept: no epoch was better.
         """
         return self._best()[0]
 
@@ -191,9 +193,12 @@ class History:
 
     def __repr__(self) -> str:
         epoch, name, value = self._best()
-        unit = "epoch" if len(self.rows) == 1 else "epochs"
+        count = sum(row["epoch"] != 0 for row in self.rows)
+        unit = "epoch" if count == 1 else "epochs"
         said = "the last one is kept" if name == "epoch" else f"best epoch {epoch}: {name} {value:.4f}"
-        return f"History({len(self.rows)} {unit}, {said})"
+        if epoch == 0:
+            said = f"none better than the start: {name} {value:.4f}"
+        return f"History({count} {unit}, {said})"
 
     def _best(self) -> tuple[int, str, float]:
         """Number of the best epoch, what it was chosen by, and the value."""
@@ -215,7 +220,7 @@ class History:
 def _checked_row(row: Mapping[str, float | str], position: int) -> dict[str, float | str]:
     """A copy of a row with plain Python numbers."""
     for name in ("epoch", "loss"):
-        if name not in row:
+        if name not in row and (name == "epoch" or row.get("epoch") != 0):
             raise InvalidInputError(f"row {position} of a history must have {name!r}, got {list(row)}; add it")
     return {_checked_key(key): _checked_value(key, value, position) for key, value in row.items()}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class RunState:
     Parameters
     ----------
     rows : tuple of dict
-        What was measured, a row for each finished epoch.
+        What was measured, a row for each finished epoch, before them that of epoch 0 where the start counts.
     phase, phase_epochs : int
         Number of the current phase, and how many of its epochs are finished.
     waited : int
@@ -53,6 +53,22 @@ class RunState:
     model: Variables = field(default=(), repr=False)
     optimizer: Variables = field(default=(), repr=False)
     best_model: Variables = field(default=(), repr=False)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are finished."""
+        return count_epochs(self.rows)
+
+
+def count_epochs(rows: Sequence[Mapping[str, Any]]) -> int:
+    """How many epochs are finished; epoch 0, the start, is none.
+
+    Examples
+    --------
+    >>> count_epochs([]), count_epochs([{"epoch": 0}]), count_epochs([{"epoch": 0}, {"epoch": 1}])
+    (0, 0, 1)
+    """
+    return int(rows[-1]["epoch"]) if rows else 0
 
 
 class Checkpoint:

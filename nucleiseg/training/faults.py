@@ -12,6 +12,7 @@ import numpy as np
 
 from nucleiseg._memory import is_out_of_memory
 from nucleiseg.errors import TrainingError
+from nucleiseg.training.checkpoints import count_epochs
 from nucleiseg.training.options import FitOptions
 
 __all__ = ["FiniteLoss", "explain_memory"]
@@ -56,7 +57,7 @@ class FiniteLoss(keras.callbacks.Callback):
             return
         rows = self._rows()
         raise TrainingError(
-            f"training must have finite numbers, but {what} became {float(value)} in epoch {len(rows) + 1}; "
+            f"training must have finite numbers, but {what} became {float(value)} in epoch {count_epochs(rows) + 1}; "
             f"{_kept(rows)}; use a lower learning rate (it rose to {self._learning_rate:g}; learning_rate and "
             "fine_tune_rate in FitOptions), a larger batch, or another loss, and start anew",
             rows,
@@ -95,9 +96,10 @@ def explain_memory(options: FitOptions, rows: Callable[[], Rows]) -> Iterator[No
 
 
 def _kept(rows: Rows) -> str:
-    if not rows:
+    epochs = count_epochs(rows)
+    if not epochs:
         return "no epoch was finished, so there is nothing to keep"
-    return f"the best weights of the {len(rows)} finished epoch{'s' if len(rows) > 1 else ''} are kept"
+    return f"the best weights of the {epochs} finished epoch{'s' if epochs > 1 else ''} are kept"
 
 
 def _smaller(options: FitOptions) -> str:

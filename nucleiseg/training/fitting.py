@@ -10,8 +10,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -21,11 +22,15 @@ from nucleiseg.errors import InvalidInputError, TrainingError
 from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables
 from nucleiseg.training.faults import FiniteLoss, explain_memory
 from nucleiseg.training.fingerprints import describe_images
-from nucleiseg.training.judging import InstanceScores, labels_target
+from nucleiseg.training.judging import InstanceScores, judge_start, judged_by, labels_target, score_of
 from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
+from nucleiseg.training.targets import Target
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,6 +48,7 @@ def fit_two_phases(
     network: Mapping[str, Any] | None = None,
     images: Mapping[str, Any] | None = None,
     watch: Callable[[tuple[Mapping[str, Any], ...]], object] | None = None,
+    start_counts: bool = False,
 ) -> tuple[Mapping[str, Any], ...]:
     """Train a U-Net in place and leave it with the best weights.
 
@@ -75,12 +81,16 @@ def fit_two_phases(
         What `fingerprint` gave for "train" and "validation", so that it need not be computed again for the checkpoint.
     watch : function, optional
         Called after every epoch, its checkpoint saved, with the rows so far.
+    start_counts : bool
+        Whether the weights at the start take part as epoch 0: they stay if no epoch has a better score. Without
+        validation data, or where ``options.keep`` is "last", they do not.
 
     Returns
     -------
     tuple of dict
         One row an epoch: epoch, phase, loss and metrics (``val_`` for validation), learning_rate, seconds, and as
-        monitor the name of what decides which epoch is best.
+        monitor the name of what decides which epoch is best. Where the start counts, its row comes first: epoch 0, of
+        the phase "start", with neither loss nor learning rate.
 
     Raises
     ------
@@ -123,14 +133,10 @@ def fit_two_phases(
         _check_variables(state, model, checkpoint)
     validation_batches, judges = None, []
     if validation is not None:
+        crops = partial(_validation_crops, validation, options=options, seed=seed, scaling=task.scaling)
         if task.decoder is not None:
-            whole = as_tf_dataset(
-                validation, labels_target, options.crop, None, options.batch_size, seed, task.scaling, shuffle=False
-            )
-            judges = [InstanceScores(whole, task.decoder, task.thresholds)]
-        validation_batches = as_tf_dataset(
-            validation, task.target, options.crop, None, options.batch_size, seed, task.scaling, shuffle=False
-        )
+            judges = [InstanceScores(crops(labels_target), task.decoder, task.thresholds)]
+        validation_batches = crops(task.target)
     resumed = bool(state.rows)
     for number in range(state.phase, len(phases)):
         phase = phases[number]
@@ -157,7 +163,7 @@ def fit_two_phases(
                 seed,
                 task.scaling,
                 options.balance,
-                first_pass=len(state.rows),
+                first_pass=state.epochs,
                 crops_per_image=options.crops_per_image,
                 balance_area=options.balance_area,
             )
@@ -167,11 +173,14 @@ def fit_two_phases(
                 callbacks.append(_Watch(watch, keeper))
             try:
                 with explain_memory(options, keeper.rows), _clean_end(model), narration:
+                    if start_counts and validation_batches is not None and monitor != "epoch" and not state.rows:
+                        keeper.begin_with(judge_start(model, validation_batches, judges, monitor), model)
+                        narration.tell_start(keeper.state.rows)
                     model.fit(
                         batches,
                         validation_data=validation_batches,
-                        initial_epoch=len(state.rows),
-                        epochs=len(state.rows) + phase.epochs - state.phase_epochs,
+                        initial_epoch=state.epochs,
+                        epochs=state.epochs + phase.epochs - state.phase_epochs,
                         callbacks=callbacks,
                         shuffle=False,  # as_tf_dataset does it
                         verbose=0,  # the narration says more in less room
@@ -185,6 +194,23 @@ def fit_two_phases(
     _assign(model.variables, state.best_model)
     unfreeze(model)
     return state.rows
+
+
+def _validation_crops(
+    data: LabelledImages, target: str | Target, options: FitOptions, seed: int, scaling: str
+) -> tf.data.Dataset:
+    """The same crops in every epoch."""
+    return as_tf_dataset(
+        data,
+        target,
+        options.crop,
+        None,
+        options.batch_size,
+        seed,
+        scaling,
+        shuffle=False,
+        crops_per_image=options.validation_crops,
+    )
 
 
 @contextlib.contextmanager
@@ -256,8 +282,14 @@ class _Keeper(keras.callbacks.Callback):
         self._started = 0.0
 
     def rows(self) -> tuple[Mapping[str, Any], ...]:
-        """What was measured so far."""
-        return self.state.rows
+        """What was measured so far; nothing before the end of the first epoch."""
+        return self.state.rows if self.state.epochs else ()
+
+    def begin_with(self, row: Mapping[str, Any], model: keras.Model) -> None:
+        """Have the weights at the start take part, unless they are too bad to be told how bad."""
+        score = score_of(row, self._monitor)
+        if math.isfinite(score):
+            self.state = replace(self.state, rows=(row,), best_score=score, best_model=_values(model.variables))
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
         self._started = time.perf_counter()
@@ -273,9 +305,9 @@ class _Keeper(keras.callbacks.Callback):
         }
         _LOGGER.info("epoch %s", ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
         judged = {**measured, "epoch": float(epoch + 1)}
-        row["monitor"] = _judged_by(judged, self._monitor)
+        row["monitor"] = judged_by(judged, self._monitor)
         state = self.state
-        score = _score(judged, self._monitor)
+        score = score_of(judged, self._monitor)
         better = state.best_score is None or score > state.best_score
         self.state = replace(
             state,
@@ -328,17 +360,6 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
         self._watch(self._keeper.rows())
-
-
-def _score(measured: Mapping[str, float], monitor: str) -> float:
-    """What decides which epoch is best; greater is better."""
-    name = _judged_by(measured, monitor)
-    return measured[name] if name == monitor else -measured[name]
-
-
-def _judged_by(measured: Mapping[str, float], monitor: str) -> str:
-    """The monitor, or a loss where there are no validation data to measure it on."""
-    return next(name for name in (monitor, "val_loss", "loss") if name in measured)
 
 
 def _values(variables: Sequence[Any]) -> Variables:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -58,6 +59,63 @@ class InstanceScores(keras.callbacks.Callback):
             pooled = reduce(add, counts)
             logs["val_ap50"] = pooled.average_precision(0.5)
             logs["val_ap"] = pooled.mean_average_precision
+
+
+def judge_start(
+    model: keras.Model, batches: Any, judges: Sequence[keras.callbacks.Callback], monitor: str
+) -> dict[str, Any]:
+    """The row of epoch 0: what validation data say of a compiled model before it learns.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled with its loss and metrics.
+    batches : tf.data.Dataset
+        Validation images and targets.
+    judges : sequence of keras.callbacks.Callback
+        Such as `InstanceScores`, which add what they measure.
+    monitor : str
+        What decides which epoch is best.
+
+    Returns
+    -------
+    dict
+        epoch, phase (``"start"``), ``val_`` loss and metrics, seconds, monitor.
+    """
+    begun = time.perf_counter()
+    measured = {
+        f"val_{name}": float(value) for name, value in model.evaluate(batches, return_dict=True, verbose=0).items()
+    }
+    for judge in judges:
+        judge.set_model(model)
+        judge.on_epoch_end(0, measured)
+    seconds = round(time.perf_counter() - begun, 3)
+    return {"epoch": 0, "phase": "start", **measured, "seconds": seconds, "monitor": judged_by(measured, monitor)}
+
+
+def score_of(measured: Mapping[str, float], monitor: str) -> float:
+    """What decides which epoch is best; greater is better."""
+    name = judged_by(measured, monitor)
+    return measured[name] if name == monitor else -measured[name]
+
+
+def judged_by(measured: Mapping[str, float], monitor: str) -> str:
+    """The monitor, or a loss where there are no validation data to measure it on."""
+    return next(name for name in (monitor, "val_loss", "loss") if name in measured)
+
+
+def kept_epoch(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Number of the epoch whose weights training keeps: the best by what the rows call their monitor; 0 is the start.
+
+    Examples
+    --------
+    >>> rows = [{"epoch": epoch, "monitor": "val_ap", "val_ap": score} for epoch, score in enumerate([0.5, 0.4, 0.5])]
+    >>> kept_epoch(rows), kept_epoch(rows[1:]), kept_epoch([{"epoch": 1, "monitor": "loss", "loss": 0.2}])
+    (0, 2, 1)
+    """
+    name = rows[-1]["monitor"]
+    sign = -1 if name.endswith("loss") else 1
+    return int(max(rows, key=lambda row: sign * row[name])["epoch"])
 
 
 def labels_target(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -34,7 +34,7 @@ class Narration:
     steps : int
         Batches of an epoch.
     rows : sequence of mapping
-        Of all epochs that are finished, in earlier phases too.
+        Of all epochs that are finished, in earlier phases too; that of epoch 0 is passed over.
     """
 
     def __init__(self, phases: Sequence[Phase], number: int, phase_epochs: int, steps: int, rows: Rows) -> None:
@@ -43,7 +43,7 @@ class Narration:
         self._to_do = {phase.name: phase.epochs for phase in phases[number:]}
         self._to_do[self._phase] -= phase_epochs
         self._steps = steps
-        self._rows = rows
+        self._rows = _trained(rows)
         self._bar: Progress | None = None
         self._started = self._first_batch = 0.0
         self._batches = 0
@@ -55,6 +55,11 @@ class Narration:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._close()
+
+    def tell_start(self, rows: Rows) -> None:
+        """Write the line of epoch 0, if it counts."""
+        for row in rows:
+            write_line(epoch_line(self._head(0, row["phase"]), row, None, best=True))
 
     def begin_epoch(self) -> None:
         """Put up the bar."""
@@ -78,6 +83,7 @@ class Narration:
     def end_epoch(self, rows: Rows, best: bool, last: bool) -> None:
         """Write the line: ``best`` if these weights are kept so far, ``last`` if the phase ends here."""
         self._close()
+        rows = _trained(rows)
         head = self._head(len(rows))
         self._rows = (*rows[:-1], {**rows[-1], "seconds": self._steady(rows[-1]["seconds"])})
         self._to_do[self._phase] = 0 if last else self._to_do[self._phase] - 1
@@ -88,9 +94,9 @@ class Narration:
             self._bar.close()
         self._bar = None
 
-    def _head(self, epoch: int) -> str:
+    def _head(self, epoch: int, phase: str = "") -> str:
         total = len(self._rows) + sum(self._to_do.values())
-        return f"epoch {epoch:>{len(str(total))}}/{total}  {self._phase:<{self._width}}"
+        return f"epoch {epoch:>{len(str(total))}}/{total}  {phase or self._phase:<{self._width}}"
 
     def _seconds_left(self) -> float | None:
         forecast = self._forecast()
@@ -118,6 +124,11 @@ class Narration:
                 return None
             total += epochs * one
         return total
+
+
+def _trained(rows: Rows) -> Rows:
+    """Without the row of epoch 0, in which nothing was learned."""
+    return [row for row in rows if row["epoch"] > 0]
 
 
 def epoch_line(head: str, row: Mapping[str, Any], seconds_left: float | None, best: bool) -> str:

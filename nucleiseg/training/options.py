@@ -9,6 +9,8 @@ from nucleiseg._checks import check_choice, check_count, check_range, check_size
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.augmentation import Augmentation
 
+_CROPS = 80  # of an epoch, where images are few: ten batches between two looks at the validation images
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -28,6 +30,8 @@ class FitOptions:
         Draw large images more often, in proportion to the square root of their pixels: a crop shows less of them.
     crops_per_image : int
         Training crops from each image in an epoch, on average: more make epochs longer, and validation rarer.
+    validation_crops : int
+        Crops of each validation image, always the same ones: more tell epochs apart better where images are few.
     frozen_epochs : int, optional
         Epochs with a frozen pretrained encoder; None means a fifth of all, at least one. An encoder with random weights
         is never frozen.
@@ -53,6 +57,7 @@ class FitOptions:
     balance: str | None = None
     balance_area: bool = False
     crops_per_image: int = 1
+    validation_crops: int = 1
     frozen_epochs: int | None = None
     learning_rate: float = 1e-3
     fine_tune_rate: float = 3e-4
@@ -60,10 +65,36 @@ class FitOptions:
     patience: int = 10
     keep: Literal["best", "last"] = "best"
 
+    @classmethod
+    def for_few_images(cls, images: int) -> FitOptions:
+        """What suits a trained model that goes on with 5 to 50 images: what `Segmenter.fit` does with it by default.
+
+        Parameters
+        ----------
+        images : int
+            To learn from. The fewer there are, the more crops an epoch has of each, about 80 in all.
+
+        Examples
+        --------
+        >>> options = FitOptions.for_few_images(8)
+        >>> options.frozen_epochs, options.crops_per_image
+        (0, 10)
+        """
+        crops = max(1, round(_CROPS / check_count(images, "images")))
+        return cls(
+            crop=(192, 192),
+            crops_per_image=crops,
+            validation_crops=4,
+            frozen_epochs=0,
+            fine_tune_rate=1e-3,
+            patience=30,  # scores of a few images go up and down by chance until the rate has fallen
+        )
+
     def __post_init__(self) -> None:
         check_count(self.batch_size, "batch_size")
         check_count(self.patience, "patience")
         check_count(self.crops_per_image, "crops_per_image")
+        check_count(self.validation_crops, "validation_crops")
         check_choice(self.keep, "keep", ("best", "last"))
         check_range(self.weight_decay, "weight_decay", 0, 1)
         check_range(self.learning_rate, "learning_rate", 0, 10)

@@ -14,9 +14,10 @@ from nucleiseg._manifest import describe_run, now
 from nucleiseg._seeding import make_deterministic
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import TrainingError
-from nucleiseg.training.checkpoints import Checkpoint
+from nucleiseg.training.checkpoints import Checkpoint, count_epochs
 from nucleiseg.training.fingerprints import fingerprint
 from nucleiseg.training.fitting import fit_two_phases
+from nucleiseg.training.judging import kept_epoch
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task
 from nucleiseg.training.pipeline import LabelledImages
@@ -33,7 +34,7 @@ class TrainingRun:
     settings : SegmenterSettings
         Of the model as it is now, with the manifest of this run.
     rows : tuple of dict
-        What was measured, a row for each finished epoch.
+        What was measured, a row for each finished epoch; before them that of epoch 0, if the start counts.
     error : TrainingError or None
         Why it ended early.
     """
@@ -41,6 +42,11 @@ class TrainingRun:
     settings: SegmenterSettings
     rows: tuple[Mapping[str, Any], ...]
     error: TrainingError | None = None
+
+    @property
+    def is_as_before(self) -> bool:
+        """Whether the weights are those from before the run: no epoch was finished, or none was better."""
+        return not self.rows or kept_epoch(self.rows) == 0
 
 
 def run_training(
@@ -79,13 +85,15 @@ def run_training(
             network=settings.network,
             images=images,
             watch=watch,
+            start_counts=settings.trained,
         )
     except TrainingError as error:
         problem, rows = error, error.rows
     facts = {
         "seed": settings.seed,
         "deterministic": settings.deterministic,
-        "epochs": len(rows),
+        "epochs": count_epochs(rows),
+        "kept_epoch": kept_epoch(rows) if rows else 0,
         "most_epochs": epochs,
         "options": asdict(options),
         "task": asdict(task),

@@ -1,0 +1,214 @@
+"""Train a copy of a model on a few images, compare, and keep the better one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nucleiseg._checks import check_count, check_range
+from nucleiseg.datasets import Dataset
+from nucleiseg.datasets.mixing import mix
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.fine_tuning.curves import CurvePoint, LearningCurve
+from nucleiseg.fine_tuning.own_images import OwnImages, halves, split_own
+from nucleiseg.fine_tuning.results import FineTuning, is_better
+from nucleiseg.inference import Comparison
+from nucleiseg.modelfile import copy_network
+from nucleiseg.plotting import History
+from nucleiseg.segmenter import Segmenter
+from nucleiseg.training import FitOptions
+
+__all__ = ["fine_tune", "learning_curve"]
+
+EPOCHS, TOLERANCE = 30, 0.02
+_TUNED = 20  # reference images by which thresholds are chosen too, at least
+
+
+def fine_tune(
+    segmenter: Segmenter,
+    data: Dataset | tuple[Dataset, Dataset, Dataset],
+    reference: Dataset | None = None,
+    epochs: int = EPOCHS,
+    options: FitOptions | None = None,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+    curve: bool = False,
+    watch: Callable[[History], object] | None = None,
+) -> FineTuning:
+    """Move a trained model towards a few images of one's own, and keep it as it was if that makes it worse.
+
+    A copy is trained on some of the images; others choose the best epoch (the start counts as one) and the thresholds;
+    the rest, held out, judge both models. The copy is kept if its average precision at an IoU of .5 is higher on the
+    held-out images and, on the reference images, lower by the tolerance at most.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        A trained model, such as `Segmenter.from_pretrained` gives. It is never changed.
+    data : Dataset, or three of them
+        Labelled images of one's own, 5 to 50 as a rule; a dataset is split by `split_own`. Three datasets, as
+        `Dataset.split_by` gives them, are learned from, chosen by, and held out.
+    reference : Dataset, optional
+        Images of the kind that the model should not forget, at least two, none of them in ``data``. One half (at most
+        100) is learned from too, in turns with one's own; the other half is held out and judges.
+    epochs : int
+        At most so many; one has 80 crops, or 160 with reference images.
+    options : FitOptions, optional
+        Instead of `FitOptions.for_few_images`.
+    tolerance : float
+        How much the score of the reference images may fall, in [0, 1].
+    seed : int
+        Decides the splits.
+    curve : bool
+        Also train on a quarter and on half of the images to learn from, for `FineTuning.curve`: takes three times as
+        long.
+    watch : function, optional
+        Called after every epoch with the history so far, as for `Segmenter.fit`.
+
+    Returns
+    -------
+    FineTuning
+        The better model, the scores before and after, and a verdict.
+
+    Raises
+    ------
+    InvalidInputError
+        If the model was never trained, images are too few, or a number is out of its range.
+    TrainingError
+        If the loss is no number any more, or memory does not suffice.
+
+    Examples
+    --------
+    >>> from nucleiseg import datasets
+    >>> data = datasets.from_arrays(np.zeros((2, 64, 64), np.uint8), np.zeros((2, 64, 64), int))
+    >>> fine_tune(Segmenter.from_pretrained("nuclei-fast"), data)
+    Traceback (most recent call last):
+    nucleiseg.errors.InvalidInputError: fine-tuning needs at least 5 images, ... got 2; ...
+    """
+    own, recipe = _prepared(segmenter, data, reference, epochs, options, seed)
+    check_range(tolerance, "tolerance", 0, 1)
+    judged = None if reference is None else halves(reference, seed)[1]
+    tuned, history = recipe(own.learn, own.choose, watch)
+    compared = Comparison(segmenter.evaluate(own.held_out), tuned.evaluate(own.held_out))
+    remembered = None if judged is None else Comparison(segmenter.evaluate(judged), tuned.evaluate(judged))
+    kept = tuned if is_better(compared, remembered, tolerance) else segmenter
+    drawn = None
+    if curve:
+        ends = (CurvePoint(0, compared.scores[0]), CurvePoint(len(own.learn), compared.scores[1]))
+        drawn = _curve(own, recipe, _sizes(len(own.learn)), ends, seed)
+    return FineTuning(kept, tuned, compared, remembered, history, tolerance, len(own.learn), len(own.choose), drawn)
+
+
+def learning_curve(
+    segmenter: Segmenter,
+    data: Dataset | tuple[Dataset, Dataset, Dataset],
+    reference: Dataset | None = None,
+    epochs: int = EPOCHS,
+    options: FitOptions | None = None,
+    sizes: Sequence[int] = (),
+    seed: int = 0,
+) -> LearningCurve:
+    """Would more images help? Fine-tunes on ever more of the images to learn from, and scores the held-out ones.
+
+    Every set holds the one before. More would probably help if the last step still gained 0.01 or more; with a handful
+    of held-out images, chance alone moves scores by more than that.
+
+    Parameters
+    ----------
+    segmenter, data, reference, epochs, options, seed
+        As for `fine_tune`.
+    sizes : sequence of int
+        Numbers of images to learn from, besides none and all; a quarter and a half by default.
+
+    Returns
+    -------
+    LearningCurve
+        A table that prints.
+
+    Raises
+    ------
+    InvalidInputError
+        As for `fine_tune`, or if a size does not lie between none and all.
+
+    Examples
+    --------
+    >>> from nucleiseg import datasets
+    >>> data = datasets.from_arrays(np.zeros((5, 64, 64), np.uint8), np.zeros((5, 64, 64), int))
+    >>> learning_curve(Segmenter.from_pretrained("nuclei-fast"), data, sizes=[9])
+    Traceback (most recent call last):
+    nucleiseg.errors.InvalidInputError: sizes must be from 1 to 2, below the 3 images to learn from, got [9]; ...
+    """
+    own, recipe = _prepared(segmenter, data, reference, epochs, options, seed)
+    most = len(own.learn)
+    chosen = sorted({check_count(size, "sizes") for size in sizes}) if len(sizes) else _sizes(most)
+    if chosen and chosen[-1] >= most:
+        raise InvalidInputError(
+            f"sizes must be from 1 to {most - 1}, below the {most} images to learn from, got {chosen}; "
+            "none and all are there anyway"
+        )
+    before = segmenter.evaluate(own.held_out)
+    after = recipe(own.learn, own.choose, None)[0].evaluate(own.held_out)
+    scores = Comparison(before, after).scores
+    return _curve(own, recipe, chosen, (CurvePoint(0, scores[0]), CurvePoint(most, scores[1])), seed)
+
+
+_Recipe = Callable[[Dataset, Dataset, "Callable[[History], object] | None"], tuple[Segmenter, History]]
+"""From images to learn from and to choose by to a tuned copy of the model."""
+
+
+def _prepared(
+    segmenter: Segmenter,
+    data: Dataset | tuple[Dataset, Dataset, Dataset],
+    reference: Dataset | None,
+    epochs: int,
+    options: FitOptions | None,
+    seed: int,
+) -> tuple[OwnImages, _Recipe]:
+    """The own images in parts, and what trains a copy on some of them; raises before anything is trained."""
+    check_count(epochs, "epochs")
+    check_count(seed, "seed", 0)
+    if not segmenter._settings.trained:
+        raise InvalidInputError(
+            "fine-tuning goes on from a trained model, got one that has learned nothing yet; take "
+            'Segmenter.from_pretrained("nuclei"), or fit this one'
+        )
+    own = split_own(data, seed) if isinstance(data, Dataset) else OwnImages(*data)
+    rehearsed = None if reference is None else halves(reference, seed)[0]
+
+    def recipe(learn: Dataset, choose: Dataset, watch: Callable[[History], object] | None) -> tuple[Segmenter, History]:
+        tuned = _copy(segmenter)
+        train = learn if rehearsed is None else mix(learn, rehearsed)
+        fitted = options or FitOptions.for_few_images(len(learn) if rehearsed is None else len(train) // 2)
+        history = tuned.fit(train, choose, epochs, fitted, watch=watch)
+        tuned.optimize_thresholds(choose if rehearsed is None else mix(choose, rehearsed[: max(len(choose), _TUNED)]))
+        return tuned, history
+
+    return own, recipe
+
+
+def _copy(segmenter: Segmenter) -> Segmenter:
+    """The same model with weights of its own."""
+    from nucleiseg.engines import KerasEngine
+
+    copy = Segmenter.__new__(Segmenter)
+    copy._settings, copy._engine = segmenter._settings, KerasEngine(copy_network(segmenter.model))
+    return copy
+
+
+def _sizes(images: int) -> list[int]:
+    """A quarter and a half, rounded up, where that is fewer than all."""
+    return sorted({size for part in (4, 2) if (size := math.ceil(images / part)) < images})
+
+
+def _curve(
+    own: OwnImages, recipe: _Recipe, sizes: Sequence[int], ends: tuple[CurvePoint, CurvePoint], seed: int
+) -> LearningCurve:
+    order = np.random.default_rng(seed).permutation(len(own.learn))
+    between = []
+    for size in sizes:
+        learn = own.learn.select([own.learn.ids[index] for index in order[:size]])
+        scores = recipe(learn, own.choose, None)[0].evaluate(own.held_out).to_dict()["all"]
+        between.append(CurvePoint(size, scores["ap50"]))
+    return LearningCurve((ends[0], *between, ends[1]))
