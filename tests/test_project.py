@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -13,10 +13,6 @@ import pytest
 from nucleiseg._version import __version__
 
 yaml = pytest.importorskip("yaml", reason="needs PyYAML, which dask brings along")
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
