@@ -4,8 +4,9 @@
 
 mutmut makes the mistakes: it changes comparisons, arithmetic, numbers, text, arguments and keywords of functions, one
 at a time, in a copy of the package. Of all of them, a seeded sample is tried: a mistake is killed if one of the tests
-that run the changed function fails, takes many times as long, or needs 8 GiB. Tests are those of the two packages and
-of what reads and writes large images; docstring examples don't count. Survivors are printed as differences.
+that run the changed function fails, or needs 8 GiB. Tests are those of the two packages and of what reads and writes
+large images; docstring examples don't count. Where tests take too long, which may be the fault of another program, all
+are run again in a process of its own, and one must fail. Survivors are printed as differences.
 
 With --folder, mistakes that were killed before are not tried again; tests may have been added in between.
 """
@@ -45,6 +46,7 @@ use_git_change_detection = false
 pytest_add_cli_args = ["-q", "-p", "no:cacheprovider", "--deselect={ELSEWHERE}"]
 pytest_add_cli_args_test_selection = """
 SURVIVED = {0, 5, 33}  # no test failed, or there is none
+TOO_LONG = {36, 24, -24, 152, 255}
 UNTRIED = {None, 2, 34}
 MEMORY = 8 * 2**30
 
@@ -87,6 +89,15 @@ def difference(folder: Path, name: str) -> str:
     return "\n".join([name, *(f"    {line}" for line in lines if not line.startswith("@@"))])
 
 
+def fails(folder: Path, name: str) -> bool:
+    """Whether a test fails with a mutant, in a process of its own."""
+    place = folder / "mutants"
+    variables = {**os.environ, "PYTHONPATH": str(place), "MUTANT_UNDER_TEST": name}
+    tests = [f"tests/{path.name}" for pattern in TESTS for path in sorted((place / "tests").glob(pattern))]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(command, cwd=place, env=variables, capture_output=True, check=False).returncode == 1
+
+
 def tried(folder: Path, sample: Sequence[str], processes: int) -> set[str]:
     """Those of a sample that are killed."""
     kept = folder / "killed.json"
@@ -95,13 +106,31 @@ def tried(folder: Path, sample: Sequence[str], processes: int) -> set[str]:
     codes = run(folder, left, processes)
     if untried := [name for name in left if codes[name] in UNTRIED]:
         raise SystemExit(f"{len(untried)} mutants were not tried: {untried[:5]}")
-    killed |= {name for name in left if codes[name] not in SURVIVED}
+    killed |= {
+        name for name in left if (fails(folder, name) if codes[name] in TOO_LONG else codes[name] not in SURVIVED)
+    }
     kept.write_text(json.dumps(sorted(killed)), encoding="utf-8")
     return killed & set(sample)
 
 
+def keep_shares(names: Sequence[str], sample: Sequence[str], killed: set[str], arguments: argparse.Namespace) -> None:
+    """Print and keep a row for each package."""
+    there, number, ended = (Counter(name.split(".")[1] for name in group) for group in (names, sample, killed))
+    rows = [
+        {
+            "package": package,
+            "mutants there are": there[package],
+            "tried": number[package],
+            "killed": ended[package],
+            "share": ended[package] / number[package],
+        }
+        for package in PACKAGES
+    ]
+    keep("mutants", f"python benchmarks/mutants.py --count {arguments.count} --seed {arguments.seed}", {"": rows})
+
+
 def main() -> None:
-    """Print and keep a row for each package, and print the survivors."""
+    """Try a sample, print the survivors, and keep the shares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=300, help="mutants to try, of both packages together")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
@@ -118,18 +147,7 @@ def main() -> None:
         killed = tried(folder, sample, arguments.processes)
         for name in sorted(set(sample) - killed):
             print(difference(folder, name))
-    there, number, ended = (Counter(name.split(".")[1] for name in group) for group in (names, sample, killed))
-    rows = [
-        {
-            "package": package,
-            "mutants there are": there[package],
-            "tried": number[package],
-            "killed": ended[package],
-            "share": ended[package] / number[package],
-        }
-        for package in PACKAGES
-    ]
-    keep("mutants", f"python benchmarks/mutants.py --count {arguments.count} --seed {arguments.seed}", {"": rows})
+    keep_shares(names, sample, killed, arguments)
 
 
 if __name__ == "__main__":
