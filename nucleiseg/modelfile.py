@@ -63,6 +63,8 @@ def write_model(
         with zipfile.ZipFile(saved) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in source.namelist():
                 content = source.read(name)
+                if name == CONFIG:
+                    content = json.dumps(_portable(json.loads(content))).encode()
                 archive.writestr(name, _halved(content) if half and name == WEIGHTS else content)
             archive.writestr(SETTINGS, json.dumps({"format": _FORMAT, **settings}, indent=2, ensure_ascii=False))
     return target
@@ -115,10 +117,14 @@ def read_model(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
 
     source = Path(path)
     try:
-        with _open(source) as archive:
-            count = check_network(read_json(archive, CONFIG, source), source)
+        with _open(source) as archive, tempfile.TemporaryDirectory() as folder:
+            saved = read_json(archive, CONFIG, source)
+            config = _portable(saved)
+            count = check_network(config, source)
             check_weights(archive.read(WEIGHTS), count, source)
-        model = keras.saving.load_model(os.fspath(path), compile=False, safe_mode=True)
+            if config != saved:
+                source = _with_config(archive, config, Path(folder) / "model.keras")
+            model = keras.saving.load_model(os.fspath(source), compile=False, safe_mode=True)
     except ModelFileError:
         raise
     except Exception as error:  # what Keras raises depends on the damage
@@ -140,6 +146,30 @@ def _open(source: Path) -> Iterator[zipfile.ZipFile]:
     with archive:
         check_archive(archive, source)
         yield archive
+
+
+def _portable(value: Any) -> Any:
+    """A network's config without what earlier versions of Keras don't know and what changes nothing.
+
+    How weights are first filled does not matter, since the file holds them all; Keras 3.15 has more to say about it
+    than 3.12. It also knows another kind of batch normalisation, which is off.
+    """
+    if isinstance(value, list):
+        return [_portable(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("module") == "keras.initializers" and isinstance(value.get("config"), dict):
+        return {**value, "config": {}}
+    off = value.get("renorm") is False
+    return {key: _portable(item) for key, item in value.items() if not (off and key.startswith("renorm"))}
+
+
+def _with_config(archive: zipfile.ZipFile, config: Any, path: Path) -> Path:
+    """Write a model file with another config for its network."""
+    with zipfile.ZipFile(path, "w") as other:
+        for name in archive.namelist():
+            other.writestr(name, json.dumps(config) if name == CONFIG else archive.read(name))
+    return path
 
 
 def _halved(content: bytes) -> bytes:

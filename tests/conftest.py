@@ -8,17 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # A shell has programs that it starts in the background ignore Ctrl-C, and so would those that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -23,7 +23,7 @@ from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError
 from nucleiseg.images import _pillow, find_images, read_image, read_micrograph, rescale
 from nucleiseg.images.reading import read_labels
 from nucleiseg.inference import Prediction
-from nucleiseg.instances import split_components
+from nucleiseg.instances import match, measure, split_components
 from nucleiseg.segmenter import Segmenter
 
 
@@ -79,6 +79,7 @@ FILES = {
     "five channels": ("a.tif", tiff(np.zeros((9, 8, 5), np.uint8), photometric="minisblack"), "must come down to one"),
     "a stack": ("a.tif", tiff(np.zeros((7, 9, 8), np.uint8), photometric="minisblack"), "must come down to one image"),
     "4-D": ("a.tif", tiff(np.zeros((4, 7, 9, 8), np.uint8), photometric="minisblack"), "must come down to one image"),
+    "channels first": ("a.tif", tiff(np.zeros((3, 9, 8), np.uint8), photometric="minisblack"), "must come down to one"),
 }
 # What the network is given is checked here; the file itself is fine.
 PIXELS = {
@@ -203,6 +204,18 @@ def test_odd_arrays_are_segmented(segmenter, kind):
     assert len(result.table()) == result.count
 
 
+def test_odd_files_are_segmented(tmp_path, capfd):
+    # Two channels in a TIFF are a stack unless it says otherwise.
+    images = {kind.replace(" ", "_"): np.asarray(ODD[kind]) for kind in ODD if kind != "grey and alpha"}
+    for kind, image in images.items():
+        byteorder = ">" if kind == "big-endian" else "<"
+        tifffile.imwrite(tmp_path / f"{kind}.tif", image, byteorder=byteorder, photometric="minisblack")
+    status = main(["predict", str(tmp_path), "-o", str(tmp_path / "out")])
+    assert (status, capfd.readouterr().err) == (0, "")
+    for kind, image in images.items():
+        assert tifffile.imread(tmp_path / "out" / f"{kind}_labels.tif").shape == image.shape[:2]
+
+
 WRONG = {
     "no pixel": (np.zeros((0, 5)), "with at least one pixel, got shape (0, 5), dtype float64"),
     "one axis": (np.zeros(5), "must be (H, W) or (H, W, C)"),
@@ -259,6 +272,30 @@ def test_labels_that_are_none(tmp_path, capfd, kind):
     assert main(["evaluate", str(folder)]) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert message in line
+
+
+def test_labels_in_memory_that_are_floats_are_refused():
+    floats = np.full((30, 20), 1.5)
+    for use in (
+        lambda: datasets.from_arrays([GREY], [floats])[0],
+        lambda: match(floats, floats),
+        lambda: measure(floats),
+    ):
+        with pytest.raises(
+            InvalidInputError,
+            match=r"(labels|truth) .*must be integers, 0 for background, got shape \(30, 20\), dtype float64",
+        ) as raised:
+            use()
+        assert one_line(str(raised.value))
+
+
+def test_label_files_that_are_floats_are_not_scored(tmp_path, capfd):
+    for folder in ("truth", "found"):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", np.full((30, 20), 0.5, np.float32))
+    assert main(["score", str(tmp_path / "truth"), str(tmp_path / "found")]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "labels must be whole numbers, got shape (30, 20), dtype float32; save label images as" in line
 
 
 def test_labels_beyond_16_bits_are_read(tmp_path):

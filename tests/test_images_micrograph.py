@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg import PredictOptions
-from nucleiseg.errors import ImageFileError, InvalidInputError
-from nucleiseg.images import ReadOptions, as_micrograph, read_image, read_micrograph
+from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError
+from nucleiseg.images import ReadOptions, Tiling, as_micrograph, read_image, read_micrograph, tiles, unbinarize
 
 EXAMPLES = settings(max_examples=50, deadline=None)
 
@@ -165,6 +165,20 @@ def test_numbers_are_checked_whatever_the_axes():
 def test_options_out_of_bounds(values, message):
     with pytest.raises(InvalidInputError, match=message):
         ReadOptions(**values)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: as_micrograph(np.array(["a"])), "image must hold"),
+        (lambda: as_micrograph(np.zeros((2, 3, 4)), ReadOptions(axes="ZYXC")), "image: "),
+        (lambda: unbinarize(np.array([["a"]])), "mask must hold"),
+        (lambda: list(tiles((8, 8), Tiling(), 0)), "multiple must be"),
+    ],
+)
+def test_errors_name_the_argument(call, named):
+    with pytest.raises(NucleisegError, match=f"^{named}"):
+        call()
 
 
 def test_options_are_frozen_and_part_of_those_of_prediction():

@@ -99,7 +99,9 @@ def test_bmp_comes_back(image):
 @EXAMPLES
 @given(st.sampled_from([bool, "u1", "u2", "u4", "i2", "i4", "f4", "f8", ">u2"]).flatmap(arrays), st.booleans())
 def test_tiff_of_any_type_comes_back(image, deflated):
-    read = decode_image(tiff(image, compression="zlib" if deflated else None), "a.tif")
+    # Earlier versions of tifffile can't compress single bits.
+    compression = "zlib" if deflated and image.dtype != bool else None
+    read = decode_image(tiff(image, compression=compression), "a.tif")
     assert read.dtype == image.dtype.newbyteorder("=")
     np.testing.assert_array_equal(read, image)
 

@@ -10,6 +10,7 @@ import pytest
 
 from nucleiseg._optional import check_extra, import_extra
 from nucleiseg.errors import InvalidInputError, MissingPackageError, NucleisegError
+from nucleiseg.images import read_micrograph
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import Exporter, NamedLabels, exporters, get_exporter, list_exporters, register_exporter
 
@@ -87,6 +88,12 @@ def test_one_image_a_file(name, tmp_path):
         pytest.importorskip(package)
     with pytest.raises(InvalidInputError, match="holds one image, got 2"):
         get_exporter(name).export(tmp_path, "x", [NamedLabels("a", [[1]]), NamedLabels("b", [[1]])])
+
+
+@pytest.mark.parametrize("name", ["imagej", "ome"])
+def test_label_images_have_the_size_of_their_pixels(name, tmp_path):
+    path = get_exporter(name).export(tmp_path, "x", [NamedLabels("a", [[0, 1]], pixel_size=0.5)])
+    assert read_micrograph(path).pixel_size == pytest.approx(0.5)
 
 
 def test_names_are_taken_once_and_unknown_ones_are_refused():

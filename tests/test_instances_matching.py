@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import astuple, replace
 from fractions import Fraction
 
@@ -362,6 +363,10 @@ def test_scores_of_several_images():
     assert scores["mean_dice"] == pytest.approx((1 + 0.5 + 1) / 3)
     assert scores["dice"] == 0.75
     assert scores["poor_outlines"] == 1
+    assert scores["pixel_accuracy"] == pytest.approx((good + bad + empty).pixels.accuracy)
+    assert scores["boundary_bias"] == (good + bad + empty).errors.boundary_bias
+    described = re.findall("``([a-z_0-9]+)``", score_images.__doc__.split("Raises")[0])
+    assert set(scores) == {*described, *(f"ap{level}" for level in range(50, 100, 5))}
     assert [name for name in scores if name.startswith("ap")] == [f"ap{level}" for level in range(50, 100, 5)]
     assert {type(value) for value in scores.values()} == {int, float}
 

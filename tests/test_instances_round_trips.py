@@ -181,6 +181,13 @@ def test_broken_geojson_is_refused(collection, message):
         from_geojson(collection, (4, 4))
 
 
+def test_heights_of_points_are_passed_over():
+    ring = [[0, 0, 7], [2, 0, 7], [2, 1, 7], [0, 1, 7], [0, 0, 7]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    collection = {"type": "FeatureCollection", "features": [feature]}
+    assert from_geojson(collection, (2, 3)).tolist() == [[1, 1, 0], [0, 0, 0]]
+
+
 def test_arguments_of_geojson_are_checked(path):
     with pytest.raises(InvalidInputError, match="unknown object_type 'cell'"):
         to_geojson([[1]], object_type="cell")

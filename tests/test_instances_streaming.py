@@ -56,6 +56,7 @@ def test_files_hold_what_the_whole_image_gives(tmp_path):
         from_geojson(collection, labels.shape), from_geojson(to_geojson(labels), labels.shape)
     )
     assert len(collection["features"]) == labels.max()
+    assert collection["software"] == to_geojson(labels)["software"] == "nucleiseg"
 
 
 def test_without_nuclei_there_are_no_blocks():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,9 @@ from nucleiseg import _optional
 from nucleiseg.errors import MissingPackageError
 from nucleiseg.pretrained import list_pretrained, pretrained_path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    tomllib = pytest.importorskip("tomli")
-
 ROOT = Path(__file__).parents[1]
 LIGHT = ROOT / "packaging" / "onnx"
-FOR_TRAINING = {"h5py", "keras", "tensorflow", "tomli"}
+FOR_TRAINING = {"h5py", "keras", "tensorflow"}
 
 # Runs before everything else in a process: as if the packages were not installed.
 BLOCK = """

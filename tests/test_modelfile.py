@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import threading
 import zipfile
@@ -102,6 +103,27 @@ def test_the_optimiser_is_left_out(tiny_encoder, saved, tmp_path):
     assert trained.stat().st_size == pytest.approx(saved.stat().st_size, rel=0.1)
     np.testing.assert_array_equal(maps(read_model(trained)[0]), maps(model))
     assert model.optimizer is not None  # the model in memory goes on training
+
+
+def test_files_say_nothing_that_earlier_versions_of_keras_do_not_know(saved):
+    with zipfile.ZipFile(saved) as archive:
+        config = archive.read("config.json").decode()
+    assert set(re.findall(r'"module": "keras.initializers", "class_name": "\w+", "config": (.+?), ', config)) == {"{}"}
+    assert "renorm" not in config
+
+
+def test_a_file_of_a_later_version_of_keras_is_read_where_what_is_new_changes_nothing(copy, model):
+    def add(members):
+        config = members["config.json"].replace(b'"synchronized": false', b'"synchronized": false, "renorm": false')
+        config = config.replace(b'"Zeros", "config": {}', b'"Zeros", "config": {"of_later": null}')
+        assert config.count(b"renorm") > 5 < config.count(b"of_later")
+        return {**members, "config.json": config.replace(b'"renorm": false', b'"renorm": false, "renorm_of_later": 1')}
+
+    rewrite(copy, add)
+    np.testing.assert_array_equal(maps(read_model(copy)[0]), maps(model))
+    rewrite(copy, lambda members: {**members, "config.json": members["config.json"].replace(b"renorm", b"of_later")})
+    with pytest.raises(ModelFileError, match=r"copy\.keras cannot be read"):
+        read_model(copy)
 
 
 @pytest.mark.parametrize("name", ["model", "model.h5", "model.keras.zip"])

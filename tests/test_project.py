@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
-import sys
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -13,10 +14,6 @@ import pytest
 from nucleiseg._version import __version__
 
 yaml = pytest.importorskip("yaml", reason="needs PyYAML, which dask brings along")
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -118,6 +115,38 @@ def test_the_workflow_calls_what_exists():
     assert {".ci/run", ".ci/lowest"} == set(commands)
     assert all((ROOT / command).is_file() for command in commands)
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_the_lowest_python_is_the_same_everywhere():
+    required = PROJECT["project"]["requires-python"]
+    lowest = required.removeprefix(">=")
+    for name in ("packaging/onnx/pyproject.toml", "examples/plugin/pyproject.toml"):
+        assert tomllib.loads(read(name))["project"]["requires-python"] == required
+    assert PROJECT["tool"]["ruff"]["target-version"] == f"py{lowest.replace('.', '')}"
+    assert PROJECT["tool"]["mypy"]["python_version"] == lowest
+    jobs = read_yaml(".github/workflows/ci.yml")["jobs"]
+    steps = [step.get("with", {}).get("python-version") for job in jobs.values() for step in job["steps"]]
+    assert {step for step in steps if step} == {lowest}
+    assert f"python{lowest}" in read(".ci/lowest")
+    for page in ("CONTRIBUTING.md", "docs/tutorial_first_image.md"):
+        assert f"Python {lowest} or later" in read(page)
+
+
+def test_lowest_versions_are_those_of_the_bounds():
+    """Every package that is needed stands in .ci/lowest.txt with the version from which on it may be used."""
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    lines = [*PROJECT["project"]["dependencies"], *itertools.chain.from_iterable(extras)]
+    bounds = dict(re.findall(r"^([\w-]+)>=([\w.]+)", "\n".join(lines), re.M))
+    pinned = dict(re.findall(r"^([\w-]+)==([\w.]+)$", read(".ci/lowest.txt"), re.M))
+    needed = {re.match(r"[\w-]+", line)[0] for line in PROJECT["project"]["dependencies"]}
+    assert needed <= pinned.keys()
+
+    def numbers(version):
+        return [int(part) for part in re.sub(r"(\.0)+$", "", version).split(".")]
+
+    assert {name: numbers(version) for name, version in pinned.items()} == {
+        name: numbers(bounds[name]) for name in pinned
+    }
 
 
 # ---- What is named exists, and ships. ----

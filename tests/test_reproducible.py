@@ -9,8 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,3 +281,31 @@ sys.exit(main(["predict", sys.argv[1] + "/images/disc0.png", "-o", sys.argv[2]])
     assert process.returncode == 0, process.stderr
     assert "3 ['the cache of decoded samples cannot be " in process.stdout
     assert (out / "disc0_labels.tif").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_without_a_home_can_predict(run_python, disc_dataset):
+    """In a process that was root until all modules were loaded, since nobody may read where they lie here."""
+    code = """
+import os, shutil, sys
+from pathlib import Path
+from nucleiseg.cli.main import main
+from nucleiseg.pretrained import pretrained_path
+folder = Path(sys.argv[1])
+model, image, out = folder / "model.onnx", folder / "image.png", folder / "out"
+shutil.copy(pretrained_path("nuclei-fast").with_suffix(".onnx"), model)
+shutil.copy(sys.argv[2], image)
+assert main(["predict", str(image), "-o", str(folder / "first"), "--model", str(model)]) == 0
+out.mkdir(mode=0o700)
+os.chown(out, 65534, 65534)
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+status = main(["predict", str(image), "-o", str(out), "--model", str(model)])
+print(status, {path.stat().st_uid for path in out.iterdir()}, (out / "image_labels.tif").is_file())
+"""
+    variables = {"HOME": "/root", "NUCLEISEG_CACHE": "", "XDG_CACHE_HOME": "", "KERAS_HOME": ""}
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folder is closed to others
+        Path(folder).chmod(0o755)
+        process = run_python(code, folder, disc_dataset / "images" / "disc0.png", **variables)
+    assert process.stdout.splitlines()[-1:] == ["0 {65534} True"], process.stderr

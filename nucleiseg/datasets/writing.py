@@ -143,7 +143,7 @@ def _is_same(found: list[Path], root: Path, name: str, pixels: npt.NDArray[Any])
 
     try:
         stored = tifffile.imread(image)
-    except (OSError, ValueError):  # TiffFileError is one, too
+    except (OSError, ValueError, tifffile.TiffFileError):  # the last is a ValueError in later versions
         return False
     return bool(stored.dtype == pixels.dtype and np.array_equal(stored, pixels, equal_nan=pixels.dtype.kind == "f"))
 

@@ -43,7 +43,8 @@ def read_tiff(
         try:
             array = series.levels[options.level].asarray().reshape(shape)
         except ValueError as error:
-            if "imagecodecs" not in str(error):
+            # What tifffile lacks itself, or would have another package do.
+            if not any(words in str(error) for words in ("imagecodecs", "not supported")):
                 raise
             if len(file.pages) == 1:  # Pillow sees the first page only
                 array = _decode_with_pillow(source, name, page, palette_to_colour=palette_to_colour)

@@ -166,7 +166,7 @@ def _write_npz(path: Path, images: Iterable[NamedLabels]) -> None:
     if image.pixel_size is not None:
         arrays["pixel_size"] = np.array(image.pixel_size)
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.comment = SOFTWARE.encode()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,11 +13,6 @@ from nucleiseg._checks import check_choice, check_count
 from nucleiseg.errors import InvalidInputError, NucleisegError
 from nucleiseg.training.augmentation import Augmentation
 from nucleiseg.training.options import FitOptions
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _TABLES = ("data", "network", "training", "augmentation", "output")
 
