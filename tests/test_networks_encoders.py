@@ -11,7 +11,7 @@ import pytest
 
 from nucleiseg.errors import DownloadError, InvalidInputError, ModelFileError, NucleisegError
 from nucleiseg.networks import STRIDES, encoders, get_encoder, list_encoders, register_encoder
-from nucleiseg.networks.keras_applications import APPLICATIONS
+from nucleiseg.networks.keras_applications import APPLICATIONS, build_application
 
 # The smallest of each family, and the channels that its architecture has at strides 2, 4, 8, 16, 32.
 SMALLEST = {
@@ -133,6 +133,14 @@ def test_an_encoder_sees_what_its_weights_were_trained_on(name):
     image *= np.float32([0.2, 0.5, 0.9])
     expected = np.asarray(published(family(name).preprocess_input(255 * image)))
     np.testing.assert_allclose(encoder(image)[-1], expected, rtol=1e-3, atol=1e-4 * abs(expected).max())
+
+
+def test_batch_statistics_follow_within_an_epoch_from_random_weights():
+    """MobileNetV2 averages over a thousand batches, which is longer than many trainings last."""
+    layers = build_application("mobilenet_v2", None).layers
+    momenta = [layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert momenta
+    assert max(momenta) <= 0.97
 
 
 def test_there_is_one_of_each_family_and_the_list_is_sorted():

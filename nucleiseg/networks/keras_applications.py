@@ -44,6 +44,7 @@ APPLICATIONS: dict[str, Application] = {
     **_family({f"vgg{n}": f"VGG{n}" for n in (16, 19)}, "caffe"),
 }
 
+_MOMENTUM = 0.97  # of batch statistics that begin at nothing
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -61,7 +62,10 @@ def build_application(name: str, weights: str | None) -> keras.Model:
         # The MobileNets warn that the weights of their default size are taken, which is what we want.
         warnings.filterwarnings("ignore", message=".*input_shape. is undefined or non-square.*")
         if weights != "imagenet":
-            return build(weights=weights, include_top=False, input_tensor=prepared)
+            model: keras.Model = build(weights=weights, include_top=False, input_tensor=prepared)
+            if weights is None:
+                _hasten_statistics(model)
+            return model
         try:
             return build(weights=weights, include_top=False, input_tensor=prepared)
         except Exception as error:  # Keras raises a bare Exception when a download fails
@@ -69,6 +73,19 @@ def build_application(name: str, weights: str | None) -> keras.Model:
             if explained is None:
                 raise
             raise explained from error
+
+
+def _hasten_statistics(model: keras.Model) -> None:
+    """Have batch statistics follow within an epoch of a small dataset.
+
+    Some architectures average them over a thousand batches. From random weights, that keeps predictions at nothing for
+    the first dozen epochs, however well the network learns.
+    """
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, _MOMENTUM)
 
 
 def _preprocess(image: keras.KerasTensor, preprocessing: Preprocessing) -> keras.KerasTensor:
