@@ -77,6 +77,19 @@ def test_nuclei_of_any_size_are_brought_to_a_size_that_the_model_knows(radius):
         assert (found.scale, seen) == (1, [labels.shape])
 
 
+def test_small_nuclei_that_are_not_sure_are_not_magnified():
+    """All have a probability of .6, so half of them are believed; so is the texture of noise."""
+    unsure = replace(MODEL, calibration={"intercept": 0.0, "certainty": 1.0, "size": 0.0, "size_squared": 0.0})
+    labels = discs(3)
+    engine = Echo()
+    image = np.where(labels > 0, 0.6, 0.0)
+    image[0, 0] = 1  # which decides the range
+    assert segment_at_scale(as_micrograph(image), engine, unsure, PredictOptions()).scale == 1
+    assert len(engine.seen) == 1
+    image[labels > 0] = 0.9
+    assert segment_at_scale(as_micrograph(image), engine, unsure, PredictOptions()).scale > 1
+
+
 def test_a_model_without_passport_looks_once():
     labels = discs(60)
     found, seen = find(labels, model=replace(MODEL, passport=None))

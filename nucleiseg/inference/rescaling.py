@@ -27,6 +27,7 @@ _TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the r
 _LEAST_AREA = 12  # pixels; specks below tell nothing about the scale,
 _LOOKED_AT = 2048  # pixels, height and width, which hold nuclei enough to tell their usual size
 _LEAST_CONFIDENCE = 0.5  # nor do nuclei that are more likely none: noise has plenty of both
+_SURE = 0.7  # mean confidence, by area, from which small nuclei are magnified: noise would become more of it
 
 
 def segment_at_scale(
@@ -68,9 +69,9 @@ def segment_at_scale(
     found = look(factor)
     if options.diameter is None and options.scale == "auto" and passport is not None:
         for _ in range(_TRIES):
-            diameter = _credible_diameter(found, calibration)
+            diameter, sureness = _credible_diameter(found, calibration)
             wanted = factor if diameter is None else passport.step(diameter, factor)
-            if wanted == factor:
+            if wanted == factor or (wanted > factor and sureness < _SURE):
                 break
             factor = wanted
             found = look(factor)
@@ -116,15 +117,19 @@ def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decod
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
 
 
-def _credible_diameter(found: Decoded, calibration: Calibration | None) -> float | None:
-    """The usual one of the nuclei whose sizes are believed, in the middle of the image."""
+def _credible_diameter(found: Decoded, calibration: Calibration | None) -> tuple[float | None, float]:
+    """The usual one of the nuclei whose sizes are believed, in the middle of the image; and the mean confidence there.
+
+    The mean is over pixels of nuclei; 0 where there is none.
+    """
     middle = tuple(
         slice((length - min(length, _LOOKED_AT)) // 2, (length + min(length, _LOOKED_AT)) // 2)
         for length in found.labels.shape
     )
     areas, confidence = rated(found.labels[middle], found.probability[middle], calibration)
     believed = (areas >= _LEAST_AREA) & (confidence >= _LEAST_CONFIDENCE)
-    return usual_diameter_of(areas[believed])
+    sureness = float(confidence @ areas / areas.sum()) if areas.size else 0.0
+    return usual_diameter_of(areas[believed]), sureness
 
 
 def _only_sure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
