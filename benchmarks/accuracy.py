@@ -1,6 +1,6 @@
 r"""Who finds the nuclei: classical image analysis, the founding set-up, StarDist and the models in the box, one scorer.
 
-    python benchmarks/accuracy.py stage1_train.zip --splits splits.csv --folder trained [--stardist GRID2 GRID1]
+    python benchmarks/accuracy.py stage1_train.zip --splits splits.csv --folder trained [--stardist FOLDER]
 
 Otsu and watershed need no training; their smoothing and smallest area are chosen on `val`. The founding set-up, a
 pix2pix U-Net on MobileNetV2 whose ImageNet weights stay as they are, with connected components, is the model that
@@ -134,7 +134,7 @@ def main() -> None:
     for name, data in (("test", test), ("val", val)):
         tables |= tables_of({way: evaluated(find, data) for way, find in ways.items()}, name)
     command = "python benchmarks/accuracy.py stage1_train.zip --splits splits.csv --folder trained"
-    keep("accuracy", command + (" --stardist GRID2 GRID1" if arguments.stardist else ""), tables)
+    keep("accuracy", command + (" --stardist FOLDER" if arguments.stardist else ""), tables)
 
 
 if __name__ == "__main__":
