@@ -54,7 +54,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
 
     Examples
     --------
-    >>> import pytest; array = pytest.importorskip("dask.array")
+    >>> import numpy as np, pytest; array = pytest.importorskip("dask.array")
     >>> labels = predict_dask("nuclei", array.zeros((64, 96), dtype=np.uint8))
     >>> labels.shape, labels.dtype, int(labels.max().compute(scheduler="synchronous"))
     ((64, 96), dtype('int32'), 0)

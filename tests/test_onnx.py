@@ -92,7 +92,7 @@ def test_weights_learned_from_other_data_have_no_licence_of_ours(exported, discs
     segmenter = Segmenter.load(exported)
     segmenter._settings = replace(segmenter._settings, licence="Apache-2.0")
     monkeypatch.setattr("nucleiseg.segmenter.keras_model", lambda engine: None)
-    rows = ({"epoch": 1, "loss": 0.5},)
+    rows = ({"epoch": 1, "loss": 0.5, "monitor": "loss"},)
     monkeypatch.setattr("nucleiseg.learning.run_training", lambda _, settings, *__: TrainingRun(settings, rows))
     segmenter.fit(discs)
     assert segmenter._settings.licence is None

@@ -20,7 +20,7 @@ def semantic():
 
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch):
-    row = {"epoch": 1, "phase": "full", "loss": 1.0, "learning_rate": 0.1, "seconds": 1.0}
+    row = {"epoch": 1, "phase": "full", "loss": 1.0, "learning_rate": 0.1, "seconds": 1.0, "monitor": "loss"}
     monkeypatch.setattr(learning, "run_training", lambda model, settings, *others: TrainingRun(settings, (row,)))
 
 
