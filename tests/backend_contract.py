@@ -53,7 +53,7 @@ def check_engine(segmenter):
 
 
 def check_training(discs, folder):
-    """Two phases, resumed after the first as if nothing had happened; the best weights are kept, the start's included."""
+    """Two phases, resumed after the first as if nothing had happened; the best weights are kept, be it the start."""
     start = build().save(folder / "start.keras")
 
     def run(epochs, **options):
