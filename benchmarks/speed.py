@@ -130,7 +130,8 @@ def all_ways(models: list[str], stardist: Path | None, memory: str):
 def peak_megabytes(way: str, side: int, arguments: list[str]) -> float:
     """Of a process of its own."""
     line = [sys.executable, __file__, *arguments, "--peak", way, "--sides", str(side)]
-    return json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+    printed = subprocess.run(line, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    return json.loads(printed.splitlines()[-1])  # StarDist says what it loads
 
 
 def print_peak(run, side: int) -> None:
