@@ -15,7 +15,7 @@ from nucleiseg.instances.assigning import assign
 from nucleiseg.instances.contacts import find_sides, touching_share
 from nucleiseg.instances.overlaps import count_overlap
 
-__all__ = ["Calibration", "calibrate", "rate", "rate_totals"]
+__all__ = ["Calibration", "calibrate", "rate", "rate_totals", "rated"]
 
 MATCH = 0.5  # the IoU from which a nucleus counts as found
 _CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1, where the logarithm has no end
