@@ -78,7 +78,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
         label_window,
         decoding.area,
         options.remove_edge,
-        options.min_confidence,
+        decoding.min_confidence,
         calibration_of(settings),
     )
 

@@ -204,7 +204,7 @@ class Segmenter:
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """What the head's decoder cuts the maps at; ``min_area``, if there, is the smallest nucleus in pixels."""
+        """What the head's decoder cuts the maps at; ``min_area`` and ``min_confidence`` are what counts at least."""
         return dict(self._settings.thresholds)
 
     def fit(

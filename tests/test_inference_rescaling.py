@@ -136,6 +136,10 @@ def test_nuclei_that_are_not_sure_enough_are_left_out():
     assert everything.confidence.round(2).tolist() == [1, 0.63, 0.51]
     sure = segment_at_scale(source, Echo(), MODEL, PredictOptions(min_confidence=0.6))
     np.testing.assert_array_equal(sure.labels, np.where(labels == 3, 0, labels))
+    own = replace(MODEL, thresholds={**MODEL.thresholds, "min_confidence": 0.6})
+    np.testing.assert_array_equal(segment_at_scale(source, Echo(), own, PredictOptions()).labels, sure.labels)
+    for all_of_them in (PredictOptions(min_confidence=0), PredictOptions(threshold=0.5)):
+        np.testing.assert_array_equal(segment_at_scale(source, Echo(), own, all_of_them).labels, labels)
     calibrated = replace(MODEL, calibration={"intercept": 9.0, "certainty": 0, "size": 0, "size_squared": 0})
     assert (segment_at_scale(source, Echo(), calibrated, PredictOptions()).confidence > 0.99).all()
 

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nucleiseg import PredictOptions, Segmenter, datasets
+from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.inference import tune_decoder, tune_thresholds
+from nucleiseg.inference import least_confidence, tune_decoder, tune_thresholds
+from nucleiseg.inference.tuning import LEAST_CONFIDENCE, tune_settings
 from nucleiseg.instances import get_decoder
 
 values = st.floats(0.02, 0.98)
@@ -60,6 +62,25 @@ def test_the_smallest_area_of_the_model_counts_where_none_is_asked_for(tiny_enco
     image = np.repeat(labels[0, ..., np.newaxis] > 0, 3, axis=2).astype(np.uint8)
     assert segmenter.predict(image).count == 1
     assert segmenter.predict(image, PredictOptions(min_area=0)).count == 2
+
+
+def test_a_model_whose_confidence_is_calibrated_leaves_out_what_is_unsure():
+    labels = np.zeros((40, 40), np.int32)
+    labels[2:9, 2:9], labels[20:30, 20:30] = 1, 2
+    speck = np.zeros((40, 40), bool)
+    speck[30:37, 2:9] = True
+    maps = np.where(labels > 0, 0.9, np.where(speck, 0.95, 0.1)).astype(np.float32)[..., np.newaxis]
+    thresholds = {"probability": 0.5, "min_confidence": 0.9}
+    settings = SegmenterSettings("none", None, "semantic", "dice", "pix2pix", (1,), "minmax", 0, thresholds)
+    tuned = tune_settings(settings, [(labels, maps)], min_area=0)
+    # Nothing is left out while it is tuned and calibrated, or there would be nothing false to learn from.
+    perfect = tune_settings(settings, [(np.where(speck, 3, labels), maps)], min_area=0)
+    assert tuned.thresholds["min_confidence"] == LEAST_CONFIDENCE
+    assert perfect.calibration is None
+    assert "min_confidence" not in perfect.thresholds
+    # What the model leaves out is left out of a whole image too, until it is asked for.
+    assert least_confidence(PredictOptions(), tuned.thresholds) == LEAST_CONFIDENCE
+    assert least_confidence(PredictOptions(min_confidence=0), tuned.thresholds) == 0
 
 
 class Echo:

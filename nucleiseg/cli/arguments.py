@@ -72,7 +72,7 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threshold", type=float, help="probability above which a pixel is nucleus [the model's own]")
     group.add_argument("--min-area", type=int, metavar="PIXELS", help="leave smaller nuclei out [the model's own]")
     group.add_argument(
-        "--min-confidence", type=float, default=0.0, metavar="SHARE", help="leave out nuclei that are less sure [0]"
+        "--min-confidence", type=float, metavar="SHARE", help="leave out nuclei that are less sure [the model's own]"
     )
     group.add_argument(
         "--scale", type=_scale, default="auto", metavar="FACTOR", help="resize the image for the network [auto]"

@@ -8,9 +8,9 @@ from dataclasses import replace
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images.lazy import LazyImage
+from nucleiseg.inference.limits import smallest_area
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import first_factor, segment_at_scale
-from nucleiseg.inference.tuning import smallest_area
 
 __all__ = ["at_one_scale"]
 

@@ -34,8 +34,9 @@ class PredictOptions:
         another scale if the nuclei that are found are far smaller or larger than those that the model was trained on.
     diameter : float, optional
         Usual diameter of the nuclei in pixels: instead of ``scale``, which follows from it.
-    min_confidence : float
-        Nuclei whose confidence is lower are left out, in [0, 1].
+    min_confidence : float, optional
+        Nuclei whose confidence is lower are left out, in [0, 1]; 0 keeps all. None takes the model's own, or keeps all
+        if ``threshold`` is given: who asks for a lower one wants to see what is doubtful.
     remove_edge : bool
         Nuclei at the edge of the image, which may be cut off, are left out.
     fill_holes : bool
@@ -62,7 +63,7 @@ class PredictOptions:
     tta: bool = False
     scale: float | Literal["auto"] = "auto"
     diameter: float | None = None
-    min_confidence: float = 0.0
+    min_confidence: float | None = None
     remove_edge: bool = False
     fill_holes: bool = False
     reading: ReadOptions = field(default_factory=ReadOptions)
@@ -80,7 +81,8 @@ class PredictOptions:
                 raise InvalidInputError(
                     f"scale and diameter both say how to resize, got {self.scale} and {self.diameter}; pass one of them"
                 )
-        check_range(self.min_confidence, "min_confidence", 0, 1)
+        if self.min_confidence is not None:
+            check_range(self.min_confidence, "min_confidence", 0, 1)
         if self.tiling not in (None, "auto") and not isinstance(self.tiling, Tiling):
             raise InvalidInputError(
                 f"tiling must be 'auto', a Tiling or None, got {self.tiling!r}; use Tiling(tile=256)"

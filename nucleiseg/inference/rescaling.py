@@ -11,13 +11,13 @@ import numpy.typing as npt
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Micrograph
+from nucleiseg.inference.limits import smallest_area
 from nucleiseg.inference.maps import predict_maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.resizing import resize_labels, resize_maps
 from nucleiseg.inference.scale import Passport, usual_diameter_of
 from nucleiseg.inference.segmenting import Decoding, decoding_of, segment
-from nucleiseg.inference.tuning import smallest_area
 from nucleiseg.instances import Calibration, filter_labels, rate
 from nucleiseg.instances.confidence import rated
 from nucleiseg.instances.decoders import Decoded
@@ -83,9 +83,9 @@ def segment_at_scale(
     else:
         labels = leave_out(np.require(found.labels, np.int32, "W"), area, options.remove_edge)
     confidence = None
-    if options.min_confidence > 0:
+    if decoding.min_confidence > 0:
         every = rate(labels, found.probability, calibration)
-        sure = every >= options.min_confidence
+        sure = every >= decoding.min_confidence
         labels, confidence = _only_sure(labels, sure), every[sure]
     return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor, confidence)
 

@@ -16,13 +16,13 @@ from nucleiseg.engines.engine import Engine
 from nucleiseg.heads import get_head
 from nucleiseg.images import Tile, tiles
 from nucleiseg.images.sampling import sampled_range
+from nucleiseg.inference.limits import least_confidence, smallest_area
 from nucleiseg.inference.maps import Maps, Network
 from nucleiseg.inference.memory import Plan, make_plan, network_bytes_of
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.settling import stitch
 from nucleiseg.inference.stitching import Piece, Settled, final_numbers, make_piece
-from nucleiseg.inference.tuning import smallest_area
 from nucleiseg.inference.watching import expect_passes
 from nucleiseg.inference.windows import decoded_windows, with_context
 from nucleiseg.instances import filter_labels, get_decoder
@@ -60,6 +60,11 @@ class Decoding:
     def area(self) -> int:
         """Nuclei with fewer pixels are left out."""
         return smallest_area(self.options.min_area, self.thresholds)
+
+    @property
+    def min_confidence(self) -> float:
+        """Nuclei whose confidence is lower are left out."""
+        return least_confidence(self.options, self.thresholds)
 
     def whole(self, maps: Maps) -> Decoded:
         """The nuclei of an image."""

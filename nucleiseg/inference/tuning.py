@@ -12,19 +12,21 @@ import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.heads import get_head
+from nucleiseg.inference.limits import MIN_AREA, MIN_CONFIDENCE, smallest_area
 from nucleiseg.instances import calibrate, get_decoder, match
 from nucleiseg.instances.decoders import Decoder
 from nucleiseg.instances.matching import InstanceCounts
 
 Case = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
-MIN_AREA = "min_area"
-"""Beside its thresholds, a model may have a smallest area in pixels under this name; see `smallest_area`."""
-
 AREAS = (0, 5, 10, 15, 20, 30, 40, 60)
 COARSE = tuple(step / 10 for step in range(1, 10))
 FINE = (-0.05, 0.05)
 ROUNDS = 2
+
+LEAST_CONFIDENCE = 0.45
+"""Nuclei that are less sure are left out by a model whose confidence is calibrated: about as many of them are false as
+are real, and what is kept still says by its confidence what is doubtful."""
 
 
 def tune_thresholds(score: Callable[[Mapping[str, float]], float], start: Mapping[str, float]) -> dict[str, float]:
@@ -69,17 +71,6 @@ def tune_thresholds(score: Callable[[Mapping[str, float]], float], start: Mappin
                     if possible and value({**best, name: threshold}) > value(best):
                         best[name] = threshold
     return best
-
-
-def smallest_area(min_area: int | None, thresholds: Mapping[str, float]) -> int:
-    """The smallest area that is wanted, or else the model's own, or else 0.
-
-    Examples
-    --------
-    >>> smallest_area(None, {"probability": 0.5, "min_area": 20.0}), smallest_area(5, {"min_area": 20.0})
-    (20, 5)
-    """
-    return int(thresholds.get(MIN_AREA, 0)) if min_area is None else min_area
 
 
 def decoding_score(
@@ -139,7 +130,7 @@ def tune_decoder(
     Returns
     -------
     dict of str to float
-        What `tune_thresholds` finds.
+        What `tune_thresholds` finds. A least confidence is none of them: all that the decoder finds counts.
 
     Examples
     --------
@@ -151,7 +142,8 @@ def tune_decoder(
     >>> tune_decoder([case], get_decoder("components"), {"probability": 0.5})
     {'min_area': 5, 'probability': 0.5}
     """
-    start = dict(thresholds) if min_area is not None else {MIN_AREA: 0, **thresholds}
+    own = {name: value for name, value in thresholds.items() if name != MIN_CONFIDENCE}
+    start = own if min_area is not None else {MIN_AREA: 0, **own}
     return tune_thresholds(decoding_score(cases, decode, min_area), start)
 
 
@@ -173,8 +165,13 @@ def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: 
         With other ``thresholds`` and ``calibration``.
     """
     decode = get_decoder(get_head(settings.head).decoder)
+    # All that is found is what confidence is calibrated on, so it can't leave anything out before.
     thresholds = tune_decoder(cases, decode, settings.thresholds, min_area)
     area = smallest_area(min_area, thresholds)
     decoded = ((truth, decode(maps, thresholds, area)) for truth, maps in cases)
     calibration = calibrate((truth, found.labels, found.probability) for truth, found in decoded)
-    return replace(settings, thresholds=thresholds, calibration=None if calibration is None else asdict(calibration))
+    if calibration is None:
+        return replace(settings, thresholds=thresholds, calibration=None)
+    return replace(
+        settings, thresholds={**thresholds, MIN_CONFIDENCE: LEAST_CONFIDENCE}, calibration=asdict(calibration)
+    )

@@ -37,7 +37,7 @@ class Form:
         self.min_area = number(widgets.SpinBox(value=30, min=0, max=10**6), "Least area (px)", own)
         self.more = widgets.CheckBox(text="more options", value=False)
         self.diameter = number(widgets.SpinBox(value=20, min=1, max=10**4), "Diameter (px)", "found out")
-        self.min_confidence = widgets.FloatSlider(label="Least confidence", value=0, min=0, max=1, step=0.01)
+        self.min_confidence = number(widgets.FloatSlider(value=0.5, min=0, max=1, step=0.01), "Least confidence", own)
         self.remove_edge = widgets.CheckBox(text="leave out nuclei at the edge", value=False)
         self.fill_holes = widgets.CheckBox(text="fill holes in nuclei", value=False)
         self.tta = widgets.CheckBox(text="average over flips and turns (8 × slower)", value=False)
@@ -55,7 +55,7 @@ class Form:
         buttons = widgets.Container(widgets=[self.find, self.cancel], layout="horizontal", labels=False)
         self._further = [
             self.diameter.row,
-            self.min_confidence,
+            self.min_confidence.row,
             self.remove_edge,
             self.fill_holes,
             self.tta,
