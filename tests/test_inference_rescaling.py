@@ -85,9 +85,49 @@ def test_small_nuclei_that_are_not_sure_are_not_magnified():
     image = np.where(labels > 0, 0.6, 0.0)
     image[0, 0] = 1  # which decides the range
     assert segment_at_scale(as_micrograph(image), engine, unsure, PredictOptions()).scale == 1
-    assert len(engine.seen) == 1
+    assert max(engine.seen) == labels.shape
     image[labels > 0] = 0.9
     assert segment_at_scale(as_micrograph(image), engine, unsure, PredictOptions()).scale > 1
+
+
+class Blurred(Echo):
+    """Sees pieces, of little probability, in what is larger than it knows, and nuclei in what is not."""
+
+    def __init__(self, known, likely=0.6, whole=0.95):
+        super().__init__()
+        self.known, self.likely, self.whole = known, likely, whole
+
+    def __call__(self, images):
+        bright = super().__call__(images) > 0.5
+        if images.shape[1] <= self.known:
+            return np.where(bright, self.whole, 0.0).astype(np.float32)
+        pieces = bright & (np.arange(images.shape[2]) % 12 < 9)[:, np.newaxis]
+        return np.where(pieces, self.likely, 0.0).astype(np.float32)
+
+
+@pytest.mark.parametrize(("share", "scale"), [(1, 1.0), (2, 0.5), (4, 0.25)])
+def test_doubtful_pieces_are_looked_at_smaller_until_they_are_nuclei(share, scale):
+    labels = discs(6 * share)
+    found = segment_at_scale(
+        as_micrograph(labels > 0), Blurred(labels.shape[0] / share), MODEL, PredictOptions(min_area=0)
+    )
+    assert (found.scale, found.count) == (scale, 3)
+
+
+@pytest.mark.parametrize(
+    ("likely", "whole", "looks"),
+    [(0.6, 0.55, 2), (0.6, 0.65, 3), (0.9, 0.99, 1), (0.0, 0.99, 1)],
+    ids=["less sure", "hardly surer", "no doubt", "nothing"],
+)
+def test_what_is_no_surer_when_it_is_smaller_stays_as_it_is(likely, whole, looks):
+    """Nor is a scale believed at which all is unsure: at any scale there is something in noise."""
+    labels = discs(14)
+    engine = Blurred(labels.shape[0] / 2, likely, whole)
+    found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
+    expected = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0, scale=1.0))
+    assert found.scale == 1
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert len(engine.seen) == looks + 1
 
 
 def test_a_model_without_passport_looks_once():

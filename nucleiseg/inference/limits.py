@@ -33,11 +33,11 @@ def least_confidence(options: PredictOptions, thresholds: Mapping[str, float]) -
 
     Examples
     --------
-    >>> least_confidence(PredictOptions(), {"min_confidence": 0.45})
-    0.45
-    >>> least_confidence(PredictOptions(threshold=0.3), {"min_confidence": 0.45})
+    >>> least_confidence(PredictOptions(), {"min_confidence": 0.3})
+    0.3
+    >>> least_confidence(PredictOptions(threshold=0.3), {"min_confidence": 0.3})
     0.0
-    >>> least_confidence(PredictOptions(threshold=0.3, min_confidence=0.2), {"min_confidence": 0.45})
+    >>> least_confidence(PredictOptions(threshold=0.3, min_confidence=0.2), {"min_confidence": 0.3})
     0.2
     """
     if options.min_confidence is not None:
