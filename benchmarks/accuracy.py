@@ -5,22 +5,26 @@ r"""Who finds the nuclei: classical image analysis, the founding set-up, StarDis
 Otsu and watershed need no training; their smoothing and smallest area are chosen on `val`. The founding set-up, a
 pix2pix U-Net on MobileNetV2 whose ImageNet weights stay as they are, with connected components, is the model that
 `benchmarks/initialisation.py` keeps in the folder (trained now if it isn't there). StarDist's models are what
-`benchmarks/train_stardist.py` left, with the thresholds that it chose on `val`. Seconds are those of this run, one way
-after the other: they say what costs several times as much.
+`benchmarks/train_stardist.py` left, with the thresholds that it chose on `val`. What costs how much time is measured by
+`benchmarks/speed.py`.
+
+With --only, those ways are measured whose names hold one of the words, such as `nuclei` or `StarDist`. The rows of the
+others stay as an earlier run left them: their models need not be at hand.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import time
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from initialisation import FOUNDING, MINUTES, trained
-from results import keep
+from results import FOLDER, keep
 from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.filters import gaussian, threshold_otsu
@@ -33,10 +37,13 @@ from nucleiseg.instances import filter_labels, match
 
 Labels = npt.NDArray[np.int32]
 Way = Callable[[npt.NDArray[np.generic]], Labels]
+Row = dict[str, object]
+Tables = dict[str, list[Row]]
 
 GREY = np.array([0.2126, 0.7152, 0.0722], np.float32)
 SMOOTHINGS, AREAS = (1.0, 2.0, 3.0), (10, 30, 60)
 GROUPS = ("all", "fluorescence", "histology", "brightfield")
+LAST_OF_OTHERS = "founding set-up"  # after which StarDist's models stand
 SCORES = {"AP at IoU .5": "ap50", "DSB2018 score": "dsb", "mean Dice of the mask": "mean_dice"}
 
 
@@ -79,36 +86,43 @@ def stardist(folder: Path) -> Way:
     return lambda image: model.predict_instances(to_rgb(rescale(image)).astype(np.float32))[0].astype(np.int32)
 
 
-def evaluated(way: Way, data: datasets.Dataset) -> tuple[Evaluation, float]:
-    """Scores by modality, and seconds per megapixel."""
-    samples = list(data)
-    way(samples[0].image)  # compiling is no part of it
-    begin = time.perf_counter()
-    found = [way(sample.image) for sample in samples]
-    seconds = time.perf_counter() - begin
-    scores = [
-        ImageScore(sample.id, str(sample.metadata["modality"]), match(sample.labels, labels))
-        for sample, labels in zip(samples, found, strict=True)
-    ]
-    return Evaluation(scores), seconds / sum(sample.labels.size for sample in samples) * 1e6
+def evaluated(way: Way, data: datasets.Dataset) -> Evaluation:
+    """Scores by modality."""
+    return Evaluation(
+        [
+            ImageScore(sample.id, str(sample.metadata["modality"]), match(sample.labels, way(sample.image)))
+            for sample in data
+        ]
+    )
 
 
-def tables_of(found: Mapping[str, tuple[Evaluation, float]], split: str) -> dict[str, list[dict[str, object]]]:
+def tables_of(found: Mapping[str, Evaluation], split: str) -> Tables:
     """One table a score: a row a way, a column a kind of image, with 95 % confidence intervals."""
-    measured = {way: (scores.to_dict(), scores.intervals()) for way, (scores, _) in found.items()}
+    measured = {way: (scores.to_dict(), scores.intervals()) for way, scores in found.items()}
 
     def cell(way: str, group: str, score: str) -> str:
         scores, intervals = measured[way]
         low, high = intervals[group][score]
         return f"{scores[group][score]:.3f} ({low:.2f}-{high:.2f})"
 
-    tables: dict[str, list[dict[str, object]]] = {
+    return {
         f"{title} on {split}": [{"way": way, **{group: cell(way, group, key) for group in GROUPS}} for way in found]
         for title, key in SCORES.items()
     }
-    for row, (_, seconds) in zip(next(iter(tables.values())), found.values(), strict=True):
-        row["seconds per megapixel"] = seconds
-    return tables
+
+
+def completed(tables: Tables, order: Sequence[str]) -> Tables:
+    """With the stored rows of ways that were not measured now."""
+    stored = json.loads((FOLDER / "accuracy.json").read_text(encoding="utf-8"))["tables"]
+    before = {table["title"]: table["rows"] for table in stored}
+
+    def merged(title: str, rows: Sequence[Row]) -> list[Row]:
+        by_way = {row["way"]: row for row in (*before[title], *rows)}
+        ways = list(dict.fromkeys([*by_way, *order]))
+        ways.sort(key=lambda way: order.index(way) if way in order else order.index(LAST_OF_OTHERS) + 0.5)
+        return [by_way[way] for way in ways if way in by_way]
+
+    return {title: merged(title, rows) for title, rows in tables.items()}
 
 
 def main() -> None:
@@ -118,21 +132,24 @@ def main() -> None:
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
     parser.add_argument("--folder", type=Path, required=True, help="where the founding set-up's model is kept")
     parser.add_argument("--stardist", type=Path, nargs="+", default=[], help="models of benchmarks/train_stardist.py")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="measure ways of such names only")
     arguments = parser.parse_args()
     train, val, test = datasets.read(arguments.data).prepare().split_by(arguments.splits)
     shipped = Segmenter.from_pretrained("nuclei")
-    founding, _ = trained(FOUNDING, arguments.folder, train, val, MINUTES)
-    ways: Mapping[str, Way] = {
-        "Otsu, watershed (scikit-image)": tuned_otsu(val),
-        "founding set-up": by(founding),
-        **{f"StarDist, {folder.name}": stardist(folder) for folder in arguments.stardist},
-        "nucleiseg, nuclei-fast": by(Segmenter.from_pretrained("nuclei-fast")),
-        "nucleiseg, nuclei": by(shipped),
-        "nucleiseg, nuclei, tta": by(shipped, PredictOptions(tta=True)),
+    ways: Mapping[str, Callable[[], Way]] = {
+        "Otsu, watershed (scikit-image)": lambda: tuned_otsu(val),
+        "founding set-up": lambda: by(trained(FOUNDING, arguments.folder, train, val, MINUTES)[0]),
+        **{f"StarDist, {folder.name}": partial(stardist, folder) for folder in arguments.stardist},
+        "nucleiseg, nuclei-fast": lambda: by(Segmenter.from_pretrained("nuclei-fast")),
+        "nucleiseg, nuclei": lambda: by(shipped),
+        "nucleiseg, nuclei, tta": lambda: by(shipped, PredictOptions(tta=True)),
     }
-    tables: dict[str, list[dict[str, object]]] = {}
+    wanted = {way: make() for way, make in ways.items() if any(word in way for word in arguments.only)}
+    tables: Tables = {}
     for name, data in (("test", test), ("val", val)):
-        tables |= tables_of({way: evaluated(find, data) for way, find in ways.items()}, name)
+        tables |= tables_of({way: evaluated(find, data) for way, find in wanted.items()}, name)
+    if arguments.only != [""]:
+        tables = completed(tables, list(ways))
     command = "python benchmarks/accuracy.py stage1_train.zip --splits splits.csv --folder trained"
     keep("accuracy", command + (" --stardist FOLDER" if arguments.stardist else ""), tables)
 

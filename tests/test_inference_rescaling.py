@@ -130,6 +130,13 @@ def test_what_is_no_surer_when_it_is_smaller_stays_as_it_is(likely, whole, looks
     assert len(engine.seen) == looks + 1
 
 
+def test_two_nuclei_do_not_tell_that_a_smaller_scale_is_better():
+    labels = discs(14, count=2)
+    engine = Blurred(labels.shape[0] / 2)
+    assert segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions()).scale == 1
+    assert len(engine.seen) == 2
+
+
 def test_a_model_without_passport_looks_once():
     labels = discs(60)
     found, seen = find(labels, model=replace(MODEL, passport=None))
@@ -230,3 +237,13 @@ def test_resizing_keeps_the_range_and_labels_are_never_mixed(before, after, seed
     np.testing.assert_array_equal(resize_labels(labels, before), labels)
     times = (before[0] * 3, before[1] * 3)
     np.testing.assert_array_equal(resize_labels(resize_labels(labels, times), before), labels)
+
+
+def test_doubt_of_a_large_image_is_settled_in_its_middle(monkeypatch):
+    monkeypatch.setattr("nucleiseg.inference.rescaling._LOOKED_AT", 180)
+    labels = discs(14, count=6)
+    engine = Blurred(180)
+    found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
+    assert labels.shape == (360, 360)
+    assert engine.seen == [(360, 360), (90, 90), (180, 180)]
+    assert (found.scale, found.count) == (0.5, 6)

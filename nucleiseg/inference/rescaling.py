@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ from nucleiseg.instances.confidence import rated
 from nucleiseg.instances.decoders import Decoded
 from nucleiseg.instances.filtering import leave_out
 
+Look: TypeAlias = Callable[[float], Decoded]
+
 _TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the right scale step by step
 _LEAST_AREA = 12  # pixels; specks below tell nothing about the scale,
 _LOOKED_AT = 2048  # pixels, height and width, which hold nuclei enough to tell their usual size
@@ -35,6 +38,7 @@ _HALF_AS_SURE = 0.03
 _DOUBTED = 0.75  # mean confidence below which that is tried,
 _DOUBTED_IF_LARGE = 0.96  # or below this one for nuclei so many times as wide as the typical one
 _LARGE = 1.5
+_FEW = 3  # nuclei; fewer don't tell that half the scale is better
 
 
 def segment_at_scale(
@@ -67,15 +71,19 @@ def segment_at_scale(
     everything = replace(options, min_area=0, remove_edge=False, fill_holes=False)
     decoding = decoding_of(settings, everything)
 
-    def look(factor: float) -> Decoded:
-        return _look(source.shown, engine, settings.scaling, decoding, factor)
+    def look(factor: float, pixels: npt.NDArray[Any] = source.shown) -> Decoded:
+        return _look(pixels, engine, settings.scaling, decoding, factor)
 
     passport = None if settings.passport is None else Passport(*settings.passport)
     calibration = calibration_of(settings)
 
     factor = first_factor(options, settings)
     if options.diameter is None and options.scale == "auto" and passport is not None:
-        found, factor = _at_its_scale(look, factor, passport, calibration)
+        seen = _by_size(look, factor, passport, calibration)
+        in_middle = partial(look, pixels=source.shown[_middle(source.shown.shape)])
+        chosen = _by_doubt(in_middle, seen, passport, calibration)
+        factor, is_whole = chosen.factor, chosen.found.labels.shape == seen.found.labels.shape
+        found = chosen.found if is_whole else look(factor)
     else:
         found = look(factor)
     area = smallest_area(options.min_area, decoding.thresholds)
@@ -106,40 +114,46 @@ def first_factor(options: PredictOptions, settings: SegmenterSettings) -> float:
 
 
 class _View(NamedTuple):
-    """What is found at one scale; the usual diameter in pixels of the image, and the mean confidence."""
+    """What is found at one scale."""
 
     found: Decoded
     factor: float
-    diameter: float | None
-    sureness: float
+    credible: int  # nuclei whose sizes are believed
+    diameter: float | None  # the usual one of those, in pixels of the image
+    sureness: float  # mean confidence, over pixels of nuclei; 0 where there is none
 
 
-def _at_its_scale(
-    look: Callable[[float], Decoded], factor: float, passport: Passport, calibration: Calibration | None
-) -> tuple[Decoded, float]:
-    """What is found at the scale that suits the nuclei, and the scale."""
+def _view(look: Look, factor: float, calibration: Calibration | None) -> _View:
+    found = look(factor)
+    return _View(found, factor, *_credible_nuclei(found, calibration))
 
-    def view(factor: float) -> _View:
-        found = look(factor)
-        return _View(found, factor, *_credible_diameter(found, calibration))
 
-    seen = view(factor)
+def _by_size(look: Look, factor: float, passport: Passport, calibration: Calibration | None) -> _View:
+    """What is found at the scale that suits the size of the nuclei."""
+    seen = _view(look, factor, calibration)
     for _ in range(_TRIES):
         wanted = seen.factor if seen.diameter is None else passport.step(seen.diameter, seen.factor)
         if wanted == seen.factor or (wanted > seen.factor and seen.sureness < _SURE):
             break
-        seen = view(wanted)
+        seen = _view(look, wanted, calibration)
+    return seen
+
+
+def _by_doubt(look: Look, seen: _View, passport: Passport, calibration: Calibration | None) -> _View:
+    """What is found at a smaller scale, if what was seen may be pieces; else what was seen.
+
+    The middle of the image is enough to look at, and needs less memory.
+    """
     smaller = seen
     for _ in range(_TRIES):
         if not _is_doubtful(smaller, passport) or smaller.factor / 2 < SMALLEST:
             break
-        half = view(smaller.factor / 2)
+        half = _view(look, smaller.factor / 2, calibration)
         too_small = half.diameter is None or passport.factor(half.diameter * half.factor) > 1
-        if too_small or half.sureness < smaller.sureness - _HALF_AS_SURE:
+        if too_small or half.credible < _FEW or half.sureness < smaller.sureness - _HALF_AS_SURE:
             break
         smaller = half
-    chosen = smaller if smaller.sureness >= _SURE else seen
-    return chosen.found, chosen.factor
+    return smaller if smaller.sureness >= _SURE else seen
 
 
 def _is_doubtful(view: _View, passport: Passport) -> bool:
@@ -163,19 +177,20 @@ def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decod
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
 
 
-def _credible_diameter(found: Decoded, calibration: Calibration | None) -> tuple[float | None, float]:
-    """The usual one of the nuclei whose sizes are believed, in the middle of the image; and the mean confidence there.
-
-    The mean is over pixels of nuclei; 0 where there is none.
-    """
-    middle = tuple(
-        slice((length - min(length, _LOOKED_AT)) // 2, (length + min(length, _LOOKED_AT)) // 2)
-        for length in found.labels.shape
-    )
+def _credible_nuclei(found: Decoded, calibration: Calibration | None) -> tuple[int, float | None, float]:
+    """In the middle of the image: how many sizes are believed, their usual diameter, and the mean confidence."""
+    middle = _middle(found.labels.shape)
     areas, confidence = rated(found.labels[middle], found.probability[middle], calibration)
     believed = (areas >= _LEAST_AREA) & (confidence >= _LEAST_CONFIDENCE)
     sureness = float(confidence @ areas / areas.sum()) if areas.size else 0.0
-    return usual_diameter_of(areas[believed]), sureness
+    return int(believed.sum()), usual_diameter_of(areas[believed]), sureness
+
+
+def _middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Of an image, the part that tells the scale."""
+    height, width = (min(length, _LOOKED_AT) for length in shape[:2])
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _only_sure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
