@@ -33,8 +33,9 @@ _LOOKED_AT = 2048  # pixels, height and width, which hold nuclei enough to tell 
 _LEAST_CONFIDENCE = 0.5  # nor do nuclei that are more likely none: noise has plenty of both
 _SURE = 0.7  # mean confidence, by area, from which small nuclei are magnified: noise would become more of it
 # Blurred or noisy pictures of large nuclei come out in pieces of any size. At half the scale, what is found in them is
-# as sure as before or surer; nuclei at the scale that suits them get less sure, on validation images by .05 at least.
-_HALF_AS_SURE = 0.03
+# about as sure as before or surer; doubtful nuclei at the scale that suits them get less sure, on validation images by
+# .066 at least.
+_HALF_AS_SURE = 0.06
 _DOUBTED = 0.75  # mean confidence below which that is tried,
 _DOUBTED_IF_LARGE = 0.96  # or below this one for nuclei so many times as wide as the typical one
 _LARGE = 1.5
