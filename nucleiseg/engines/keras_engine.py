@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nucleiseg._forking import check_not_forked
 from nucleiseg.engines.engine import MULTIPLE
 from nucleiseg.engines.footprint import pixel_bytes
+from nucleiseg.engines.lean import lean
 
 
 class KerasEngine:
@@ -57,7 +58,7 @@ def _on_tensorflow(model: keras.Model) -> Any:
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
-    return tf.function(lambda images: model(images, training=False), input_signature=signature)
+    return tf.function(lean(model), input_signature=signature)
 
 
 def _on_jax(model: keras.Model) -> Any:
