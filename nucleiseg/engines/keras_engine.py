@@ -46,7 +46,9 @@ class KerasEngine:
     @cached_property
     def pixel_bytes(self) -> int:
         """Memory for each pixel of a batch."""
-        return pixel_bytes(self.model)
+        needed = pixel_bytes(self.model)
+        # Elsewhere the model runs as it is, and copies what is concatenated.
+        return needed if keras.backend.backend() == "tensorflow" else needed * 3 // 2
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["followed_by_norm", "inner_model", "lean"]
+__all__ = ["followed_by_norm", "inner_model", "lean", "steps_of"]
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.DepthwiseConv2D)
 
@@ -41,9 +41,10 @@ def lean(model: keras.Model) -> Callable[[Any], Any]:
     >>> lean(keras.Model(image, maps))(ops.ones((1, 5, 5, 3))).shape
     TensorShape([1, 3, 3, 2])
     """
-    if inner_model(model) is None:
+    graph = inner_model(model)
+    if graph is None:
         return lambda images: model(images, training=False)
-    norms = followed_by_norm(model)
+    norms = followed_by_norm(graph)
     absorbed = {id(norm) for norm in norms.values()}
 
     def step(operation: Any) -> Callable[..., Any]:
@@ -60,7 +61,7 @@ def lean(model: keras.Model) -> Callable[[Any], Any]:
         fixed = {"training": False} if "training" in inspect.signature(operation.call).parameters else {}
         return lambda *args, **kwargs: operation(*keras.tree.map_structure(_whole, args), **{**kwargs, **fixed})
 
-    return lambda images: keras.tree.map_structure(_whole, inner_model(model)._run_through_graph(images, step))
+    return lambda images: keras.tree.map_structure(_whole, graph._run_through_graph(images, step))
 
 
 def inner_model(operation: Any) -> Any:
@@ -70,28 +71,36 @@ def inner_model(operation: Any) -> Any:
     return inner if functional else None
 
 
+def steps_of(model: keras.Model) -> list[tuple[Any, Any]]:
+    """The operations of a functional model in an order in which they can be run, each with its place in the graph."""
+    depths = model._nodes_by_depth
+    nodes = [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
+    return [(node.operation, node) for node in nodes if node.operation is not None and not node.is_input]
+
+
 def followed_by_norm(model: keras.Model) -> dict[int, Any]:
-    """By the identity of convolutions, the normalisation of each that can become part of it."""
+    """By the identity of convolutions of a functional model, the normalisation that can become part of each."""
+    steps = steps_of(model)
     users: dict[int, list[Any]] = {id(tensor): [None] for tensor in model.outputs}
-    for operation in model.operations:
-        for node in operation._inbound_nodes:
-            for tensor in node.input_tensors:
-                users.setdefault(id(tensor), []).append(operation)
+    for operation, node in steps:
+        for tensor in node.input_tensors:
+            users.setdefault(id(tensor), []).append(operation)
+    places = [id(operation) for operation, _ in steps]
     found = {}
-    for operation in model.operations:
+    for operation, node in steps:
         if not _is_plain(operation) or operation.activation is not keras.activations.linear:
             continue
-        (node,) = operation._inbound_nodes
         others = users.get(id(node.output_tensors[0]), [])
         if len(others) == 1 and type(others[0]) is keras.layers.BatchNormalization and _is_known(others[0]):
-            found[id(operation)] = others[0]
+            norm = others[0]
+            if places.count(id(operation)) == places.count(id(norm)) == 1:
+                found[id(operation)] = norm
     return found
 
 
 def _is_known(layer: Any) -> bool:
-    """Used once, and computed in the precision in which it is stored."""
-    once = len(layer._inbound_nodes) == 1
-    return once and layer.compute_dtype == "float32" and getattr(layer, "axis", -1) in (-1, 3)
+    """Computed in the precision in which it is stored, with the channels last."""
+    return layer.compute_dtype == "float32" and getattr(layer, "axis", -1) in (-1, 3)
 
 
 def _is_plain(operation: Any) -> bool:
@@ -116,15 +125,12 @@ def _convolve(layer: Any, norm: Any, images: Any) -> Any:
         kernel = ops.multiply(kernel, _beside(layer, factor))
     parts = images.parts if isinstance(images, _Joined) and _can_be_split(layer) else [_whole(images)]
     run = _RUNNERS[type(layer)]
-    start, total = 0, None
+    total, start = bias, 0  # the bias goes to the first, which lets convolution, bias and sum run as one
     for part in parts:
         channels = part.shape[-1]
         own = kernel if len(parts) == 1 else kernel[:, :, start : start + channels]
         maps = run(layer, part, own)
-        if total is None:  # at once, which lets convolution, bias and sum run as one
-            total = maps if bias is None else ops.add(maps, bias)
-        else:
-            total = ops.add(total, maps)
+        total = maps if total is None else ops.add(maps, total)
         start += channels
     return layer.activation(total)
 
