@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from nucleiseg import PredictOptions, Tiling
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.images import tiles
+from nucleiseg.inference.flowing import make_flow
 from nucleiseg.inference.memory import (
     FIXED_BYTES,
     NETWORK_BYTES,
@@ -21,6 +24,7 @@ from nucleiseg.inference.memory import (
     Plan,
     make_plan,
     parse_memory,
+    usable,
 )
 from nucleiseg.inference.reach import measure_reach
 
@@ -66,22 +70,47 @@ def test_plans_stay_within_the_budget(shape, reach, mebibytes, in_memory):
     except InvalidInputError:  # that it is right is tested below
         return
     pixels = shape[0] * shape[1]
+    if plan.flows:
+        row, column = plan.network
+        assert row.overlap == column.overlap == 2 * reach
+        assert row.tile % 32 == column.tile % 32 == 0
+        parts = make_flow(shape, plan.network, plan.windows, 32)
+        assert max(keep.stop - keep.start for tile in parts.tiles[:1] for keep in tile.keep) >= plan.windows.overlap
+        network = max(math.prod(part.stop - part.start for part in tile.read) for tile in parts.tiles)
+        assert in_memory
+        assert network * NETWORK_BYTES + 8 * pixels + FIXED_BYTES <= usable(mebibytes * MIB)
+        return
     window = pixels if plan.windows is None else (plan.windows.tile + 2 * plan.context) ** 2
-    network = window if plan.network is None else plan.network.tile**2
     used = FIXED_BYTES + WINDOW_BYTES * min(window, pixels) + RESULT_BYTES * pixels * in_memory
-    used += NETWORK_BYTES * min(network, (shape[0] + 31) * (shape[1] + 31)) * (plan != Plan())
+    used += NETWORK_BYTES * min(window, (shape[0] + 31) * (shape[1] + 31)) * (plan != Plan())
     assert used <= mebibytes * MIB
-    if plan.network is not None:
-        assert plan.network.overlap == 2 * reach
-        assert plan.network.tile % 32 == 0
     if plan.windows is not None:
         assert plan.windows.tile % 32 == plan.context % 32 == 0
+
+
+@pytest.mark.parametrize(("side", "most"), [(3000, 1.1), (4096, 1.15), (6000, 1.2), (8192, 1.25)])
+def test_few_pixels_go_through_the_network_twice(side, most):
+    """As it is for the model in the box; more would be seen in the seconds a megapixel."""
+    plan = make_plan((side, side), "auto", parse_memory("2GB"), lambda: 128, network_bytes=204)
+    parts = tiles((side, side), plan.network, 32)
+    assert sum(math.prod(part.stop - part.start for part in tile.read) for tile in parts) <= most * side**2
+
+
+def test_images_on_disk_get_windows_by_the_networks_own_need():
+    sides = []
+    for needed in (204, 430, 1024):
+        plan = make_plan((20_000, 20_000), "auto", parse_memory("2GB"), lambda: 128, False, needed)
+        side = plan.windows.tile + 2 * plan.context
+        assert side**2 * (needed + WINDOW_BYTES) <= usable(parse_memory("2GB"))
+        assert not plan.flows
+        sides.append(side)
+    assert sides[0] > 1.2 * sides[1] > 1.44 * sides[2]
 
 
 def test_a_network_that_needs_little_gets_larger_images_whole():
     """It is done when the nuclei are looked for, so that the larger of the two counts."""
     budget = parse_memory("2GB")
-    assert make_plan((2048, 2048), "auto", budget, lambda: 64).network is not None
+    assert make_plan((2048, 2048), "auto", budget, lambda: 64, network_bytes=430).network is not None
     assert make_plan((2048, 2048), "auto", budget, must_not_be_called, network_bytes=300) == Plan()
     assert make_plan((2600, 2600), "auto", budget, lambda: 64, network_bytes=300).network is not None
     assert make_plan((4000, 4000), "auto", budget, lambda: 64, network_bytes=1) != Plan()
@@ -160,6 +189,7 @@ def test_the_reach_is_measured_once_until_the_weights_change():
 
 
 PEAK = """
+import math
 import sys
 from pathlib import Path
 import numpy as np

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nucleiseg._forking import check_not_forked
 from nucleiseg.engines.engine import MULTIPLE
 from nucleiseg.engines.footprint import pixel_bytes
+from nucleiseg.engines.lean import lean
 
 
 class KerasEngine:
@@ -45,7 +46,9 @@ class KerasEngine:
     @cached_property
     def pixel_bytes(self) -> int:
         """Memory for each pixel of a batch."""
-        return pixel_bytes(self.model)
+        needed = pixel_bytes(self.model)
+        # Elsewhere the model runs as it is, and copies what is concatenated.
+        return needed if keras.backend.backend() == "tensorflow" else needed * 3 // 2
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
@@ -57,7 +60,7 @@ def _on_tensorflow(model: keras.Model) -> Any:
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
-    return tf.function(lambda images: model(images, training=False), input_signature=signature)
+    return tf.function(lean(model), input_signature=signature)
 
 
 def _on_jax(model: keras.Model) -> Any:

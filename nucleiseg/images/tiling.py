@@ -77,7 +77,7 @@ class Tile:
     inner: tuple[slice, slice]
 
 
-def tiles(shape: tuple[int, ...], tiling: Tiling, multiple: int = 1) -> list[Tile]:
+def tiles(shape: tuple[int, ...], tiling: Tiling | tuple[Tiling, Tiling], multiple: int = 1) -> list[Tile]:
     """Cut an image into tiles, in raster order.
 
     Neighbours share at least ``tiling.overlap`` pixels and the border between what they keep runs through the middle of
@@ -88,8 +88,8 @@ def tiles(shape: tuple[int, ...], tiling: Tiling, multiple: int = 1) -> list[Til
     ----------
     shape : tuple of int
         Height and width of the image; further axes are ignored.
-    tiling : Tiling
-        Size and overlap.
+    tiling : Tiling or pair of Tiling
+        Size and overlap; of a pair, the first is for rows and the second for columns.
     multiple : int
         Tiles begin at multiples of this. A network that halves an image five times gives the same maps for an image
         and for a part of it only if the part begins at a multiple of 32.
@@ -115,9 +115,10 @@ def tiles(shape: tuple[int, ...], tiling: Tiling, multiple: int = 1) -> list[Til
     if len(shape) < 2:
         raise InvalidInputError(f"shape must be (height, width), got {shape}; pass image.shape")
     check_count(multiple, "multiple")
+    both = (tiling, tiling) if isinstance(tiling, Tiling) else tiling
     rows, columns = (
-        _cut(check_count(length, name), tiling, multiple)
-        for length, name in zip(shape[:2], ("height", "width"), strict=True)
+        _cut(check_count(length, name), along, multiple)
+        for length, name, along in zip(shape[:2], ("height", "width"), both, strict=True)
     )
     return [
         Tile(read=(read_rows, read_columns), keep=(keep_rows, keep_columns), inner=(inner_rows, inner_columns))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from nucleiseg.images.lazy import LazyImage
 from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.images.scaling import scaling_range
 from nucleiseg.inference.maps import Network
-from nucleiseg.inference.memory import Plan
+from nucleiseg.inference.memory import Plan, network_bytes_of
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.resizing import resize_maps
 from nucleiseg.inference.scaled_plan import aligned_windows, make_scaled_plan
@@ -83,7 +84,8 @@ def plan_job(
 ) -> LargeJob:
     """Choose windows by the options' memory, and find the image's range."""
     options = decoding.options
-    plan = make_scaled_plan(image.shape, options.tiling, options.memory_bytes, lambda: measure_reach(engine), factor)
+    reach, needed = partial(measure_reach, engine), network_bytes_of(engine)
+    plan = make_scaled_plan(image.shape, options.tiling, options.memory_bytes, reach, factor, needed)
     windows = aligned_windows(image.shape, plan, engine.multiple, factor)
     sample = sample_pixels(image)
     if factor != 1:  # smoothed, it has another range

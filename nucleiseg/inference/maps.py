@@ -34,15 +34,15 @@ class Network:
         Runs the network.
     bounds : tuple
         The values that become 0 and 1, from `nucleiseg.images.scaling_range`; the same for all parts of the image.
-    tiling : Tiling, optional
-        What is in the network at once; None for all that is given.
+    tiling : Tiling or pair of Tiling, optional
+        What is in the network at once; None for all that is given. A pair is for rows and for columns.
     tta : bool
         Average over the eight flips and quarter turns.
     """
 
     engine: Engine
     bounds: tuple[Any, Any]
-    tiling: Tiling | None = None
+    tiling: Tiling | tuple[Tiling, Tiling] | None = None
     tta: bool = False
 
     def __call__(self, pixels: npt.NDArray[Any]) -> Maps:
@@ -64,9 +64,10 @@ class Network:
         parts = 1 if self.tiling is None else len(self._tiles(shape, self.tiling))
         return parts * (_TURNS if self.tta else 1)
 
-    def _tiles(self, shape: tuple[int, ...], tiling: Tiling) -> list[Tile]:
+    def _tiles(self, shape: tuple[int, ...], tiling: Tiling | tuple[Tiling, Tiling]) -> list[Tile]:
         # Maps depend on where a part begins; tiles too small to begin at a multiple are a little less exact.
-        aligned = tiling.tile - tiling.overlap >= self.engine.multiple
+        both = (tiling,) if isinstance(tiling, Tiling) else tiling
+        aligned = all(along.tile - along.overlap >= self.engine.multiple for along in both)
         return tiles(shape, tiling, self.engine.multiple if aligned else 1)
 
     def _run(self, pixels: npt.NDArray[Any]) -> Maps:

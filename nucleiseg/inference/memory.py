@@ -13,8 +13,11 @@ from nucleiseg.images.tiling import Tiling
 
 __all__ = ["Plan", "even_side", "make_plan", "network_bytes_of", "parse_memory", "usable"]
 
-# Measured by benchmarks/memory.py: bytes for each pixel that is in the network at once; the largest of sizes and heads.
+# For each pixel that is in a network at once, where an engine does not know what its own needs.
 NETWORK_BYTES = 430
+# For each pixel of a tile beside the network: scaled pixels, maps with strips of their neighbours, what was decoded of
+# the tile before.
+TILE_BYTES = 24
 # For each pixel of a window: raw and scaled image, maps, and what the slowest decoder holds, twice: one window is
 # decoded while the next one is in the network.
 WINDOW_BYTES = 160
@@ -22,12 +25,16 @@ WINDOW_BYTES = 160
 HELD_BYTES = 40
 # For each pixel of the image: labels and probability of the result, labels of neighbouring windows.
 RESULT_BYTES = 12
+# Of it, the result alone.
+OUTCOME_BYTES = 8
+# For each pixel in windows that wait for the tiles below: labels; and maps of the strip that they begin in.
+WAITING_BYTES = 10
 # What is used whatever the size: buffers of the compiled network, compressed chunks.
 FIXED_BYTES = 60 * 2**20
 
-# Smaller tiles overlap so much that windows are better.
-GOOD_TILE = 768
 MULTIPLE = 32
+# Height and width of windows that are cut from the maps of tiles; smaller ones where memory is short.
+FLOWING_WINDOWS = (896, 512)
 # Half of it on either side of a border: more than the diameter of nearly every nucleus.
 WINDOW_OVERLAP = 128
 
@@ -41,17 +48,21 @@ class Plan:
 
     Parameters
     ----------
-    network : Tiling, optional
-        What is in the network at once; None for a window at once.
+    network : Tiling or pair of Tiling, optional
+        What is in the network at once; None for a window at once. A pair is for rows and for columns.
     windows : Tiling, optional
         What is decoded at once; None for the whole image.
     context : int
         Pixels around a window that the network sees, too.
+    flows : bool
+        Whether windows are cut from the maps of the tiles, see `nucleiseg.inference.flowing`; otherwise each window
+        goes through the network by itself.
     """
 
-    network: Tiling | None = None
+    network: Tiling | tuple[Tiling, Tiling] | None = None
     windows: Tiling | None = None
     context: int = 0
+    flows: bool = False
 
 
 def parse_memory(value: int | str) -> int:
@@ -111,11 +122,11 @@ def make_plan(
     Examples
     --------
     >>> make_plan((520, 696), "auto", 2 * 10**9, lambda: 32)
-    Plan(network=None, windows=None, context=0)
-    >>> make_plan((2048, 2048), "auto", 2 * 10**9, lambda: 64)
-    Plan(network=Tiling(tile=1088, overlap=128), windows=None, context=0)
-    >>> make_plan((4000, 4000), "auto", 10**9, lambda: 64).windows
-    Tiling(tile=800, overlap=128)
+    Plan(network=None, windows=None, context=0, flows=False)
+    >>> make_plan((4096, 4096), "auto", 2 * 10**9, lambda: 64).network
+    (Tiling(tile=1152, overlap=128), Tiling(tile=2112, overlap=128))
+    >>> make_plan((40_000, 40_000), "auto", 10**9, lambda: 64, in_memory=False).windows
+    Tiling(tile=1024, overlap=128)
     """
     if tiling is None:
         return Plan()
@@ -125,14 +136,16 @@ def make_plan(
     network = tiling if isinstance(tiling, Tiling) else None
     padded = (height + -height % MULTIPLE) * (width + -width % MULTIPLE)
     in_network = min(padded, network.tile**2) if network else padded
-    if in_network * NETWORK_BYTES + pixels * WINDOW_BYTES <= free:
+    if in_network * network_bytes + pixels * WINDOW_BYTES <= free:
         return Plan(network)
     if network is None:
         beside = in_network * network_bytes + pixels * HELD_BYTES
         if in_memory and max(beside, pixels * WINDOW_BYTES) <= free:
             return Plan()
-        return _auto(shape, max_memory, free, reach())
-    rest = free - in_network * NETWORK_BYTES
+        context = reach()
+        flow = _flow(shape, usable(max_memory) - FIXED_BYTES, context, network_bytes) if in_memory else None
+        return flow or _auto(shape, max_memory, free, context, network_bytes)
+    rest = free - in_network * network_bytes
     if pixels * WINDOW_BYTES <= rest:
         return Plan(network)
     context = -(-network.overlap // (2 * MULTIPLE)) * MULTIPLE
@@ -160,16 +173,47 @@ def network_bytes_of(engine: Engine) -> int:
     return int(getattr(engine, "pixel_bytes", NETWORK_BYTES))
 
 
-def _auto(shape: tuple[int, int], max_memory: int, free: int, context: int) -> Plan:
-    """Tiles of one window if all maps find room; otherwise windows, each of which is one tile with its context."""
+def _flow(shape: tuple[int, int], free: int, context: int, network_bytes: int) -> Plan | None:
+    """The tiles that take the fewest pixels through the network of all that keep to so many bytes, if any do."""
     height, width = shape
-    side = _side((free - height * width * WINDOW_BYTES) / NETWORK_BYTES)
-    if side >= GOOD_TILE:
-        return Plan(Tiling(even_side(shape, side, 2 * context), 2 * context))
-    side = _side(free / (NETWORK_BYTES + WINDOW_BYTES)) - 2 * context
+    overlap = 2 * context
+    for window in FLOWING_WINDOWS:
+        # Of windows only one is there at a time, and its raw and scaled pixels belong to the tile.
+        rest = free - OUTCOME_BYTES * height * width - WAITING_BYTES * width * window - WINDOW_BYTES // 2 * window**2
+        largest = rest / (network_bytes + TILE_BYTES)
+        # What each number of tiles along an axis needs: the length of a tile, and that of all together.
+        rows, columns = (_ways_to_cut(length, overlap) for length in shape)
+        fitting = [
+            (all_rows * all_columns, row * column, row, column)
+            for row, all_rows in rows
+            for column, all_columns in columns
+            if row * column <= largest
+        ]
+        if fitting:
+            _, _, row, column = min(fitting)
+            return Plan((Tiling(row, overlap), Tiling(column, overlap)), Tiling(window, WINDOW_OVERLAP), flows=True)
+    return None
+
+
+def _ways_to_cut(length: int, overlap: int) -> list[tuple[int, int]]:
+    """Lengths of tiles along an axis, the fewest tiles first, and how long all of them are together."""
+    found = []
+    for count in range(1, length // WINDOW_OVERLAP + 2):
+        stride = -(-max(length - overlap, 1) // count)
+        stride += -stride % MULTIPLE
+        if count > 1 and stride < 2 * WINDOW_OVERLAP:
+            break
+        found.append((stride + overlap, count * (stride + overlap)))
+    return found
+
+
+def _auto(shape: tuple[int, int], max_memory: int, free: int, context: int, network_bytes: int) -> Plan:
+    """Windows, each of which is one tile with its context."""
+    height, width = shape
+    side = _side(free / (network_bytes + WINDOW_BYTES)) - 2 * context
     if side < 2 * WINDOW_OVERLAP:
         fixed = usable(max_memory) - free
-        least = (2 * WINDOW_OVERLAP + 2 * context + MULTIPLE) ** 2 * (NETWORK_BYTES + WINDOW_BYTES) + fixed
+        least = (2 * WINDOW_OVERLAP + 2 * context + MULTIPLE) ** 2 * (network_bytes + WINDOW_BYTES) + fixed
         raise InvalidInputError(
             f"max_memory is too small for an image of {height} × {width} pixels: {max_memory:,} bytes; "
             f"give at least {math.ceil(least * 8 / 7 / 10**6)}MB"

@@ -26,7 +26,12 @@ RESIZED_BYTES = 72
 
 
 def make_scaled_plan(
-    shape: tuple[int, int], tiling: Tiling | str | None, max_memory: int, reach: Callable[[], int], factor: float = 1.0
+    shape: tuple[int, int],
+    tiling: Tiling | str | None,
+    max_memory: int,
+    reach: Callable[[], int],
+    factor: float = 1.0,
+    network_bytes: int = NETWORK_BYTES,
 ) -> Plan:
     """Windows, overlap and context in pixels of the image; tiles of the network in pixels that it sees.
 
@@ -36,6 +41,8 @@ def make_scaled_plan(
         As for `nucleiseg.inference.memory.make_plan`.
     factor : float
         By how much the network sees the image magnified.
+    network_bytes : int
+        What the network needs for each pixel that it is given.
 
     Returns
     -------
@@ -50,11 +57,11 @@ def make_scaled_plan(
     Examples
     --------
     >>> make_scaled_plan((9000, 9000), "auto", 10**9, lambda: 64, factor=0.5)
-    Plan(network=None, windows=Tiling(tile=1376, overlap=256), context=128)
+    Plan(network=None, windows=Tiling(tile=1376, overlap=256), context=128, flows=False)
     """
     whole = Tiling(max(shape), 0)
     if factor == 1 or tiling is None:
-        plan = make_plan(shape, tiling, max_memory, reach, in_memory=False)
+        plan = make_plan(shape, tiling, max_memory, reach, False, network_bytes)
         return Plan(plan.network, plan.windows or whole, plan.context)
     network = tiling if isinstance(tiling, Tiling) else None
     finer = max(1.0, factor**2)
@@ -63,7 +70,7 @@ def make_scaled_plan(
         """Bytes for so many pixels in a window, and around it."""
         seen = (math.sqrt(window) + 2 * context) ** 2
         at_once = seen * factor**2 if network is None else min(seen * factor**2, network.tile**2)
-        return FIXED_BYTES + at_once * NETWORK_BYTES + (seen * RESIZED_BYTES + window * WINDOW_BYTES) * finer
+        return FIXED_BYTES + at_once * network_bytes + (seen * RESIZED_BYTES + window * WINDOW_BYTES) * finer
 
     if needed(shape[0] * shape[1], 0) <= usable(max_memory):
         return Plan(network, whole)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from nucleiseg.engines.engine import Engine
 from nucleiseg.heads import get_head
 from nucleiseg.images import Tile, tiles
 from nucleiseg.images.sampling import sampled_range
+from nucleiseg.inference.flowing import decoded_flow, make_flow
 from nucleiseg.inference.limits import least_confidence, smallest_area
 from nucleiseg.inference.maps import Maps, Network
 from nucleiseg.inference.memory import Plan, make_plan, network_bytes_of
@@ -132,38 +133,43 @@ def segment(
         needed = network_bytes_of(engine)
         reach = partial(measure_reach, engine)
         plan = make_plan((height, width), options.tiling, options.memory_bytes, reach, network_bytes=needed)
-    network = Network(engine, sampled_range(image, scaling), plan.network, options.tta)
+    bounds = sampled_range(image, scaling)
+    network = Network(engine, bounds, plan.network, options.tta)
+    if plan.flows and plan.network is not None and plan.windows is not None:
+        expect_passes(lambda: network.passes(image.shape))
+        flow = make_flow((height, width), plan.network, plan.windows, engine.multiple)
+        found = decoded_flow(image, flow, Network(engine, bounds, None, options.tta), decoding.part)
+        return _stitched((height, width), flow.every, found, decoding)
     if plan.windows is None:
         expect_passes(lambda: network.passes(image.shape))
         return decoding.whole(network(image))
     windows = tiles((height, width), plan.windows, engine.multiple)
     expect_passes(lambda: sum(network.passes(_read_shape(window, plan.context, (height, width))) for window in windows))
-    return _in_windows(image, windows, network, decoding, plan.context)
+    parts = decoded_windows(image, windows, network, decoding.part, plan.context)
+    return _stitched((height, width), windows, zip(windows, parts, strict=True), decoding)
 
 
 def _read_shape(window: Tile, context: int, shape: tuple[int, int]) -> tuple[int, ...]:
     return tuple(part.stop - part.start for part in with_context(window.read, context, shape)[0])
 
 
-def _in_windows(
-    image: npt.NDArray[Any], windows: list[Tile], network: Network, decoding: Decoding, context: int
+def _stitched(
+    shape: tuple[int, int], windows: list[Tile], found: Iterable[tuple[Tile, Decoded]], decoding: Decoding
 ) -> Decoded:
-    height, width = image.shape[:2]
-    probability = np.empty((height, width), np.float32)
-    labels = np.empty((height, width), np.int32)
+    probability = np.empty(shape, np.float32)
+    labels = np.empty(shape, np.int32)
     count = 0
 
     def pieces() -> Iterator[Piece]:
         nonlocal count
-        found = decoded_windows(image, windows, network, decoding.part, context)
-        for tile, part in progress(zip(windows, found, strict=True), "tiles", len(windows)):
+        for tile, part in progress(found, "tiles", len(windows)):
             probability[tile.keep] = part.probability[tile.inner]
-            piece = make_piece(tile, part.labels, (height, width), count)
+            piece = make_piece(tile, part.labels, shape, count)
             count += piece.count
             yield piece
 
     settled: list[Settled] = []
-    for part in stitch(pieces(), windows, (height, width)):
+    for part in stitch(pieces(), windows, shape):
         labels[part.tile.keep] = part.labels
         settled.append(part.without_pixels())
     numbers = final_numbers(count, settled, decoding.area, decoding.options.remove_edge)

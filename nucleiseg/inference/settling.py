@@ -45,26 +45,27 @@ def stitch(pieces: Iterable[Piece], windows: list[Tile], shape: tuple[int, int])
     pieces : iterable of Piece
         Of the windows, in their order.
     windows : list of Tile
-        From `nucleiseg.images.tiles`.
+        In any order.
     shape : tuple of int
         Height and width of the image.
 
     Yields
     ------
     Settled
-        In the order of the windows.
+        In the order in which they can be settled.
     """
     near = overlapping(windows)
-    last_user = [max([number, *others]) for number, others in enumerate(near)]
+    complete = [max([number, *others]) for number, others in enumerate(near)]
+    unneeded = [max([complete[number], *(complete[other] for other in others)]) for number, others in enumerate(near)]
+    settled_by: dict[int, list[int]] = {}
+    for number, last in enumerate(complete):
+        settled_by.setdefault(last, []).append(number)
     held: dict[int, Piece] = {}
-    done = 0
     for number, piece in enumerate(pieces):
         held[number] = piece
-        while done < len(windows) and last_user[done] <= number:
+        for done in settled_by.get(number, ()):
             yield settle(held[done], [held[other] for other in near[done]], shape)
-            done += 1
-            for old in [key for key in held if key < done and last_user[key] < done]:
-                del held[old]
+        held = {key: other for key, other in held.items() if unneeded[key] > number}
 
 
 def stitch_stored(

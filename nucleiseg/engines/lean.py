@@ -1,0 +1,176 @@
+"""A network as it is trained, run with fewer steps over its maps: the same numbers from less time and memory."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["followed_by_norm", "inner_model", "lean", "steps_of"]
+
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.DepthwiseConv2D)
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Maps side by side that nobody has copied into one."""
+
+    parts: Sequence[Any]
+
+
+def lean(model: keras.Model) -> Callable[[Any], Any]:
+    """What a model does, as a function of an image batch, for prediction only.
+
+    A normalisation becomes part of the convolution before it, and a convolution of concatenated maps becomes the sum of
+    those of its parts, which need not be copied into one. Both happen within the function, so that weights may change
+    between calls. Whatever is not known here runs as it is.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional. It is not changed.
+
+    Examples
+    --------
+    >>> image = keras.Input((None, None, 3))
+    >>> maps = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 3)(image))
+    >>> lean(keras.Model(image, maps))(ops.ones((1, 5, 5, 3))).shape
+    TensorShape([1, 3, 3, 2])
+    """
+    graph = inner_model(model)
+    if graph is None:
+        return lambda images: model(images, training=False)
+    norms = followed_by_norm(graph)
+    absorbed = {id(norm) for norm in norms.values()}
+
+    def step(operation: Any) -> Callable[..., Any]:
+        inner = inner_model(operation)
+        if inner is not None:
+            nested = lean(inner)
+            return lambda images, **_: nested(_whole(images))
+        if id(operation) in absorbed:
+            return lambda images, **_: images
+        if type(operation) is keras.layers.Concatenate and operation.axis in (-1, 3):
+            return lambda parts, **_: _Joined([_whole(part) for part in parts])
+        if id(operation) in norms or _can_be_split(operation):
+            return lambda images, **_: _convolve(operation, norms.get(id(operation)), images)
+        fixed = {"training": False} if "training" in inspect.signature(operation.call).parameters else {}
+        return lambda *args, **kwargs: operation(*keras.tree.map_structure(_whole, args), **{**kwargs, **fixed})
+
+    return lambda images: keras.tree.map_structure(_whole, graph._run_through_graph(images, step))
+
+
+def inner_model(operation: Any) -> Any:
+    """The functional model within a nested or sequential one, or itself; None for a layer, or where it does more."""
+    inner = getattr(operation, "_functional", operation)
+    functional = getattr(type(inner).call, "__qualname__", "") == "Functional.call"
+    return inner if functional else None
+
+
+def steps_of(model: keras.Model) -> list[tuple[Any, Any]]:
+    """The operations of a functional model in an order in which they can be run, each with its place in the graph."""
+    depths = model._nodes_by_depth
+    nodes = [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
+    return [(node.operation, node) for node in nodes if node.operation is not None and not node.is_input]
+
+
+def followed_by_norm(model: keras.Model) -> dict[int, Any]:
+    """By the identity of convolutions of a functional model, the normalisation that can become part of each."""
+    steps = steps_of(model)
+    users: dict[int, list[Any]] = {id(tensor): [None] for tensor in model.outputs}
+    for operation, node in steps:
+        for tensor in node.input_tensors:
+            users.setdefault(id(tensor), []).append(operation)
+    places = [id(operation) for operation, _ in steps]
+    found = {}
+    for operation, node in steps:
+        if not _is_plain(operation) or operation.activation is not keras.activations.linear:
+            continue
+        others = users.get(id(node.output_tensors[0]), [])
+        if len(others) == 1 and type(others[0]) is keras.layers.BatchNormalization and _is_known(others[0]):
+            norm = others[0]
+            if places.count(id(operation)) == places.count(id(norm)) == 1:
+                found[id(operation)] = norm
+    return found
+
+
+def _is_known(layer: Any) -> bool:
+    """Computed in the precision in which it is stored, with the channels last."""
+    return layer.compute_dtype == "float32" and getattr(layer, "axis", -1) in (-1, 3)
+
+
+def _is_plain(operation: Any) -> bool:
+    return (
+        type(operation) in _CONVOLUTIONS
+        and _is_known(operation)
+        and operation.data_format == "channels_last"
+        and not getattr(operation, "lora_enabled", False)
+        and getattr(operation, "quantization_mode", None) is None
+    )
+
+
+def _can_be_split(operation: Any) -> bool:
+    return type(operation) is keras.layers.Conv2D and _is_plain(operation) and operation.groups == 1
+
+
+def _convolve(layer: Any, norm: Any, images: Any) -> Any:
+    kernel, bias = ops.convert_to_tensor(layer.kernel), layer.bias
+    if norm is not None:
+        factor, shift = _factor_and_shift(norm)
+        bias = shift if bias is None else ops.add(ops.multiply(bias, factor), shift)
+        kernel = ops.multiply(kernel, _beside(layer, factor))
+    parts = images.parts if isinstance(images, _Joined) and _can_be_split(layer) else [_whole(images)]
+    run = _RUNNERS[type(layer)]
+    total, start = bias, 0  # the bias goes to the first, which lets convolution, bias and sum run as one
+    for part in parts:
+        channels = part.shape[-1]
+        own = kernel if len(parts) == 1 else kernel[:, :, start : start + channels]
+        maps = run(layer, part, own)
+        total = maps if total is None else ops.add(maps, total)
+        start += channels
+    return layer.activation(total)
+
+
+def _factor_and_shift(norm: Any) -> tuple[Any, Any]:
+    """What a normalisation multiplies its channels by, and what it adds then."""
+    factor = ops.rsqrt(ops.add(norm.moving_variance, norm.epsilon))
+    if norm.scale:
+        factor = ops.multiply(factor, norm.gamma)
+    shift = ops.negative(ops.multiply(norm.moving_mean, factor))
+    return factor, ops.add(shift, norm.beta) if norm.center else shift
+
+
+def _beside(layer: Any, factor: Any) -> Any:
+    """One factor for each output channel, in the shape of the kernel's last axes."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return ops.reshape(factor, layer.kernel.shape[2:])
+    return ops.expand_dims(factor, -1) if isinstance(layer, keras.layers.Conv2DTranspose) else factor
+
+
+def _whole(images: Any) -> Any:
+    return ops.concatenate(images.parts, axis=-1) if isinstance(images, _Joined) else images
+
+
+def _transposed(layer: Any, images: Any, kernel: Any) -> Any:
+    return ops.conv_transpose(
+        images, kernel, layer.strides, layer.padding, layer.output_padding, layer.data_format, layer.dilation_rate
+    )
+
+
+def _plain(layer: Any, images: Any, kernel: Any) -> Any:
+    return ops.conv(images, kernel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate)
+
+
+def _depthwise(layer: Any, images: Any, kernel: Any) -> Any:
+    return ops.depthwise_conv(images, kernel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate)
+
+
+_RUNNERS: dict[type, Callable[[Any, Any, Any], Any]] = {
+    keras.layers.Conv2D: _plain,
+    keras.layers.Conv2DTranspose: _transposed,
+    keras.layers.DepthwiseConv2D: _depthwise,
+}

@@ -1,0 +1,169 @@
+"""Networks with fewer steps give the same numbers."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from nucleiseg.engines.lean import followed_by_norm, lean
+from nucleiseg.networks import get_encoder, unet
+
+layers = keras.layers
+
+
+def disturbed(model, seed=0):
+    """With a normalisation that does something."""
+    noise = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.name == "kernel" and not seed:
+            continue
+        scale = 1 if weight.name in ("gamma", "moving_variance") else 0
+        weight.assign(scale + noise.normal(0, 0.2, weight.shape).clip(-0.5, 0.5))
+    return model
+
+
+def same(model, side=64):
+    images = np.random.default_rng(1).random((2, side, side, 3), np.float32)
+    wanted = np.asarray(model(images, training=False))
+    assert wanted.std() > 1e-3
+    np.testing.assert_allclose(np.asarray(lean(model)(images)), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("upsampling", ["pix2pix", "resize_conv"])
+@pytest.mark.parametrize("convolutions", [0, 2])
+def test_a_network_gives_the_same_maps(upsampling, convolutions):
+    encoder = get_encoder("residual_small", weights=None)
+    same(disturbed(unet(encoder, 2, upsampling=upsampling, widths=(9, 8, 7, 6, 5), convolutions=convolutions)))
+
+
+def test_with_depthwise_convolutions():
+    same(disturbed(unet(get_encoder("mobilenet_v2", weights=None), widths=(4, 4, 4, 4, 4))))
+
+
+def image():
+    return keras.Input((None, None, 3))
+
+
+def conv_norm(maps, convolution):
+    return layers.BatchNormalization()(convolution(maps))
+
+
+CONVOLUTIONS = {
+    "plain": lambda: layers.Conv2D(4, 3),
+    "with a bias, strided": lambda: layers.Conv2D(4, 3, strides=2, padding="same", bias_initializer="uniform"),
+    "wide apart": lambda: layers.Conv2D(4, 3, dilation_rate=2, padding="same"),
+    "of groups": lambda: layers.Conv2D(6, 3, groups=3),
+    "with an activation": lambda: layers.Conv2D(4, 3, activation="relu"),
+    "transposed": lambda: layers.Conv2DTranspose(4, 3, strides=2, padding="same"),
+    "transposed, larger": lambda: layers.Conv2DTranspose(4, 2, strides=2, output_padding=1),
+    "depthwise": lambda: layers.DepthwiseConv2D(3, depth_multiplier=2),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_every_kind_of_convolution(name):
+    start = image()
+    model = disturbed(keras.Model(start, conv_norm(start, CONVOLUTIONS[name]())))
+    assert len(followed_by_norm(model)) == (name != "with an activation")
+    same(model)
+    start = image()
+    joined = layers.Concatenate()([start, layers.Conv2D(3, 1)(start)])
+    same(disturbed(keras.Model(start, conv_norm(joined, CONVOLUTIONS[name]()))))
+
+
+def used_elsewhere(start):
+    maps = layers.Conv2D(4, 3, padding="same")(start)
+    return layers.Add()([layers.BatchNormalization()(maps), maps])
+
+
+def given_out(start):
+    maps = layers.Conv2D(4, 3)(start)
+    return layers.Concatenate()([layers.BatchNormalization()(maps), maps])
+
+
+def shared_layer(start):
+    convolution, norm = layers.Conv2D(3, 3, padding="same"), layers.BatchNormalization()
+    return norm(convolution(norm(convolution(start))))
+
+
+def joined_twice(start):
+    joined = layers.Concatenate()([start, layers.Conv2D(2, 1)(start)])
+    again = layers.Concatenate()([joined, start])
+    return layers.Concatenate()([layers.Conv2D(4, 3, padding="same", activation="relu")(again), joined])
+
+
+def other_axis(start):
+    return layers.Conv2D(4, 3)(layers.Concatenate(axis=1)([start, start]))
+
+
+def other_normalisations(start):
+    maps = layers.Conv2D(4, 3)(start)
+    return layers.BatchNormalization(axis=-1, scale=False, center=False)(layers.LayerNormalization()(maps))
+
+
+def unscaled(start):
+    return layers.BatchNormalization(scale=False, center=False)(layers.Conv2D(4, 3, use_bias=False)(start))
+
+
+def dropped(start):
+    return layers.Dropout(0.9)(layers.GaussianNoise(0.9)(layers.Conv2D(4, 3)(start)))
+
+
+def joined_within(start):
+    """Joined maps leave one model and enter the next."""
+    inside = image()
+    first = keras.Model(inside, layers.Concatenate()([inside, layers.Conv2D(2, 1)(inside)]))
+    wider = keras.Input((None, None, 5))
+    second = keras.Model(wider, conv_norm(wider, layers.Conv2D(4, 3)))
+    return keras.Sequential([layers.Conv2D(3, 1)])(second(first(start)))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        used_elsewhere,
+        given_out,
+        shared_layer,
+        joined_twice,
+        other_axis,
+        other_normalisations,
+        unscaled,
+        dropped,
+        joined_within,
+    ],
+)
+def test_unusual_networks_give_the_same_maps(build):
+    start = image()
+    same(disturbed(keras.Model(start, build(start))), side=16)
+
+
+def test_other_precisions_are_left_alone():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        start = image()
+        model = keras.Model(start, conv_norm(start, layers.Conv2D(4, 3)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert not followed_by_norm(model)
+
+
+def test_a_model_that_does_more_than_its_graph_runs_as_it_is():
+    class Doubled(keras.Model):
+        def call(self, images, training=None):
+            return 2 * super().call(images, training=training)
+
+    start = image()
+    same(disturbed(Doubled(start, conv_norm(start, layers.Conv2D(4, 3)))))
+
+
+def test_weights_may_change():
+    start = image()
+    model = disturbed(keras.Model(start, conv_norm(start, layers.Conv2D(4, 3))))
+    run = lean(model)
+    images = np.ones((1, 8, 8, 3), np.float32)
+    before = np.asarray(run(images))
+    disturbed(model, seed=3)
+    after = np.asarray(run(images))
+    assert np.abs(after - before).max() > 0.1
+    np.testing.assert_allclose(after, np.asarray(model(images)), rtol=1e-4, atol=1e-5)
