@@ -64,7 +64,7 @@ def write_png(file: BinaryIO, pixels: npt.NDArray[np.uint8], software: str) -> N
     file.write(chunk(b"IDAT", packer.flush()) + chunk(b"IEND", b""))
 
 
-def _filtered(rows: npt.NDArray[np.uint8], part: slice) -> npt.NDArray[np.uint8]:
+def _filtered(rows: npt.NDArray[np.uint8], part: slice) -> memoryview:
     """Some of the rows, each behind the number of its filter."""
     now = rows[part]
     result = np.empty((len(now), rows.shape[1] + 1), np.uint8)
@@ -72,4 +72,4 @@ def _filtered(rows: npt.NDArray[np.uint8], part: slice) -> npt.NDArray[np.uint8]
     above = rows[part.start - 1] if part.start else np.zeros_like(rows[0])
     np.subtract(now[0], above, out=result[0, 1:])  # modulo 256, as PNG has it
     np.subtract(now[1:], now[:-1], out=result[1:, 1:])
-    return result
+    return result.data

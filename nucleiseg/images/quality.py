@@ -99,10 +99,13 @@ def sharpness(image: npt.ArrayLike) -> float:
 def _mean_of_channels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """What mean(axis=2) gives, whose sums of few numbers each take ten times as long."""
     first, *others = _layers(image)
-    total = first.copy() if others else first
+    if not others:
+        return first
+    total = first.copy()
     for layer in others:
         total += layer
-    return total / np.float32(1 + len(others)) if others else total
+    total /= 1 + len(others)
+    return total
 
 
 def _is_saturated(colours: npt.NDArray[Any], nuclei: npt.NDArray[np.bool_]) -> bool:
