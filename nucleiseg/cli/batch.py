@@ -44,9 +44,11 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Found:
-    """A result, and how long it took."""
+    """A result with both of its tables, and how long it took."""
 
     result: Prediction
+    table: pd.DataFrame
+    summary: pd.DataFrame
     seconds: float
 
     @property
@@ -94,17 +96,19 @@ class Batch:
         return self._finished.get(stem) or open_micrograph(path, options)
 
     def segment(self, segmenter: Segmenter, source: Micrograph | Entry, options: PredictOptions) -> Found | Entry:
-        """Find nuclei in what was read, unless an earlier run has."""
+        """Find nuclei in what was read, and measure them, unless an earlier run has."""
         if isinstance(source, Entry):
             return source
         started = time.perf_counter()
         result = segmenter.predict(source, options)
-        return Found(result, time.perf_counter() - started)
+        table = result.table()
+        summary = result.summary_of(table)
+        return Found(result, table, summary, time.perf_counter() - started)
 
     def write(self, found: Found | Entry, path: Path, stem: str) -> None:
         """Write the files of one image, which are there if an earlier run has. In any thread, in one at a time."""
         if isinstance(found, Found):
-            self._note(self._write(found.result, path, stem), stem, f"in {found.seconds:.2f} s")
+            self._note(self._write(found, path, stem), stem, f"in {found.seconds:.2f} s")
         elif found.table is not None:
             self._further.add_done(path, stem, found.table, found.pixel_size)
             self._note(found, stem, "by an earlier run")
@@ -135,15 +139,14 @@ class Batch:
         self.nuclei += entry.count
         _LOGGER.info("%s: %d nuclei, segmented %s", entry.image, entry.count, how)
 
-    def _write(self, result: Prediction, path: Path, stem: str) -> Entry:
-        table = result.table()
-        summary = result.summary_of(table)
-        for rows in (table, summary):
-            rows.insert(0, "image", printable(path))
-        entry = Entry(printable(path), content_sha256(path), result.pixel_size, "", table, summary)
+    def _write(self, found: Found, path: Path, stem: str) -> Entry:
+        result, name = found.result, printable(path)
+        for rows in (found.table, found.summary):
+            rows.insert(0, "image", name)
+        entry = Entry(name, content_sha256(path), result.pixel_size, "", found.table, found.summary)
         with self._journal.writing(path, stem):
             result.save_images(self._output, stem)
-            self._further.add(result, path, stem, table)
+            self._further.add(result, path, stem, found.table)
             names = [*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem)]
             self._journal.add(stem, names, entry)
         return entry
