@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,22 +32,18 @@ SOFTWARE = "nucleiseg"
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path``, moved onto it when the block ends without an error.
 
-    The temporary name keeps the suffix, since many writers choose the format by it. Folders are made as needed.
+    The temporary name keeps the suffix, since many writers choose the format by it. The block makes the file; folders
+    are made as needed.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = target.with_name(f".tmp-{secrets.token_hex(8)}{target.suffix}")
     try:
         yield temporary
-        # mkstemp makes files that only the owner can read; give what a plain open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy.typing as npt
 
 from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.images.sources import open_micrograph
+from nucleiseg.inference.ahead import ahead, is_large
 from nucleiseg.inference.dask_labels import lazy_labels
 from nucleiseg.inference.large import plan_job
 from nucleiseg.inference.large_scale import at_one_scale
@@ -100,7 +103,7 @@ def predict_many(
     options : PredictOptions, optional
         As for `Segmenter.predict`.
     client : address or dask.distributed.Client, optional
-        Of the cluster. None works here, one file after the other.
+        Of the cluster. None works here: while one file is in the network, the next one is read.
 
     Yields
     ------
@@ -120,8 +123,15 @@ def predict_many(
     options = options or PredictOptions()
     if client is None:
         segmenter = load_segmenter(name)
-        for file in files:
-            yield file, segmenter.predict(file, options)
+        results = ahead(
+            files,
+            lambda file: open_micrograph(file, options.reading),
+            lambda source: segmenter.predict(source, options),
+            is_large,
+        )
+        with closing(results):
+            for file, found in zip(files, results, strict=True):
+                yield file, found.result()
         return
     with connect(client) as connected:
         yield from spread(connected, _predict_file, files, name, options)

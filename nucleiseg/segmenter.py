@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from nucleiseg.datasets import Dataset, Sample
     from nucleiseg.engines import Engine
+    from nucleiseg.images import Micrograph
     from nucleiseg.training import FitOptions
 
-ImageInput: TypeAlias = "npt.ArrayLike | str | os.PathLike[str]"
+ImageInput: TypeAlias = "npt.ArrayLike | str | os.PathLike[str] | Micrograph"
 
 
 class Segmenter:
@@ -282,9 +283,10 @@ class Segmenter:
 
         Parameters
         ----------
-        image : array-like (H, W) or (H, W, C), path, or list of these
-            Any size and real dtype; grey, grey + alpha, RGB or RGBA. Other axes need ``options.reading``. Zarr and Dask
-            arrays are read as a whole; larger than memory: `predict_large`. A list (or tuple) gives a list of results.
+        image : array-like (H, W) or (H, W, C), path, Micrograph, or list of these
+            Any size and real dtype; grey, grey + alpha, RGB or RGBA. Other axes need ``options.reading``, which a
+            `nucleiseg.images.Micrograph` has been through. Zarr and Dask arrays are read as a whole; larger than
+            memory: `predict_large`. A list (or tuple) gives a list of results.
         options : PredictOptions, optional
             Threshold, smallest area, scale, tiles, test-time augmentation, channel and planes.
 

@@ -29,6 +29,7 @@ FLOORS = (
         "_manifest",
         "_memory",
         "_optional",
+        "_png",
         "_progress",
         "_seeding",
         "_settings",

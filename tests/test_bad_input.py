@@ -20,7 +20,7 @@ from PIL import Image
 from nucleiseg import _memory, datasets
 from nucleiseg.cli.main import main
 from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError
-from nucleiseg.images import _pillow, find_images, read_image, read_micrograph, rescale
+from nucleiseg.images import _pillow, find_images, read_image, rescale
 from nucleiseg.images.reading import read_labels
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import match, measure, split_components
@@ -92,8 +92,7 @@ PIXELS = {
 class Threshold:
     """In place of a model, which takes a second to load."""
 
-    def predict(self, path, options):
-        source = read_micrograph(path, options.reading)
+    def predict(self, source, options):
         bright = (rescale(source.shown) > 0.5).astype(np.float32)
         return Prediction(source.shown, bright, split_components(bright), source)
 

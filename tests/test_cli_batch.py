@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from PIL import Image
 from nucleiseg import instances
 from nucleiseg.cli import batch, journal
 from nucleiseg.cli.main import main
-from nucleiseg.images import read_micrograph
+from nucleiseg.images import Micrograph, sources
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import split_components
 from nucleiseg.segmenter import Segmenter
@@ -33,14 +34,12 @@ import os, sys, time
 import numpy as np
 from nucleiseg.cli import predict
 from nucleiseg.cli.main import main
-from nucleiseg.images import read_micrograph
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import split_components
 
 class Threshold:
-    def predict(self, path, options):
+    def predict(self, source, options):
         time.sleep(float(os.environ.get("PAUSE", 0)))
-        source = read_micrograph(path, options.reading)
         grey = source.shown if source.shown.ndim == 2 else source.shown[..., :3].mean(axis=-1)
         bright = (grey > 127).astype(np.float32)
         return Prediction(source.shown, bright, split_components(bright), source)
@@ -51,15 +50,21 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@dataclass(frozen=True)
+class Named(Micrograph):
+    """An image that knows where it is from."""
+
+    path: Path = Path()
+
+
 class Threshold:
     """In place of a model: what is brighter than half of 8 bits is nucleus."""
 
     def __init__(self):
         self.seen = []
 
-    def predict(self, path, options):
-        self.seen.append(path.name)
-        source = read_micrograph(path, options.reading)
+    def predict(self, source, options):
+        self.seen.append(source.path.name)
         bright = (source.shown > 127).astype(np.float32)
         return Prediction(source.shown, bright, split_components(bright), source)
 
@@ -68,6 +73,10 @@ class Threshold:
 def model(monkeypatch):
     threshold = Threshold()
     monkeypatch.setattr(Segmenter, "load", lambda path: threshold)
+    plain = sources.open_micrograph
+    monkeypatch.setattr(
+        sources, "open_micrograph", lambda path, options: Named(**vars(plain(path, options)), path=path)
+    )
     return threshold
 
 
@@ -241,7 +250,7 @@ def test_a_full_disk_ends_the_batch_with_what_is_done(model, tmp_path, monkeypat
     assert not (tmp_path / "out" / "b_labels.tif").exists()
     model.seen.clear()
     assert predict(*paths, "-o", tmp_path / "out", "--resume") == 0
-    assert model.seen == ["b.png", "c.png", "d.png"]
+    assert sorted(model.seen) == ["b.png", "c.png", "d.png"]
     assert list(rows(tmp_path / "out")) == ["a.png", "b.png", "c.png", "d.png"]
 
 
@@ -250,6 +259,7 @@ def test_files_are_written_while_the_next_image_is_in_the_network(model, tmp_pat
     """Unless images are so large that two of them may be too much for the memory."""
     paths = [save(tmp_path / f"{name}.png") for name in "ab"]
     monkeypatch.setattr(batch, "_LARGE", 0 if large else 10**9)
+    monkeypatch.setattr("nucleiseg.inference.ahead._LARGE", 0 if large else 10**9)
     begun, plain, predict_one = threading.Event(), Prediction.save_images, model.predict
     beside = []
 
@@ -258,10 +268,10 @@ def test_files_are_written_while_the_next_image_is_in_the_network(model, tmp_pat
             beside.append(begun.wait(0.5 if large else 60))
         return plain(result, folder, stem)
 
-    def predict_and_tell(path, options):
-        if path.stem == "b":
+    def predict_and_tell(source, options):
+        if source.path.stem == "b":
             begun.set()
-        return predict_one(path, options)
+        return predict_one(source, options)
 
     monkeypatch.setattr(Prediction, "save_images", save_images)
     monkeypatch.setattr(model, "predict", predict_and_tell)
@@ -273,7 +283,7 @@ def test_files_are_written_while_the_next_image_is_in_the_network(model, tmp_pat
 def test_too_little_memory_names_the_tiles(model, tmp_path, monkeypatch, capfd):
     path = save(tmp_path / "a.png")
 
-    def give_up(path, options):
+    def give_up(source, options):
         raise MemoryError("Unable to allocate 30.0 GiB")
 
     monkeypatch.setattr(model, "predict", give_up)
@@ -325,7 +335,7 @@ def test_larger_images_are_let_in_and_the_others_not_done_again(model, tmp_path,
     assert predict(tmp_path / "in", "-o", tmp_path / "out", "--max-pixels", 1999) == 1
     assert "b.png: 40 x 50 is more than 1999 pixels; crop it, or allow more with --max-pixels" in capfd.readouterr().err
     assert predict(tmp_path / "in", "-o", tmp_path / "out", "--resume", "--max-pixels", 2000) == 0
-    assert model.seen == ["a.png", "b.png", "b.png"]
+    assert model.seen == ["a.png", "b.png"]
 
 
 def delete(folder):
@@ -487,11 +497,11 @@ def test_two_processes_with_equal_names_do_not_mix_their_files(model, tmp_path, 
     plain = model.predict
     nested = []
 
-    def predict_while_another_writes(path, options):
+    def predict_while_another_writes(source, options):
         if not nested:
-            nested.append(path)
+            nested.append(source)
             assert predict(theirs, "-o", tmp_path / "out") == 0
-        return plain(path, options)
+        return plain(source, options)
 
     monkeypatch.setattr(model, "predict", predict_while_another_writes)
     assert predict(mine, "-o", tmp_path / "out") == 1

@@ -22,8 +22,8 @@ from nucleiseg.segmenter import Segmenter
 class Threshold:
     """In place of a network: what is brighter than half of 8 bits is nucleus."""
 
-    def predict(self, path, options):
-        image = read_image(path) if not isinstance(path, np.ndarray) else path
+    def predict(self, source, options):
+        image = source.shown if isinstance(source, Micrograph) else source
         return Prediction(image, (image > 127).astype(np.float32), split_components((image > 127).astype(np.float32)))
 
     evaluate = Segmenter.evaluate
@@ -211,8 +211,8 @@ def test_ids_with_folders_make_one_name(model, tmp_path):
 
 def test_the_pixel_size_goes_into_every_file(monkeypatch, images, tmp_path):
     class Measured(Threshold):
-        def predict(self, path, options):
-            found = super().predict(path, options)
+        def predict(self, source, options):
+            found = super().predict(source, options)
             return dataclasses.replace(found, source=Micrograph(found.image, found.image, pixel_size=0.325))
 
     monkeypatch.setattr(Segmenter, "load", lambda path: Measured())

@@ -22,7 +22,7 @@ from nucleiseg import PredictOptions, ReadOptions, Tiling
 from nucleiseg.cli import arguments as cli_arguments
 from nucleiseg.cli.main import main
 from nucleiseg.cli.predict import unique_stems
-from nucleiseg.images import read_image, read_micrograph
+from nucleiseg.images import Micrograph, read_image, sources
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import split_components, write_labels, write_mask
 from nucleiseg.segmenter import Segmenter
@@ -53,15 +53,21 @@ COLUMNS = [
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Named(Micrograph):
+    """An image that knows where it is from."""
+
+    path: Path = Path()
+
+
 class Threshold:
     """In place of a model: what is brighter than half of 8 bits is nucleus."""
 
     def __init__(self):
         self.options = []
 
-    def predict(self, path, options):
+    def predict(self, source, options):
         self.options.append(options)
-        source = read_micrograph(path, options.reading)
         image = source.shown
         grey = image if image.ndim == 2 else image[..., :3].mean(axis=-1)
         bright = (grey > 127).astype(np.float32)
@@ -73,6 +79,10 @@ def model(monkeypatch):
     """Stands in for every model that is loaded."""
     threshold = Threshold()
     monkeypatch.setattr(Segmenter, "load", lambda path: threshold)
+    plain = sources.open_micrograph
+    monkeypatch.setattr(
+        sources, "open_micrograph", lambda path, options: Named(**vars(plain(path, options)), path=path)
+    )
     return threshold
 
 
@@ -253,10 +263,10 @@ def test_an_unexpected_error_does_not_stop_the_others(model, tmp_path, monkeypat
     paths = [save(tmp_path / f"{name}.png", squares((1, 1))) for name in "abc"]
     plain = model.predict
 
-    def predict_two(path, options):
-        if path.stem == "b":
+    def predict_two(source, options):
+        if source.path.stem == "b":
             raise RuntimeError("no such device\nwith pages of details")
-        return plain(path, options)
+        return plain(source, options)
 
     monkeypatch.setattr(model, "predict", predict_two)
     assert predict(*paths, "-o", tmp_path / "out") == 1
@@ -317,10 +327,10 @@ def test_an_interruption_keeps_what_is_done(model, tmp_path, monkeypatch, capfd)
     paths = [save(tmp_path / f"{name}.png", squares((1, 1))) for name in "abc"]
     plain = model.predict
 
-    def predict_until_c(path, options):
-        if path.stem == "c":
+    def predict_until_c(source, options):
+        if source.path.stem == "c":
             raise KeyboardInterrupt
-        return plain(path, options)
+        return plain(source, options)
 
     monkeypatch.setattr(model, "predict", predict_until_c)
     assert predict(*paths, "-o", tmp_path / "out") == 130
@@ -515,17 +525,23 @@ def test_every_option_has_a_flag(name):
 @pytest.mark.parametrize("name", FLAGS)
 def test_every_option_arrives(model, tmp_path, monkeypatch, name):
     get, value = FLAGS[name]
-    plain = model.predict
+    plain, opened, read_with = model.predict, sources.open_micrograph, []
 
-    def predict_with_defaults(path, options):
-        result = plain(path, PredictOptions())
+    def open_with_defaults(path, how):
+        read_with.append(how)
+        return opened(path, ReadOptions())
+
+    def predict_with_defaults(source, options):
+        result = plain(source, PredictOptions())
         model.options = [options]
         return result
 
+    monkeypatch.setattr(sources, "open_micrograph", open_with_defaults)
     monkeypatch.setattr(model, "predict", predict_with_defaults)
     path = save(tmp_path / "a.png", squares((1, 1)))
     assert predict(path, "-o", tmp_path / "out", *given(name, value)) == 0
     assert [get(options) for options in model.options] == [value]
+    assert read_with == [options.reading for options in model.options]
 
 
 def test_without_flags_the_options_are_the_defaults(model, tmp_path):

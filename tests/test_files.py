@@ -38,6 +38,7 @@ def test_the_temporary_path_lies_beside_the_target_and_keeps_its_suffix(tmp_path
         assert temporary.parent == tmp_path  # a rename across file systems would not be atomic
         assert temporary.suffix == ".png"
         assert temporary.name.startswith(".")  # no pattern such as *.png finds it
+        temporary.touch()
 
 
 def fail_half_way(target, error):

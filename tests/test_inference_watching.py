@@ -11,7 +11,7 @@ from nucleiseg import PredictOptions, Tiling
 from nucleiseg.inference import predict_maps
 from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.segmenting import Decoding, segment
-from nucleiseg.inference.watching import expect_passes, note_pass, watched
+from nucleiseg.inference.watching import expect_passes, one_pass, watched
 from nucleiseg.instances import get_decoder
 
 
@@ -72,4 +72,5 @@ def test_nobody_is_told_after_the_block():
     with watched(lambda done, total: pytest.fail("too late")):
         pass
     expect_passes(lambda: pytest.fail("nobody asked"))
-    note_pass()
+    with one_pass():
+        pass

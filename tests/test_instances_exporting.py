@@ -86,7 +86,7 @@ def test_bad_input_leaves_the_old_file_alone(tmp_path, write, name, value, messa
     ("write", "name", "target", "value"),
     [
         (write_labels, "a.tif", "tifffile.imwrite", np.ones((2, 2), int)),
-        (write_mask, "a.png", "PIL.Image.Image.save", np.ones((2, 2), int)),
+        (write_mask, "a.png", "nucleiseg.instances.exporting.write_png", np.ones((2, 2), int)),
     ],
 )
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, write, name, target, value):

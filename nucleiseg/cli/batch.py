@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,13 @@ from nucleiseg.errors import NucleisegError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nucleiseg.inference import Prediction
-    from nucleiseg.inference.options import PredictOptions
+    from nucleiseg.images import Micrograph, ReadOptions
+    from nucleiseg.inference import Prediction, PredictOptions
     from nucleiseg.segmenter import Segmenter
 
-__all__ = ["OUTPUTS", "TABLES", "Batch", "explain", "is_full"]
+__all__ = ["OUTPUTS", "TABLES", "Batch", "Found", "explain", "is_full"]
 
-# Pixels of an image beside which there is memory for the next one.
-_LARGE = 2048**2
+_LARGE = 2048**2  # pixels
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -40,6 +40,26 @@ TABLES = {
     "run.json": b'{\n  "software": "nucleiseg",',
 }
 """The files of all images, and how they begin if they are our own."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result with both of its tables, and how long it took."""
+
+    result: Prediction
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    seconds: float
+
+    @property
+    def count(self) -> int:
+        """How many nuclei there are."""
+        return self.result.count
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there may be no memory beside it for the next image."""
+        return self.result.labels.size > _LARGE
 
 
 class Batch:
@@ -56,13 +76,11 @@ class Batch:
     finished : mapping of str to Entry
         Images that an earlier run has finished, by stem.
 
-    ``nuclei`` is how many there are in the images that are ``done``, ``found`` how many in those that are not yet
-    written, too.
+    ``nuclei`` is how many there are in the images that are ``done``.
     """
 
     def __init__(self, output: Path, journal: Journal, further: FurtherFiles, finished: Mapping[str, Entry]) -> None:
         self.nuclei = 0
-        self.found = 0
         self.done: list[Entry] = []
         self.failed: list[Entry] = []
         self._output = output
@@ -71,22 +89,29 @@ class Batch:
         self._finished = finished
         self._stems: set[str] = set()
 
-    def look(self, segmenter: Segmenter | None, path: Path, stem: str, options: PredictOptions) -> Callable[[], None]:
-        """Segment one image, unless an earlier run has; what is returned writes its files, in any one thread."""
-        entry, started = self._finished.get(stem), time.perf_counter()
-        if segmenter is None or (entry is not None and entry.table is not None):
-            self.found += 0 if entry is None or entry.table is None else len(entry.table)
-            return lambda: self._add_done(entry, path, stem)
-        result = segmenter.predict(path, options)
-        self.found += result.count
+    def read(self, path: Path, stem: str, options: ReadOptions) -> Micrograph | Entry:
+        """The image, or what an earlier run has found in it. In any thread, as `segment`."""
+        from nucleiseg.images.sources import open_micrograph
 
-        def write() -> None:
-            self._note(self._write(result, path, stem), stem, f"in {time.perf_counter() - started:.2f} s")
+        return self._finished.get(stem) or open_micrograph(path, options)
 
-        if result.labels.size > _LARGE:
-            write()
-            return lambda: None
-        return write
+    def segment(self, segmenter: Segmenter, source: Micrograph | Entry, options: PredictOptions) -> Found | Entry:
+        """Find nuclei in what was read, and measure them, unless an earlier run has."""
+        if isinstance(source, Entry):
+            return source
+        started = time.perf_counter()
+        result = segmenter.predict(source, options)
+        table = result.table()
+        summary = result.summary_of(table)
+        return Found(result, table, summary, time.perf_counter() - started)
+
+    def write(self, found: Found | Entry, path: Path, stem: str) -> None:
+        """Write the files of one image, which are there if an earlier run has. In any thread, in one at a time."""
+        if isinstance(found, Found):
+            self._note(self._write(found, path, stem), stem, f"in {found.seconds:.2f} s")
+        elif found.table is not None:
+            self._further.add_done(path, stem, found.table, found.pixel_size)
+            self._note(found, stem, "by an earlier run")
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
         """Note why an image could not be segmented."""
@@ -108,27 +133,20 @@ class Batch:
             self._write_manifest(started, facts)
         self._further.finish()
 
-    def _add_done(self, entry: Entry | None, path: Path, stem: str) -> None:
-        if entry is not None and entry.table is not None:
-            self._further.add_done(path, stem, entry.table, entry.pixel_size)
-            self._note(entry, stem, "by an earlier run")
-
     def _note(self, entry: Entry, stem: str, how: str) -> None:
         self._stems.add(stem)
         self.done.append(entry)
-        count = 0 if entry.table is None else len(entry.table)
-        self.nuclei += count
-        _LOGGER.info("%s: %d nuclei, segmented %s", entry.image, count, how)
+        self.nuclei += entry.count
+        _LOGGER.info("%s: %d nuclei, segmented %s", entry.image, entry.count, how)
 
-    def _write(self, result: Prediction, path: Path, stem: str) -> Entry:
-        table = result.table()
-        summary = result.summary_of(table)
-        for rows in (table, summary):
-            rows.insert(0, "image", printable(path))
-        entry = Entry(printable(path), content_sha256(path), result.pixel_size, "", table, summary)
+    def _write(self, found: Found, path: Path, stem: str) -> Entry:
+        result, name = found.result, printable(path)
+        for rows in (found.table, found.summary):
+            rows.insert(0, "image", name)
+        entry = Entry(name, content_sha256(path), result.pixel_size, "", found.table, found.summary)
         with self._journal.writing(path, stem):
             result.save_images(self._output, stem)
-            self._further.add(result, path, stem, table)
+            self._further.add(result, path, stem, found.table)
             names = [*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem)]
             self._journal.add(stem, names, entry)
         return entry

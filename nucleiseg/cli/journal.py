@@ -36,6 +36,11 @@ class Entry:
     table: pd.DataFrame | None = field(default=None, repr=False)
     summary: pd.DataFrame | None = field(default=None, repr=False)
 
+    @property
+    def count(self) -> int:
+        """How many nuclei there are."""
+        return 0 if self.table is None else len(self.table)
+
 
 class Journal:
     """The entries of a results folder that were made with one model and one set of options.

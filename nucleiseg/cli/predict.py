@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg._files import file_sha256
 from nucleiseg._manifest import now
-from nucleiseg._progress import Progress, progress, shorten
+from nucleiseg._progress import progress
 from nucleiseg._version import __version__
 from nucleiseg.cli.arguments import (
     add_model,
@@ -22,15 +21,15 @@ from nucleiseg.cli.arguments import (
     import_engine,
     predict_options,
 )
-from nucleiseg.cli.batch import OUTPUTS, TABLES, Batch, explain, is_full
+from nucleiseg.cli.batch import OUTPUTS, TABLES, Batch
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
 from nucleiseg.cli.journal import Entry, Journal
 from nucleiseg.cli.large import add_large, is_large, run_large
-from nucleiseg.cli.terminal import complain, report, say
+from nucleiseg.cli.running import run_all
+from nucleiseg.cli.terminal import complain, say
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from nucleiseg.inference.options import PredictOptions
     from nucleiseg.segmenter import Segmenter
 
 # Images that are written on demand, and are no input either.
@@ -114,57 +113,13 @@ def run(arguments: argparse.Namespace) -> int:
     batch = Batch(output, journal, further, finished)
     batch.failed += [Entry(item, error=problem) for item, problem in problems]
     try:
-        _run_all(batch, segmenter, list(zip(paths, stems, strict=True)), options, arguments)
+        run_all(batch, segmenter, list(zip(paths, stems, strict=True)), options, arguments)
     finally:  # an interruption loses nothing either
         facts = {**settings, "images": {"given": len(paths) + len(problems), "resumed": len(finished)}}
         batch.finish(started, facts)
     resumed = f" ({len(finished)} of them before)" if finished else ""
     say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {batch.nuclei} nuclei; results in {output}")
     return 1 if batch.failed else 0
-
-
-def _run_all(
-    batch: Batch,
-    segmenter: Segmenter | None,
-    images: Sequence[tuple[Path, str]],
-    options: PredictOptions,
-    arguments: argparse.Namespace,
-) -> None:
-    """While the files of one image are written, the next image is in the network."""
-    previous: tuple[Path, str, Future[None]] | None = None
-
-    def settle() -> bool:
-        """Wait for what is written; says whether more can be."""
-        nonlocal previous
-        if previous is None:
-            return True
-        (path, stem, writing), previous = previous, None
-        try:
-            writing.result()
-        except Exception as error:  # whatever one image brings up (memory, for example), the others go on
-            batch.fail(path, stem, report(explain(error), arguments.debug, about=str(path)))
-            if is_full(error):
-                complain(f"{arguments.output} takes no more files; make room, and go on with --resume")
-                return False
-        return True
-
-    with ThreadPoolExecutor(1) as pool, Progress("predicting", len(images), "files") as bar:
-        try:
-            for number, (path, stem) in enumerate(images):
-                note = f"{batch.found:,} nuclei  {shorten(path.name)}"
-                if number:
-                    bar.advance(note)
-                bar.note(note)
-                found: Future[None] = Future()
-                try:
-                    write = batch.look(segmenter, path, stem, options)
-                except Exception as error:
-                    found.set_exception(error)
-                if not settle():
-                    break
-                previous = (path, stem, found if found.done() else pool.submit(write))
-        finally:
-            settle()
 
 
 def load_segmenter(path: Path) -> Segmenter:

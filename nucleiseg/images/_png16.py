@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
+from nucleiseg._png import SIGNATURE, chunk
+
 __all__ = ["decode_png16", "is_png16_colour"]
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {2: 3, 4: 2, 6: 4}  # PNG colour type (RGB, grey + alpha, RGBA) to number of channels
 
 
 def is_png16_colour(data: bytes) -> bool:
     """Whether the bytes are a PNG of 16 bits with more than one channel."""
-    return data[:8] == _SIGNATURE and len(data) > 25 and data[24] == 16 and data[25] in _CHANNELS
+    return data[:8] == SIGNATURE and len(data) > 25 and data[24] == 16 and data[25] in _CHANNELS
 
 
 def decode_png16(data: bytes) -> NDArray[Any]:
@@ -45,7 +46,7 @@ def decode_png16(data: bytes) -> NDArray[Any]:
 
 
 def _image_data(data: bytes) -> bytes:
-    parts, position = [], len(_SIGNATURE)
+    parts, position = [], len(SIGNATURE)
     while position + 8 <= len(data):
         length, kind = struct.unpack(">I4s", data[position : position + 8])
         if kind == b"IDAT":
@@ -56,8 +57,5 @@ def _image_data(data: bytes) -> bytes:
 
 def _decode_8_bit(filtered: NDArray[np.uint8], width: int, colour_type: int) -> NDArray[np.uint8]:
     header = struct.pack(">IIBBBBB", width, len(filtered), 8, colour_type, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 1)), (b"IEND", b"")]
-    png = _SIGNATURE + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
-    return np.asarray(PngImagePlugin.PngImageFile(BytesIO(png)))
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(filtered.tobytes(), 1)), chunk(b"IEND", b"")]
+    return np.asarray(PngImagePlugin.PngImageFile(BytesIO(SIGNATURE + b"".join(parts))))

@@ -21,9 +21,9 @@ def open_micrograph(image: Any, options: ReadOptions | None = None, *, max_pixel
 
     Parameters
     ----------
-    image : array-like, path or LazyImage
+    image : array-like, path, LazyImage or Micrograph
         As for `read_micrograph` and `as_micrograph`; a folder that is a Zarr array or an OME-Zarr image, a Zarr or Dask
-        array, and what `open_lazy` gives, are read as a whole.
+        array, and what `open_lazy` gives, are read as a whole. A `Micrograph` stays as it is.
     options : ReadOptions, optional
         Channel, planes, level, pixel size. Those of a `LazyImage` are its own.
     max_pixels : int
@@ -49,6 +49,8 @@ def open_micrograph(image: Any, options: ReadOptions | None = None, *, max_pixel
     0.5
     """
     lazy: LazyImage
+    if isinstance(image, Micrograph):
+        return image
     if isinstance(image, (str, os.PathLike)):
         path = Path(image)
         if not path.is_dir():

@@ -17,7 +17,7 @@ from nucleiseg.images.sampling import sampled_range
 from nucleiseg.inference.memory import make_plan, network_bytes_of
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
-from nucleiseg.inference.watching import expect_passes, note_pass
+from nucleiseg.inference.watching import expect_passes, one_pass
 
 Maps = npt.NDArray[np.float32]
 
@@ -122,7 +122,8 @@ def _turned_back(image: Maps, engine: Engine) -> Iterator[Maps]:
 
 
 def _padded(image: Maps, engine: Engine) -> Maps:
-    note_pass()
     padded, inside = pad_to_multiple(image, engine.multiple)
-    maps: Maps = engine(np.ascontiguousarray(padded, np.float32)[np.newaxis])[0][inside]
+    pixels = np.ascontiguousarray(padded, np.float32)[np.newaxis]
+    with one_pass():
+        maps: Maps = engine(pixels)[0][inside]
     return maps

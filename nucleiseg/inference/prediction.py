@@ -21,11 +21,11 @@ from nucleiseg.instances import (
     get_exporter,
     measure,
     rate,
-    summarize,
     write_labels,
     write_mask,
     write_picture,
 )
+from nucleiseg.instances.summary import summary_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,9 +123,11 @@ class Prediction:
 
     def summary_of(self, table: pd.DataFrame) -> pd.DataFrame:
         """`summary`, from a table that is known already."""
+        import pandas as pd
+
         height, width = self.labels.shape
-        summary = summarize(table, (height, width), self.pixel_size)
-        return summary.assign(scale=round(self.scale, 4), quality="; ".join(self.quality))
+        row = summary_row(table, (height, width), self.pixel_size)
+        return pd.DataFrame([{**row, "scale": round(self.scale, 4), "quality": "; ".join(self.quality)}])
 
     def overlay(self) -> npt.NDArray[np.uint8]:
         """The image with the outlines of the nuclei: uint8 RGB (H, W, 3)."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-__all__ = ["expect_passes", "note_pass", "watched"]
+__all__ = ["expect_passes", "one_pass", "watched"]
 
 
 @dataclass
 class _Watch:
     call: Callable[[int, int], object]
+    turn: AbstractContextManager[object]
     done: int = 0
     total: int = 0
 
@@ -21,7 +22,7 @@ _current: ContextVar[_Watch | None] = ContextVar("nucleiseg_watch", default=None
 
 
 @contextmanager
-def watched(call: Callable[[int, int], object]) -> Iterator[None]:
+def watched(call: Callable[[int, int], object], turn: AbstractContextManager[object] | None = None) -> Iterator[None]:
     """Have a function called before every pass through the network, in this thread and until the block ends.
 
     Parameters
@@ -29,6 +30,8 @@ def watched(call: Callable[[int, int], object]) -> Iterator[None]:
     call : function
         Given how many passes are done and how many there are. Both begin anew when an image is looked at again, at
         another scale. What it raises stops the prediction, and comes out of it.
+    turn : context manager, optional
+        A lock that is held during each pass, where several threads are to go through the network one after the other.
 
     Examples
     --------
@@ -46,7 +49,7 @@ def watched(call: Callable[[int, int], object]) -> Iterator[None]:
     2 of 4
     3 of 4
     """
-    token = _current.set(_Watch(call))
+    token = _current.set(_Watch(call, turn or nullcontext()))
     try:
         yield
     finally:
@@ -60,9 +63,14 @@ def expect_passes(count: Callable[[], int]) -> None:
         watch.done, watch.total = 0, count()
 
 
-def note_pass() -> None:
-    """A pass through the network begins."""
+@contextmanager
+def one_pass() -> Iterator[None]:
+    """A pass through the network, which is in the block."""
     watch = _current.get()
-    if watch is not None:
-        watch.call(watch.done, watch.total)
-        watch.done += 1
+    if watch is None:
+        yield
+        return
+    watch.call(watch.done, watch.total)
+    watch.done += 1
+    with watch.turn:
+        yield

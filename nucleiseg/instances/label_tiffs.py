@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -144,5 +145,7 @@ def _smallest(values: npt.NDArray[Any]) -> type[np.unsignedinteger[Any]]:
 def _write(path: str | os.PathLike[str], values: npt.NDArray[Any], **how: Any) -> None:
     import tifffile
 
+    packed = BytesIO()  # a file is written piece by piece, which takes longer
+    tifffile.imwrite(packed, values, compression="zlib", photometric="minisblack", software=SOFTWARE, **how)
     with atomic_path(path) as temporary:
-        tifffile.imwrite(temporary, values, compression="zlib", photometric="minisblack", software=SOFTWARE, **how)
+        temporary.write_bytes(packed.getbuffer())

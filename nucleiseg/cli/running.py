@@ -1,0 +1,77 @@
+"""All images of one ``predict`` in order, several at a time."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from nucleiseg._progress import Progress, shorten
+from nucleiseg.cli.batch import Batch, Found, explain, is_full
+from nucleiseg.cli.terminal import complain, report
+
+if TYPE_CHECKING:
+    from nucleiseg.inference.options import PredictOptions
+    from nucleiseg.segmenter import Segmenter
+
+__all__ = ["run_all"]
+
+
+def run_all(
+    batch: Batch,
+    segmenter: Segmenter | None,
+    images: Sequence[tuple[Path, str]],
+    options: PredictOptions,
+    arguments: argparse.Namespace,
+) -> None:
+    """While one image is in the network, the next one is read, and the files of the last one are written."""
+    from nucleiseg.images import Micrograph
+    from nucleiseg.inference.ahead import ahead, is_large
+
+    results = ahead(
+        images,
+        lambda image: batch.read(*image, options.reading),
+        lambda source: batch.segment(cast("Segmenter", segmenter), source, options),
+        lambda source: isinstance(source, Micrograph) and is_large(source),
+    )
+    previous: tuple[Path, str, Future[Any]] | None = None
+
+    def settle() -> bool:
+        """Wait for what is written; says whether more can be."""
+        nonlocal previous
+        if previous is None:
+            return True
+        (path, stem, writing), previous = previous, None
+        try:
+            writing.result()
+        except Exception as error:  # whatever one image brings up (memory, for example), the others go on
+            batch.fail(path, stem, report(explain(error), arguments.debug, about=str(path)))
+            if is_full(error):
+                complain(f"{arguments.output} takes no more files; make room, and go on with --resume")
+                return False
+        return True
+
+    nuclei = 0  # in images that are not yet written, too
+    with closing(results), ThreadPoolExecutor(1) as pool, Progress("predicting", len(images), "files") as bar:
+        try:
+            for number, (path, stem) in enumerate(images):
+                note = f"{nuclei:,} nuclei  {shorten(path.name)}"
+                if number:
+                    bar.advance(note)
+                bar.note(note)
+                result = next(results)
+                if not settle():
+                    break
+                if result.exception() is not None:
+                    previous = path, stem, result
+                    continue
+                found = result.result()
+                nuclei += found.count
+                previous = path, stem, pool.submit(batch.write, found, path, stem)
+                if isinstance(found, Found) and found.is_large and not settle():
+                    break
+        finally:
+            settle()
