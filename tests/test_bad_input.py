@@ -20,7 +20,7 @@ from PIL import Image
 from nucleiseg import _memory, datasets
 from nucleiseg.cli.main import main
 from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError
-from nucleiseg.images import _pillow, find_images, read_image, read_micrograph, rescale
+from nucleiseg.images import ReadOptions, _pillow, find_images, read_image, read_micrograph, rescale
 from nucleiseg.images.reading import read_labels
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import match, measure, split_components
@@ -76,10 +76,24 @@ FILES = {
     "huge TIFF": ("a.tif", claimed_tiff(ImageWidth=10**6, ImageLength=10**6), "is more than 268435456 pixels; crop it"),
     "endless samples": ("a.tif", claimed_tiff(ImageWidth=2**14, ImageLength=2**14, SamplesPerPixel=2**15), "a.tif"),
     "no rows": ("a.png", claimed_png(0, 20), "cannot be decoded"),
-    "five channels": ("a.tif", tiff(np.zeros((9, 8, 5), np.uint8), photometric="minisblack"), "must come down to one"),
+    "five channels": (
+        "a.tif",
+        tiff(np.zeros((30, 20, 5), np.uint8), photometric="minisblack"),
+        "got a stack of shape (30, 20, 5) (axes QYX), which looks like (H, W, C); if so, say axes='YXC' and channel=0",
+    ),
     "a stack": ("a.tif", tiff(np.zeros((7, 9, 8), np.uint8), photometric="minisblack"), "must come down to one image"),
     "4-D": ("a.tif", tiff(np.zeros((4, 7, 9, 8), np.uint8), photometric="minisblack"), "must come down to one image"),
-    "channels first": ("a.tif", tiff(np.zeros((3, 9, 8), np.uint8), photometric="minisblack"), "must come down to one"),
+    "channels first": (
+        "a.tif",
+        tiff(np.zeros((3, 9, 8), np.uint8), photometric="minisblack"),
+        "got a stack of shape (3, 9, 8) (axes QYX), which looks like (C, H, W); say what the 3 planes are: colours "
+        "with axes='SYX', channels with axes='CYX' and channel=0, depths with axes='ZYX' and project='max', or",
+    ),
+    "pages": (
+        "a.tif",
+        tiff(np.zeros((2, 9, 8), np.uint8), photometric="minisblack", metadata=None),
+        "got a stack of shape (2, 9, 8) (axes IYX), which looks like (C, H, W); say what the 2 planes are: channels",
+    ),
 }
 # What the network is given is checked here; the file itself is fine.
 PIXELS = {
@@ -94,7 +108,7 @@ class Threshold:
 
     def predict(self, path, options):
         source = read_micrograph(path, options.reading)
-        bright = (rescale(source.shown) > 0.5).astype(np.float32)
+        bright = (rescale(np.atleast_3d(source.shown)).max(-1) > 0.5).astype(np.float32)
         return Prediction(source.shown, bright, split_components(bright), source)
 
     def evaluate(self, data, options, watch):
@@ -126,6 +140,20 @@ def test_files_that_are_no_image(tmp_path, capfd, kind):
     assert main(["predict", str(path), str(good), "-o", str(tmp_path / "out")]) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line == f"nucleiseg: {raised.value}"
+
+
+def test_files_with_channels_first_are_read_as_their_message_says(tmp_path, capfd):
+    colours = np.random.default_rng(0).integers(0, 255, (3, 30, 20), np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, colours, photometric="minisblack")
+    np.testing.assert_array_equal(read_image(path, ReadOptions(axes="SYX")), np.moveaxis(colours, 0, -1))
+    np.testing.assert_array_equal(read_image(path, ReadOptions(axes="CYX", channel=0)), colours[0])
+    np.testing.assert_array_equal(read_image(path, ReadOptions(axes="ZYX", project="max")), colours.max(0))
+    tifffile.imwrite(tmp_path / "b.tif", np.moveaxis(colours.repeat(2, 0)[:5], 0, -1), photometric="minisblack")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.tif", ReadOptions(axes="YXC", channel=0)), colours[0])
+    for axes in (["SYX"], ["CYX", "--channel", "0"], ["ZYX", "--project", "max"]):
+        assert main(["predict", str(path), "-o", str(tmp_path / axes[0]), "--axes", *axes]) == 0
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("kind", PIXELS)

@@ -15,8 +15,9 @@ from nucleiseg._optional import import_extra
 from nucleiseg._units import MICROMETRES
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images._scenes import check_level
+from nucleiseg.images._stacks import Stack
 from nucleiseg.images._tiff_metadata import square_size
-from nucleiseg.images.micrograph import Micrograph, Stack, flatten
+from nucleiseg.images.micrograph import Micrograph, flatten
 from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["LazyImage", "open_lazy"]
@@ -44,6 +45,8 @@ class LazyImage:
         In µm, at full size.
     scale : float
         How many pixels of the full size are one, along a side.
+    from_file : bool
+        Whether errors are about a file.
 
     Examples
     --------
@@ -59,6 +62,16 @@ class LazyImage:
     channels: tuple[str, ...] = ()
     full_pixel_size: float | None = None
     scale: float = 1.0
+    from_file: bool = True
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.pixels.shape)
+        if len(self.axes) != len(shape) or not {"Y", "X"} <= set(self.axes):
+            wrong = ImageFileError if self.from_file else InvalidInputError
+            raise wrong(
+                f"{self.name}: must have rows, columns and a letter for each axis, got shape {shape} "
+                f"(axes {self.axes}); say what its axes are, e.g. axes='CYX' with channel=0"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -76,7 +89,14 @@ class LazyImage:
         """A window with all of its channels."""
         window = tuple({"Y": rows, "X": columns}.get(axis, slice(None)) for axis in self.axes)
         stack = Stack(
-            np.asarray(self.pixels[window]), self.axes, self.name, self.channels, self.full_pixel_size, self.scale
+            np.asarray(self.pixels[window]),
+            self.axes,
+            self.name,
+            self.channels,
+            self.full_pixel_size,
+            self.scale,
+            self.from_file,
+            self.shape,
         )
         # A window of one row is not an image of one axis less.
         return flatten(stack, self.options)
@@ -127,7 +147,7 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
         shape = tuple(getattr(source, "shape", ()))
         if len(shape) < 2:
             raise InvalidInputError(f"image must be (H, W) or (H, W, C), got shape {shape}; pass one image")
-        image = LazyImage(source, options.axes or _guess_axes(shape), "image", options)
+        image = LazyImage(source, options.axes or _guess_axes(shape), "image", options, from_file=False)
     image[0:1, 0:1]  # says at once if it is left open what to look at
     return image
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images._scenes import check_level, find_scene
+from nucleiseg.images._stacks import Stack
 from nucleiseg.images.decoding import decode_image, decode_labels, is_tiff, undecodable
-from nucleiseg.images.micrograph import Micrograph, Stack, flatten
+from nucleiseg.images.micrograph import Micrograph, flatten
 from nucleiseg.images.read_options import MAX_PIXELS, ReadOptions
 
 __all__ = ["IMAGE_SUFFIXES", "MICROSCOPE_SUFFIXES", "find_images", "read_image", "read_labels", "read_micrograph"]
