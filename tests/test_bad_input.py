@@ -17,11 +17,13 @@ import pytest
 import tifffile
 from PIL import Image
 
-from nucleiseg import _memory, datasets
+from nucleiseg import _memory, datasets, modelfile
 from nucleiseg.cli.main import main
-from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError
-from nucleiseg.images import ReadOptions, _pillow, find_images, read_image, read_micrograph, rescale
+from nucleiseg.engines.onnx_metadata import read_checked
+from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError, ModelFileError
+from nucleiseg.images import ReadOptions, _pillow, find_images, open_lazy, read_image, read_micrograph, rescale
 from nucleiseg.images.reading import read_labels
+from nucleiseg.images.sources import open_micrograph
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import match, measure, split_components
 from nucleiseg.segmenter import Segmenter
@@ -178,20 +180,70 @@ def test_folders_and_missing_files(tmp_path, capfd):
     assert "no images found in" in line
 
 
+AS_ANOTHER_USER = """
+import os, sys
+from nucleiseg.errors import NucleisegError
+from nucleiseg.images.reading import find_images, read_image
+if os.geteuid() == 0: os.setuid(65534)
+for read in (find_images, read_image):
+    try: print(read(sys.argv[1]))
+    except NucleisegError as error: print(error)
+"""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions are a matter of POSIX")
-def test_a_file_without_permission(tmp_path):
-    path = tmp_path / "secret.png"
-    path.write_bytes(PNG)
-    path.chmod(0)
-    for folder in [tmp_path, *tmp_path.parents][:-2]:
-        folder.chmod(folder.stat().st_mode | 0o111)
-    code = (
-        "import os, sys\nfrom nucleiseg.errors import ImageFileError\nfrom nucleiseg.images.reading import read_image\n"
-        "if os.geteuid() == 0: os.setuid(65534)\n"
-        "try: read_image(sys.argv[1])\nexcept ImageFileError as error: print(error)\n"
-    )
-    process = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
-    assert process.stdout == f"{path}: cannot be read (Permission denied); check its permissions\n", process.stderr
+@pytest.mark.parametrize(
+    ("locked", "lines"),
+    [
+        (
+            "closed/secret.png",
+            [
+                "[{path!r}]",
+                "closed/secret.png: cannot be read (Permission denied); check its permissions",
+            ],
+        ),
+        (
+            "closed",
+            [
+                "closed/secret.png: cannot be looked at (Permission denied); check the path and the permissions of its "
+                "folders"
+            ]
+            * 2,
+        ),
+    ],
+)
+def test_what_may_not_be_read(tmp_path, locked, lines):
+    """A file, and what is in a folder. Seen from its folder, so that those above it don't matter."""
+    path = Path("closed") / "secret.png"
+    (tmp_path / "closed").mkdir()
+    (tmp_path / path).write_bytes(PNG)
+    tmp_path.chmod(0o755)
+    (tmp_path / locked).chmod(0)
+    command = [sys.executable, "-c", AS_ANOTHER_USER, str(path)]
+    try:
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    finally:
+        (tmp_path / locked).chmod(0o755)
+    assert process.stdout.splitlines() == [line.format(path=path) for line in lines], process.stderr
+
+
+@pytest.mark.parametrize("name", [f"{'a' * 300}.png", "a\0.png"])
+def test_names_that_no_file_can_have(tmp_path, capfd, name):
+    path = tmp_path / name
+    uses = {
+        InvalidInputError: [lambda: find_images([path])],
+        ImageFileError: [lambda: read_image(path), lambda: open_micrograph(path), lambda: open_lazy(path)],
+        DatasetError: [lambda: datasets.read(path), lambda: datasets.read(tmp_path, labels=path)],
+        ModelFileError: [lambda: modelfile.read_settings(path), lambda: read_checked(path)],
+    }
+    for expected, calls in uses.items():
+        for call in calls:
+            with pytest.raises(expected, match=r"cannot be looked at \(.+\); check the path and the perm") as raised:
+                call()
+            assert one_line(str(raised.value))
+    assert main(["predict", str(path), "-o", str(tmp_path / "out")]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "cannot be looked at" in line
 
 
 # ---- Arrays. ----

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nucleiseg._checks import Array
+from nucleiseg._files import check_reachable
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError
 from nucleiseg.images._pillow import check_bytes
@@ -153,6 +154,7 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
     options = options or ReadOptions()
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
+        check_reachable(path, ImageFileError)
         if not path.exists():
             raise ImageFileError(f"{path}: no such file; check the path")
         image = _open_tiff(path, options) if path.is_file() else _open_zarr(path, options)
