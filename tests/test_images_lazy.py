@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import tifffile
 
-from nucleiseg.errors import ImageFileError, InvalidInputError
+from nucleiseg.errors import ImageFileError, InvalidInputError, MissingPackageError
 from nucleiseg.images import ReadOptions, as_micrograph, open_lazy
 from nucleiseg.images import _pillow as sizes
 from nucleiseg.images.sources import open_micrograph
@@ -281,6 +282,15 @@ def test_parts_that_memory_could_not_hold_are_not_read(tmp_path, monkeypatch):
     assert lazy[0:20, 20:40].shape == (20, 20)
     with pytest.raises(ImageFileError, match=r"small: an array of 20 x 26 takes more than"):
         lazy[0:20, 14:40]
+
+
+def test_without_zarr_the_error_says_what_it_is_needed_for(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", numbered(32, 16), tile=(16, 16))
+    zarr.save(str(tmp_path / "a.zarr"), numbered(8, 6))
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    for name, use in (("a.zarr", "reading Zarr"), ("a.tif", "reading large TIFF files part by part")):
+        with pytest.raises(MissingPackageError, match=rf"{use} needs .*zarr.*pip install .*nucleiseg\[zarr\]"):
+            open_lazy(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", [".zarray", ".zgroup", "zarr.json"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import tifffile
 
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import InvalidInputError, MissingPackageError
 from nucleiseg.images import open_lazy
 from nucleiseg.instances.label_stores import write_label_store
 
@@ -104,6 +105,12 @@ def test_a_failure_leaves_what_was_there_and_a_success_replaces_it(labels, name,
     np.testing.assert_array_equal(stored(), labels)
     write_label_store(tmp_path / name, labels.shape, lambda rows: labels[rows] + 1)
     np.testing.assert_array_equal(stored(), labels + 1)
+
+
+def test_without_zarr_the_error_says_what_it_is_needed_for(labels, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(MissingPackageError, match=r"writing Zarr needs .*zarr.*pip install .*nucleiseg\[zarr\]"):
+        write_label_store(tmp_path / "a.zarr", labels.shape, lambda rows: labels[rows])
 
 
 @pytest.mark.parametrize("name", ["a.zarr", "a.ome.zarr", "a.tif"])
