@@ -144,6 +144,14 @@ def test_files_that_are_no_image(tmp_path, capfd, kind):
     assert line == f"nucleiseg: {raised.value}"
 
 
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "jpeg"), ("a.png", "tiff"), ("a.tif", "png"), ("a.jpg", "bmp")])
+def test_a_wrong_ending_of_an_image_does_no_harm(tmp_path, capfd, name, kind):
+    (tmp_path / name).write_bytes(packed(kind, GREY))
+    np.testing.assert_allclose(read_image(tmp_path / name).astype(int), GREY, atol=30 if kind == "jpeg" else 0)
+    assert main(["predict", str(tmp_path / name), "-o", str(tmp_path / "out")]) == 0
+    assert capfd.readouterr().err == ""
+
+
 def test_files_with_channels_first_are_read_as_their_message_says(tmp_path, capfd):
     colours = np.random.default_rng(0).integers(0, 255, (3, 30, 20), np.uint8)
     path = tmp_path / "a.tif"
@@ -387,6 +395,18 @@ def test_labels_beyond_16_bits_are_read(tmp_path):
 def test_what_is_no_zip(tmp_path, capfd, content):
     path = tmp_path / "data.zip"
     path.write_bytes(content)
+    with pytest.raises(DatasetError, match="is not a readable zip archive"):
+        datasets.read(path)
+    assert main(["check", str(path)]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "is not a readable zip archive" in line
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_a_zip_that_is_cut_short(tmp_path, capfd, share):
+    path = zipped(tmp_path / "data.zip", ["a/images/a.png", "a/masks/1.png"])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DatasetError, match="is not a readable zip archive"):
         datasets.read(path)
     assert main(["check", str(path)]) == 1
