@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from nucleiseg.errors import MissingPackageError
 from nucleiseg.instances import measure, split_components
 from nucleiseg.instances.geojson import from_geojson, to_geojson
 from nucleiseg.instances.streaming import measured_blocks, stream_geojson, stream_parquet
@@ -87,6 +89,16 @@ def test_files_hold_what_the_whole_image_gives(tmp_path):
     )
     assert len(collection["features"]) == labels.max()
     assert collection["software"] == to_geojson(labels)["software"] == "nucleiseg"
+
+
+def test_without_pyarrow_the_error_says_what_it_is_needed_for(tmp_path, monkeypatch):
+    labels, image = blobs(1)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(
+        MissingPackageError, match=r"writing Parquet needs .*pyarrow.*pip install .*nucleiseg\[parquet\]"
+    ):
+        list(stream_parquet(tmp_path / "a.parquet", blocks_of(labels, image, 30)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_nuclei_there_are_no_blocks():
