@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import InvalidInputError, NucleisegError
 
 __all__ = [
     "SOFTWARE",
     "atomic_path",
+    "check_reachable",
     "check_suffix",
     "file_sha256",
     "locked",
@@ -44,6 +45,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_reachable(path: str | os.PathLike[str], error: type[NucleisegError]) -> None:
+    """Raise where the system won't even look: a name that is too long, a folder that may not be entered.
+
+    That nothing is there is no such fault.
+    """
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as fault:  # ValueError: characters that no path has
+        reason = getattr(fault, "strerror", None) or fault
+        raise error(
+            f"{path}: cannot be looked at ({reason}); check the path and the permissions of its folders"
+        ) from None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

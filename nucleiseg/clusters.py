@@ -153,7 +153,7 @@ def _label_window(
     factor: float,
 ) -> Decoded:
     segmenter = once(load_segmenter, model)
-    image = LazyImage(pixels, axes, "image", options.reading)
+    image = LazyImage(pixels, axes, "image", options.reading, from_file=False)
     height, width = image.shape
     network = Network(segmenter._engine, bounds, plan.network, options.tta)
     maps = look(image[0:height, 0:width], inside, network, factor)

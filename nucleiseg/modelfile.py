@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nucleiseg._files import atomic_path
+from nucleiseg._files import atomic_path, check_reachable
 from nucleiseg._forking import check_not_forked
 from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.modelchecks import CONFIG, SETTINGS, WEIGHTS, check_archive, check_network, check_weights, read_json
@@ -135,6 +135,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
 
 @contextmanager
 def _open(source: Path) -> Iterator[zipfile.ZipFile]:
+    check_reachable(source, ModelFileError)
     if not source.is_file():
         raise ModelFileError(
             f"the model file {source} does not exist; check the path, or train one with 'nucleiseg train'"

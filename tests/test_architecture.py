@@ -50,6 +50,7 @@ FLOORS = (
     ("large",),
     ("clusters",),
     ("cli", "napari"),
+    ("__main__",),
     ("__init__",),
 )
 GROUND = FLOORS[0]

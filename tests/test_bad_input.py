@@ -17,11 +17,13 @@ import pytest
 import tifffile
 from PIL import Image
 
-from nucleiseg import _memory, datasets
+from nucleiseg import _memory, datasets, modelfile
 from nucleiseg.cli.main import main
-from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError
-from nucleiseg.images import _pillow, find_images, read_image, rescale
+from nucleiseg.engines.onnx_metadata import read_checked
+from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError, ModelFileError
+from nucleiseg.images import ReadOptions, _pillow, find_images, open_lazy, read_image, read_micrograph, rescale
 from nucleiseg.images.reading import read_labels
+from nucleiseg.images.sources import open_micrograph
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import match, measure, split_components
 from nucleiseg.segmenter import Segmenter
@@ -76,10 +78,24 @@ FILES = {
     "huge TIFF": ("a.tif", claimed_tiff(ImageWidth=10**6, ImageLength=10**6), "is more than 268435456 pixels; crop it"),
     "endless samples": ("a.tif", claimed_tiff(ImageWidth=2**14, ImageLength=2**14, SamplesPerPixel=2**15), "a.tif"),
     "no rows": ("a.png", claimed_png(0, 20), "cannot be decoded"),
-    "five channels": ("a.tif", tiff(np.zeros((9, 8, 5), np.uint8), photometric="minisblack"), "must come down to one"),
+    "five channels": (
+        "a.tif",
+        tiff(np.zeros((30, 20, 5), np.uint8), photometric="minisblack"),
+        "got a stack of shape (30, 20, 5) (axes QYX), which looks like (H, W, C); if so, say axes='YXC' and channel=0",
+    ),
     "a stack": ("a.tif", tiff(np.zeros((7, 9, 8), np.uint8), photometric="minisblack"), "must come down to one image"),
     "4-D": ("a.tif", tiff(np.zeros((4, 7, 9, 8), np.uint8), photometric="minisblack"), "must come down to one image"),
-    "channels first": ("a.tif", tiff(np.zeros((3, 9, 8), np.uint8), photometric="minisblack"), "must come down to one"),
+    "channels first": (
+        "a.tif",
+        tiff(np.zeros((3, 9, 8), np.uint8), photometric="minisblack"),
+        "got a stack of shape (3, 9, 8) (axes QYX), which looks like (C, H, W); say what the 3 planes are: colours "
+        "with axes='SYX', channels with axes='CYX' and channel=0, depths with axes='ZYX' and project='max', or",
+    ),
+    "pages": (
+        "a.tif",
+        tiff(np.zeros((2, 9, 8), np.uint8), photometric="minisblack", metadata=None),
+        "got a stack of shape (2, 9, 8) (axes IYX), which looks like (C, H, W); say what the 2 planes are: channels",
+    ),
 }
 # What the network is given is checked here; the file itself is fine.
 PIXELS = {
@@ -93,7 +109,7 @@ class Threshold:
     """In place of a model, which takes a second to load."""
 
     def predict(self, source, options):
-        bright = (rescale(source.shown) > 0.5).astype(np.float32)
+        bright = (rescale(np.atleast_3d(source.shown)).max(-1) > 0.5).astype(np.float32)
         return Prediction(source.shown, bright, split_components(bright), source)
 
     def evaluate(self, data, options, watch):
@@ -127,6 +143,28 @@ def test_files_that_are_no_image(tmp_path, capfd, kind):
     assert line == f"nucleiseg: {raised.value}"
 
 
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "jpeg"), ("a.png", "tiff"), ("a.tif", "png"), ("a.jpg", "bmp")])
+def test_a_wrong_ending_of_an_image_does_no_harm(tmp_path, capfd, name, kind):
+    (tmp_path / name).write_bytes(packed(kind, GREY))
+    np.testing.assert_allclose(read_image(tmp_path / name).astype(int), GREY, atol=30 if kind == "jpeg" else 0)
+    assert main(["predict", str(tmp_path / name), "-o", str(tmp_path / "out")]) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_files_with_channels_first_are_read_as_their_message_says(tmp_path, capfd):
+    colours = np.random.default_rng(0).integers(0, 255, (3, 30, 20), np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, colours, photometric="minisblack")
+    np.testing.assert_array_equal(read_image(path, ReadOptions(axes="SYX")), np.moveaxis(colours, 0, -1))
+    np.testing.assert_array_equal(read_image(path, ReadOptions(axes="CYX", channel=0)), colours[0])
+    np.testing.assert_array_equal(read_image(path, ReadOptions(axes="ZYX", project="max")), colours.max(0))
+    tifffile.imwrite(tmp_path / "b.tif", np.moveaxis(colours.repeat(2, 0)[:5], 0, -1), photometric="minisblack")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.tif", ReadOptions(axes="YXC", channel=0)), colours[0])
+    for axes in (["SYX"], ["CYX", "--channel", "0"], ["ZYX", "--project", "max"]):
+        assert main(["predict", str(path), "-o", str(tmp_path / axes[0]), "--axes", *axes]) == 0
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("kind", PIXELS)
 def test_pixels_that_are_no_numbers(tmp_path, capfd, kind):
     pixels, message = PIXELS[kind]
@@ -149,20 +187,70 @@ def test_folders_and_missing_files(tmp_path, capfd):
     assert "no images found in" in line
 
 
+AS_ANOTHER_USER = """
+import os, sys
+from nucleiseg.errors import NucleisegError
+from nucleiseg.images.reading import find_images, read_image
+if os.geteuid() == 0: os.setuid(65534)
+for read in (find_images, read_image):
+    try: print(read(sys.argv[1]))
+    except NucleisegError as error: print(error)
+"""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions are a matter of POSIX")
-def test_a_file_without_permission(tmp_path):
-    path = tmp_path / "secret.png"
-    path.write_bytes(PNG)
-    path.chmod(0)
-    for folder in [tmp_path, *tmp_path.parents][:-2]:
-        folder.chmod(folder.stat().st_mode | 0o111)
-    code = (
-        "import os, sys\nfrom nucleiseg.errors import ImageFileError\nfrom nucleiseg.images.reading import read_image\n"
-        "if os.geteuid() == 0: os.setuid(65534)\n"
-        "try: read_image(sys.argv[1])\nexcept ImageFileError as error: print(error)\n"
-    )
-    process = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
-    assert process.stdout == f"{path}: cannot be read (Permission denied); check its permissions\n", process.stderr
+@pytest.mark.parametrize(
+    ("locked", "lines"),
+    [
+        (
+            "closed/secret.png",
+            [
+                "[{path!r}]",
+                "closed/secret.png: cannot be read (Permission denied); check its permissions",
+            ],
+        ),
+        (
+            "closed",
+            [
+                "closed/secret.png: cannot be looked at (Permission denied); check the path and the permissions of its "
+                "folders"
+            ]
+            * 2,
+        ),
+    ],
+)
+def test_what_may_not_be_read(tmp_path, locked, lines):
+    """A file, and what is in a folder. Seen from its folder, so that those above it don't matter."""
+    path = Path("closed") / "secret.png"
+    (tmp_path / "closed").mkdir()
+    (tmp_path / path).write_bytes(PNG)
+    tmp_path.chmod(0o755)
+    (tmp_path / locked).chmod(0)
+    command = [sys.executable, "-c", AS_ANOTHER_USER, str(path)]
+    try:
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    finally:
+        (tmp_path / locked).chmod(0o755)
+    assert process.stdout.splitlines() == [line.format(path=path) for line in lines], process.stderr
+
+
+@pytest.mark.parametrize("name", [f"{'a' * 300}.png", "a\0.png"])
+def test_names_that_no_file_can_have(tmp_path, capfd, name):
+    path = tmp_path / name
+    uses = {
+        InvalidInputError: [lambda: find_images([path])],
+        ImageFileError: [lambda: read_image(path), lambda: open_micrograph(path), lambda: open_lazy(path)],
+        DatasetError: [lambda: datasets.read(path), lambda: datasets.read(tmp_path, labels=path)],
+        ModelFileError: [lambda: modelfile.read_settings(path), lambda: read_checked(path)],
+    }
+    for expected, calls in uses.items():
+        for call in calls:
+            with pytest.raises(expected, match=r"cannot be looked at \(.+\); check the path and the perm") as raised:
+                call()
+            assert one_line(str(raised.value))
+    assert main(["predict", str(path), "-o", str(tmp_path / "out")]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "cannot be looked at" in line
 
 
 # ---- Arrays. ----
@@ -306,6 +394,18 @@ def test_labels_beyond_16_bits_are_read(tmp_path):
 def test_what_is_no_zip(tmp_path, capfd, content):
     path = tmp_path / "data.zip"
     path.write_bytes(content)
+    with pytest.raises(DatasetError, match="is not a readable zip archive"):
+        datasets.read(path)
+    assert main(["check", str(path)]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "is not a readable zip archive" in line
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_a_zip_that_is_cut_short(tmp_path, capfd, share):
+    path = zipped(tmp_path / "data.zip", ["a/images/a.png", "a/masks/1.png"])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DatasetError, match="is not a readable zip archive"):
         datasets.read(path)
     assert main(["check", str(path)]) == 1

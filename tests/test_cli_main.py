@@ -209,6 +209,20 @@ def test_the_installed_command_is_this_one():
     assert command.load() is main
 
 
+def test_python_runs_it_as_a_module_too(tmp_path):
+    """In place of a path that lacks the script; help and mistakes load no TensorFlow."""
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('TensorFlow was loaded')")
+    run = [sys.executable, "-m", "nucleiseg"]
+    options = {"capture_output": True, "text": True, "check": False, "cwd": tmp_path}
+    helped = subprocess.run([*run, "--help"], **options)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert helped.stdout.startswith("usage: nucleiseg ")
+    wrong = subprocess.run([*run, "predict"], **options)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("nucleiseg: ")
+    assert len(wrong.stderr.splitlines()) == 1
+
+
 def fail(error):
     def run(arguments):
         raise error

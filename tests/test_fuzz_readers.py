@@ -30,8 +30,9 @@ from pathlib import Path
 import numpy as np
 from nucleiseg import _memory, datasets
 from nucleiseg.errors import NucleisegError
-from nucleiseg.images import ReadOptions, as_micrograph, read_image
+from nucleiseg.images import ReadOptions, as_micrograph, open_lazy, read_image
 from nucleiseg.images.reading import read_labels
+from nucleiseg.images.sources import open_micrograph
 
 for module in [m for m in list(sys.modules.values()) if hasattr(m, "memory_limit")]:
     module.memory_limit = lambda: MEMORY
@@ -91,7 +92,13 @@ def beside(path):
     for sample in datasets.read(path.parent.parent, cache=False):
         assert sample.labels.dtype == np.int32 and sample.labels.shape == sample.image.shape[:2]
 
-read = {"image": image, "labels": labels, "dataset": dataset, "beside": beside}[kind]
+def parts(path):
+    # What is read part by part: a TIFF file, or the folder of a Zarr of which this is a file.
+    zarr = [parent for parent in path.parents if parent.suffix == ".zarr"]
+    found = open_micrograph(open_lazy(zarr[0] if zarr else path, ReadOptions(channel=0)), max_pixels=2**22)
+    assert found.shown.ndim == 2
+
+read = {"image": image, "labels": labels, "dataset": dataset, "beside": beside, "parts": parts}[kind]
 read(source)
 refused = slowest = 0
 for number in range(count):
@@ -197,6 +204,21 @@ def pyramid():
     return file.getvalue()
 
 
+def write_zarr(folder):
+    """Images of two channels: an OME-Zarr of version 2, and a plain array of version 3."""
+    zarr = pytest.importorskip("zarr")
+    pixels = np.stack([picture(), picture()[::-1]])
+    group = zarr.open_group(str(folder / "old.zarr"), mode="w", zarr_format=2)
+    group.create_array("0", shape=pixels.shape, dtype="u1", chunks=(1, 32, 32))[...] = pixels
+    axes = [{"name": name, "unit": "micrometer"} for name in "cyx"]
+    scale = [{"type": "scale", "scale": [1.0, 0.5, 0.5]}]
+    multiscale = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+    group.attrs.update({"multiscales": [multiscale], "omero": {"channels": [{"label": "a"}, {"label": "b"}]}})
+    array = zarr.create_array(str(folder / "new.zarr"), shape=pixels.shape, dtype="u1", chunks=(1, 32, 32))
+    array[...] = pixels
+
+
+ZARR_FILES = ("old.zarr/.zattrs", "old.zarr/0/.zarray", "old.zarr/0/0.0.0", "new.zarr/zarr.json", "new.zarr/c/0/0/0")
 FILES = {
     "grey.png": ("image", lambda: packed("png", picture())),
     "colour.png": ("image", lambda: packed("png", picture(3))),
@@ -213,6 +235,8 @@ FILES = {
     "two.ome.tif": ("image", lambda: tiff(picture(), ome=True, metadata={"axes": "YX"})),
     "pyramid.ome.tif": ("image", pyramid),
     "label.tif": ("labels", lambda: tiff(labels(), compression="zlib")),
+    "parts.tif": ("parts", lambda: tiff(picture(), tile=(16, 16), compression="zlib")),
+    **dict.fromkeys(ZARR_FILES, ("parts", None)),
     "kaggle.zip": ("dataset", kaggle_zip),
     "arrays.npz": ("dataset", lambda: arrays(compressed=False)),
     "packed.npz": ("dataset", lambda: arrays(compressed=True)),
@@ -231,9 +255,12 @@ def fuzz(folder, name, count):
     if kind == "beside" or name in ("coco.json", "runs.csv"):
         (folder / "images").mkdir()
         (folder / "images" / "a.png").write_bytes(packed("png", picture()))
-    place.parent.mkdir(exist_ok=True)
-    place.write_bytes(make())
-    failed = Path(os.environ.get("NUCLEISEG_FUZZ_FAILURES", folder)) / f"failed_{name}"
+    if make is None:
+        write_zarr(folder)
+    else:
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(make())
+    failed = Path(os.environ.get("NUCLEISEG_FUZZ_FAILURES", folder)) / f"failed_{name.replace('/', '_')}"
     command = [sys.executable, "-c", PROGRAM, str(place), kind, str(count), str(failed)]
     process = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert process.returncode == 0, process.stderr[-3000:]

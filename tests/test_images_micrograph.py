@@ -264,6 +264,40 @@ def test_a_stack_without_metadata_lists_what_it_may_be(tmp_path):
         read_image(path)
 
 
+CHANNELS = "channels with axes='CYX' and channel=0"
+DEPTHS = "depths with axes='ZYX' and project='max'"
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((2, 30, 20), f", which looks like (C, H, W); say what the 2 planes are: {CHANNELS}, {DEPTHS}, "),
+        (
+            (3, 30, 20),
+            f", which looks like (C, H, W); say what the 3 planes are: colours with axes='SYX', {CHANNELS}, {DEPTHS}, ",
+        ),
+        (
+            (4, 30, 20),
+            f", which looks like (C, H, W); say what the 4 planes are: colours with axes='SYX', {CHANNELS}, {DEPTHS}, ",
+        ),
+        ((5, 30, 20), f"; say what the 5 planes are: {CHANNELS}, {DEPTHS}, "),
+        ((30, 20, 5), ", which looks like (H, W, C); if so, say axes='YXC' and channel=0"),
+        ((30, 20, 6), f"; say what the 30 planes are: {CHANNELS}, {DEPTHS}, "),
+        ((19, 30, 5), f"; say what the 19 planes are: {CHANNELS}, {DEPTHS}, "),
+    ],
+)
+def test_planes_of_a_file_look_like_what_they_may_be(shape, told, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros(shape, np.uint8), photometric="minisblack")
+    choice = "" if told.endswith("channel=0") else "or choose one with select={'Q': 0}"
+    with pytest.raises(ImageFileError) as raised:
+        read_image(path)
+    assert (
+        str(raised.value)
+        == f"{path}: must come down to one image, got a stack of shape {shape} (axes QYX){told}{choice}"
+    )
+
+
 def test_channels_without_names_are_colours_if_there_are_three(tmp_path):
     pixels = numbered(3, 5, 6)
     assert read_image(ome(tmp_path / "a.ome.tif", pixels, "CYX")).shape == (5, 6, 3)

@@ -164,6 +164,29 @@ def test_pillow_helps_with_compressed_tiffs(compression):
     np.testing.assert_allclose(read.astype(int), image, atol=2)
 
 
+def test_pillow_decodes_what_tifffile_would_have_another_package_do(monkeypatch):
+    """As where imagecodecs is not installed."""
+
+    def refuse(self, **kwargs):
+        raise ValueError("LZW requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", refuse)
+    indices = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    colours = np.dstack([indices, indices + 50, indices + 100])
+    painted = Image.new("P", (6, 5))
+    palette = [value for number in range(256) for value in (number, 255 - number, 7)]
+    painted.putdata(indices.ravel().tolist())
+    painted.putpalette(palette)
+    file = BytesIO()
+    painted.save(file, "tiff", compression="tiff_lzw")
+    for image in (indices, colours):
+        data = packed(image, "tiff", compression="tiff_lzw")
+        np.testing.assert_array_equal(decode_image(data, "a.tif"), image)
+    shown = np.reshape(palette, (256, 3))[indices]
+    np.testing.assert_array_equal(decode_image(file.getvalue(), "a.tif"), shown)
+    np.testing.assert_array_equal(decode_labels(file.getvalue(), "a.tif"), indices)
+
+
 def test_tiff_that_only_another_package_can_decode(monkeypatch):
     def refuse(self, **kwargs):
         raise ValueError("LZW requires the 'imagecodecs' package")

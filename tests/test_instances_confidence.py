@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import Calibration, calibrate, rate
 from nucleiseg.instances._regions import find_regions, find_totals
+from nucleiseg.instances.confidence import rate_totals
 from nucleiseg.instances.contacts import find_sides, meet, touching_share, united
 
 SHAPE = (6, 7)
@@ -38,6 +39,37 @@ def test_totals_are_those_of_the_pixels_of_each_nucleus(labels, values, dtype, f
     np.testing.assert_array_equal(numbers, regions.labels)
     np.testing.assert_array_equal(areas, regions.area)
     np.testing.assert_array_equal(sums, regions.sum(values[regions.rows, regions.cols]))
+
+
+@pytest.mark.parametrize(
+    ("calibration", "logits"),
+    [
+        (Calibration(), [np.log(9), np.log(1.5), 0, 0]),
+        (Calibration(certainty=0, intercept=0.5), [0.5] * 4),
+        (Calibration(certainty=2), [2 * np.log(9), 2 * np.log(1.5), 0, 0]),
+        (Calibration(certainty=0, size=1), np.log([1, 2, 6, 6])),
+        (Calibration(certainty=0, size_squared=0.5), np.log([1, 2, 6, 6]) ** 2 / 2),
+        (Calibration(certainty=0, touching=2), [0, 0, 0.6, 0.6]),
+        (Calibration(0.25, 0.5, -1, touching=3), [0.25 + np.log(3), None, *[1.15 - np.log(6)] * 2]),
+    ],
+)
+def test_it_is_the_logistic_model_that_the_calibration_says(calibration, logits):
+    """One pixel at .9, two at .5 and .7, and two nuclei of 2 x 3 pixels that touch along 3 of their 10 sides."""
+    labels = np.zeros((8, 9), int)
+    labels[0, 0], labels[0, 3:5], labels[3:5, 2:5], labels[5:7, 2:5] = 1, 2, 3, 4
+    probability = np.full(labels.shape, 0.5)
+    probability[0, 0], probability[0, 3:5] = 0.9, (0.5, 0.7)
+    found = rate(labels, probability, calibration)
+    for confidence, logit in zip(found, logits, strict=True):
+        if logit is not None:
+            assert confidence == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("probability", "confidence"), [(0.0, 1e-4), (1e-5, 1e-4), (1.0, 1 - 1e-4), (0.3, 0.3)])
+def test_nothing_is_certain(probability, confidence):
+    assert rate([[1, 1]], [[probability] * 2]) == pytest.approx([confidence], abs=1e-9)
+    sums = np.array([2 * probability])
+    assert rate_totals(np.array([2]), sums, np.zeros(1), None) == pytest.approx([confidence], abs=1e-9)
 
 
 def many(seed, share):

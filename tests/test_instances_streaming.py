@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from nucleiseg.errors import MissingPackageError
 from nucleiseg.instances import measure, split_components
 from nucleiseg.instances.geojson import from_geojson, to_geojson
 from nucleiseg.instances.streaming import measured_blocks, stream_geojson, stream_parquet
@@ -42,6 +44,36 @@ def test_tables_are_those_of_the_whole_image(seed, side):
     pd.testing.assert_frame_equal(with_one_end(found.reset_index(drop=True)), with_one_end(expected), rtol=1e-9)
 
 
+@settings(max_examples=20, deadline=None)
+@example(3, 5, (31, 90))
+@example(3, 40, (200, 30))
+@example(1, 100, (70, 90))
+@given(st.integers(0, 99), st.integers(5, 100), st.sampled_from([(70, 90), (31, 90), (90, 31)]))
+def test_a_block_holds_the_nuclei_that_begin_in_one_square_and_squares_come_in_order(seed, side, shape):
+    """So memory is that of one square and of what reaches beyond it, and a file is the same each time."""
+    labels, image = blobs(seed, shape)
+    squares, seen = [], []
+    for block in blocks_of(labels, image, side):
+        begins = block.table[["bbox-0", "bbox-1"]].to_numpy() // side
+        squares.append(tuple(begins[0]))
+        assert (begins == begins[0]).all()
+        seen += block.table["label"].tolist()
+        rows, columns = (slice(start, start + n) for start, n in zip(block.corner, block.labels.shape, strict=True))
+        here = labels[rows, columns]
+        np.testing.assert_array_equal(block.labels, np.where(np.isin(here, block.table["label"]), here, 0))
+        assert block.table["area"].sum() == (block.labels > 0).sum()
+        assert block.table["label"].is_monotonic_increasing
+    assert sorted(seen) == list(range(1, labels.max() + 1))
+    assert squares == sorted(set(squares))
+
+
+def test_one_nucleus_is_one_block():
+    labels = np.zeros((20, 30), np.int32)
+    labels[7:15, 9:21] = 1
+    (block,) = blocks_of(labels, np.zeros((20, 30, 2)), 5)
+    assert (block.corner, block.labels.shape, block.table["label"].tolist()) == ((7, 9), (8, 12), [1])
+
+
 def test_files_hold_what_the_whole_image_gives(tmp_path):
     pytest.importorskip("pyarrow")
     labels, image = blobs(1)
@@ -57,6 +89,16 @@ def test_files_hold_what_the_whole_image_gives(tmp_path):
     )
     assert len(collection["features"]) == labels.max()
     assert collection["software"] == to_geojson(labels)["software"] == "nucleiseg"
+
+
+def test_without_pyarrow_the_error_says_what_it_is_needed_for(tmp_path, monkeypatch):
+    labels, image = blobs(1)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(
+        MissingPackageError, match=r"writing Parquet needs .*pyarrow.*pip install .*nucleiseg\[parquet\]"
+    ):
+        list(stream_parquet(tmp_path / "a.parquet", blocks_of(labels, image, 30)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_nuclei_there_are_no_blocks():

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from nucleiseg._files import check_reachable
 from nucleiseg.datasets.arrays import read_npy, read_npz
 from nucleiseg.datasets.cache import Cache, cache_folder
 from nucleiseg.datasets.coco import find_coco
@@ -98,7 +99,10 @@ def open_dataset(
     source = Path(path).absolute()
     label_source = None if labels is None else Path(labels).absolute()
     for place in (source, label_source):
-        if place is not None and not place.exists():
+        if place is None:
+            continue
+        check_reachable(place, DatasetError)
+        if not place.exists():
             raise DatasetError(f"{place}: no such file or folder; check the path")
     reading = None if reading == ReadOptions() else reading
     suffixes = (source.suffix.lower(), None if label_source is None else label_source.suffix.lower())

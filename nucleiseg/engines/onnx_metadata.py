@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nucleiseg._files import check_reachable
 from nucleiseg.errors import ModelFileError
 from nucleiseg.modelchecks import MOST_WEIGHTS
 
@@ -66,6 +67,7 @@ def read_checked(path: Path) -> tuple[bytes, dict[str, Any]]:
     ModelFileError
         If the file is missing, damaged, changed, or was not exported by nucleiseg.
     """
+    check_reachable(path, ModelFileError)
     if not path.is_file():
         raise ModelFileError(
             f"the model file {path} does not exist; check the path, or write one with 'nucleiseg export'"

@@ -13,8 +13,8 @@ import numpy as np
 from nucleiseg.errors import ImageFileError
 from nucleiseg.images._pillow import check_bytes, check_pixels
 from nucleiseg.images._scenes import check_level, find_scene
+from nucleiseg.images._stacks import Stack
 from nucleiseg.images._tiff_metadata import square_size
-from nucleiseg.images.micrograph import Stack
 from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["read_microscope"]

@@ -14,8 +14,8 @@ from PIL import TiffImagePlugin
 from nucleiseg.errors import ImageFileError
 from nucleiseg.images._pillow import check_bytes, check_pixels, pillow_to_array
 from nucleiseg.images._scenes import check_level, find_scene
+from nucleiseg.images._stacks import Stack
 from nucleiseg.images._tiff_metadata import channel_names, pixel_size
-from nucleiseg.images.micrograph import Stack
 from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["find_series", "read_tiff"]

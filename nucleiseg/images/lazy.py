@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from nucleiseg._checks import Array
+from nucleiseg._files import check_reachable
 from nucleiseg._optional import import_extra
-from nucleiseg._units import MICROMETRES
-from nucleiseg.errors import ImageFileError, InvalidInputError
+from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError
+from nucleiseg.images._pillow import check_bytes
 from nucleiseg.images._scenes import check_level
-from nucleiseg.images._tiff_metadata import square_size
-from nucleiseg.images.micrograph import Micrograph, Stack, flatten
+from nucleiseg.images._stacks import Stack
+from nucleiseg.images._zarr import open_zarr
+from nucleiseg.images.decoding import undecodable
+from nucleiseg.images.micrograph import Micrograph, flatten
 from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["LazyImage", "open_lazy"]
@@ -44,6 +47,8 @@ class LazyImage:
         In µm, at full size.
     scale : float
         How many pixels of the full size are one, along a side.
+    from_file : bool
+        Whether errors are about a file.
 
     Examples
     --------
@@ -59,6 +64,16 @@ class LazyImage:
     channels: tuple[str, ...] = ()
     full_pixel_size: float | None = None
     scale: float = 1.0
+    from_file: bool = True
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.pixels.shape)
+        if len(self.axes) != len(shape) or not {"Y", "X"} <= set(self.axes):
+            wrong = ImageFileError if self.from_file else InvalidInputError
+            raise wrong(
+                f"{self.name}: must have rows, columns and a letter for each axis, got shape {shape} "
+                f"(axes {self.axes}); say what its axes are, e.g. axes='CYX' with channel=0"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,12 +89,31 @@ class LazyImage:
 
     def read(self, rows: slice, columns: slice) -> Micrograph:
         """A window with all of its channels."""
-        window = tuple({"Y": rows, "X": columns}.get(axis, slice(None)) for axis in self.axes)
         stack = Stack(
-            np.asarray(self.pixels[window]), self.axes, self.name, self.channels, self.full_pixel_size, self.scale
+            self._pixels_of(rows, columns),
+            self.axes,
+            self.name,
+            self.channels,
+            self.full_pixel_size,
+            self.scale,
+            self.from_file,
+            self.shape,
         )
         # A window of one row is not an image of one axis less.
         return flatten(stack, self.options)
+
+    def _pixels_of(self, rows: slice, columns: slice) -> Array:
+        window = tuple({"Y": rows, "X": columns}.get(axis, slice(None)) for axis in self.axes)
+        if not self.from_file:
+            return np.asarray(self.pixels[window])
+        lengths = [len(range(n)[part]) for n, part in zip(self.pixels.shape, window, strict=True)]
+        check_bytes(lengths, np.dtype(self.pixels.dtype).itemsize, self.name)
+        try:
+            return np.asarray(self.pixels[window])
+        except (MemoryError, NucleisegError):
+            raise
+        except Exception as error:  # decoders raise nearly anything on damaged files
+            raise undecodable(self.name, error) from error
 
     def __getitem__(self, window: tuple[slice, slice]) -> Array:
         """The part of a window that shows the nuclei: (h, w) or (h, w, C)."""
@@ -120,6 +154,7 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
     options = options or ReadOptions()
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
+        check_reachable(path, ImageFileError)
         if not path.exists():
             raise ImageFileError(f"{path}: no such file; check the path")
         image = _open_tiff(path, options) if path.is_file() else _open_zarr(path, options)
@@ -127,63 +162,15 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
         shape = tuple(getattr(source, "shape", ()))
         if len(shape) < 2:
             raise InvalidInputError(f"image must be (H, W) or (H, W, C), got shape {shape}; pass one image")
-        image = LazyImage(source, options.axes or _guess_axes(shape), "image", options)
+        image = LazyImage(source, options.axes or _guess_axes(shape), "image", options, from_file=False)
     image[0:1, 0:1]  # says at once if it is left open what to look at
     return image
 
 
 def _open_zarr(path: Path, options: ReadOptions) -> LazyImage:
-    zarr = import_extra("zarr", "zarr", "reading Zarr")
-    try:
-        node = zarr.open(str(path), mode="r")
-    except Exception as error:  # zarr raises nearly anything on what is none
-        raise ImageFileError(f"{path}: is no Zarr array or group ({error}); pass a folder that zarr wrote") from error
-    if not hasattr(node, "keys"):
-        check_level(str(path), options.level, [node.shape[:2]])
-        stored = node.attrs.get("pixel_size")
-        size = float(stored) if isinstance(stored, (int, float)) else None
-        return LazyImage(node, options.axes or _guess_axes(node.shape), str(path), options, (), size)
-    attributes = dict(node.attrs)
-    attributes = attributes.get("ome", attributes)  # version 0.5 keeps everything in "ome"
-    if not attributes.get("multiscales"):
-        raise ImageFileError(
-            f"{path}: is a Zarr group without an OME image; pass one of its arrays: {', '.join(sorted(node.keys()))}"
-        )
-    multiscale = attributes["multiscales"][0]
-    datasets = multiscale["datasets"]
-    arrays = [node[dataset["path"]] for dataset in datasets]
-    axes = "".join(_axis(axis) for axis in multiscale.get("axes", "tczyx"[-arrays[0].ndim :]))
-    y, x = axes.index("Y"), axes.index("X")
-    check_level(str(path), options.level, [(array.shape[y], array.shape[x]) for array in arrays])
-    channels = attributes.get("omero", {}).get("channels", [])
-    names = tuple(str(channel.get("label", "")) for channel in channels)
-    return LazyImage(
-        arrays[options.level],
-        axes,
-        str(path),
-        options,
-        names if all(names) else (),
-        _ome_pixel_size(multiscale, datasets[0], axes),
-        arrays[0].shape[y] / arrays[options.level].shape[y],
-    )
-
-
-def _axis(axis: str | Mapping[str, Any]) -> str:
-    return (axis if isinstance(axis, str) else str(axis["name"])).upper()
-
-
-def _ome_pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], axes: str) -> float | None:
-    """Of the full size, in µm."""
-    described = multiscale.get("axes", [])
-    sides = [1.0, 1.0]
-    for transformation in dataset.get("coordinateTransformations", []):
-        if transformation.get("type") == "scale":
-            sides = [float(transformation["scale"][axes.index(axis)]) for axis in "YX"]
-    units = [MICROMETRES.get(a.get("unit", "")) for a in described if not isinstance(a, str) and _axis(a) in "YX"]
-    if len(units) != 2 or None in units:
-        return None
-    height, width = (side * unit for side, unit in zip(sides, units, strict=True) if unit is not None)
-    return square_size(height, width)
+    found = open_zarr(path, options.level)
+    axes = found.axes or options.axes or _guess_axes(found.pixels.shape)
+    return LazyImage(found.pixels, axes, str(path), options, found.channels, found.full_pixel_size, found.scale)
 
 
 @dataclass(frozen=True)
@@ -223,12 +210,14 @@ def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
             check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])
             names = channel_names(file, number, axes, series.get_shape(True))
             size, dtype = pixel_size(file, number), np.dtype(series.dtype)
-    except (tifffile.TiffFileError, OSError) as error:
-        raise ImageFileError(f"{path}: cannot be read part by part ({error}); pass a TIFF file or a Zarr") from error
+            scale = sizes[0][y] / sizes[options.level][y]
+    except ImageFileError:
+        raise
+    except Exception as error:  # tifffile raises nearly anything on damaged files
+        reason = " ".join(str(error).split())
+        raise ImageFileError(f"{path}: cannot be read part by part ({reason}); pass a TIFF file or a Zarr") from error
     pixels = _TiffPixels(str(path), number, options.level, tuple(sizes[options.level]), dtype)
-    return LazyImage(
-        pixels, options.axes or axes, str(path), options, names, size, sizes[0][y] / sizes[options.level][y]
-    )
+    return LazyImage(pixels, options.axes or axes, str(path), options, names, size, scale)
 
 
 def _guess_axes(shape: Sequence[int]) -> str:

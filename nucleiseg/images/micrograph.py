@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import MAX_CHANNELS, Array, check_image, check_number_array
-from nucleiseg.errors import ImageFileError, InvalidInputError
-from nucleiseg.images.read_options import AXES, Channel, ReadOptions
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.images._stacks import Stack, check_flat
+from nucleiseg.images.read_options import Channel, ReadOptions
 
-__all__ = ["Micrograph", "Stack", "as_micrograph", "flatten"]
+__all__ = ["Micrograph", "as_micrograph", "flatten"]
 
 _COLOURS = ("red", "green", "blue")
 
@@ -44,44 +45,6 @@ class Micrograph:
     shown: Array = field(repr=False)
     channels: tuple[str, ...] = ()
     pixel_size: float | None = None
-
-
-@dataclass(frozen=True)
-class Stack:
-    """An array as a file has it, and what is known of it.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        One axis for each letter of ``axes``.
-    axes : str
-        T, Z, C, Y, X, S as in `ReadOptions`; any other letter stands for an axis of unknown meaning.
-    name : str
-        For messages: the path, or "image" for an array.
-    channels : tuple of str
-        Names along C; empty if unknown.
-    pixel_size : float or None
-        In µm, at full size.
-    scale : float
-        How many pixels of the full size are one, along a side; more than 1 in the smaller levels of a pyramid.
-    """
-
-    pixels: Array = field(repr=False)
-    axes: str
-    name: str
-    channels: tuple[str, ...] = ()
-    pixel_size: float | None = None
-    scale: float = 1.0
-    from_file: bool = True
-
-    def error(self, text: str) -> ImageFileError | InvalidInputError:
-        """An error about this stack; begins with its name."""
-        return (ImageFileError if self.from_file else InvalidInputError)(f"{self.name}: {text}")
-
-    @property
-    def described(self) -> str:
-        """Shape and axes in words, for error messages."""
-        return f"shape {self.pixels.shape} (axes {self.axes})"
 
 
 def as_micrograph(image: npt.ArrayLike, options: ReadOptions | None = None) -> Micrograph:
@@ -133,7 +96,7 @@ def flatten(stack: Stack, options: ReadOptions) -> Micrograph:
     stack = _without_single(stack)
     if "Z" in stack.axes and options.project is not None:
         stack = _projected(stack, options.project)
-    _check_flat(stack)
+    check_flat(stack)
 
     order = [stack.axes.index(axis) for axis in "YXCS" if axis in stack.axes]
     pixels = np.ascontiguousarray(stack.pixels.transpose(order))
@@ -196,29 +159,6 @@ def _projected(stack: Stack, method: str) -> Stack:
         exact = stack.pixels.mean(axis=where, dtype=np.float64)
         pixels = exact.astype(np.float32) if stack.pixels.dtype.itemsize <= 2 else exact
     return replace(stack, pixels=pixels, axes=stack.axes.replace("Z", ""))
-
-
-def _check_flat(stack: Stack) -> None:
-    """Raise, with the choices, if there are planes or times left, or nothing that could be rows and columns."""
-    if not {"Y", "X"} <= set(stack.axes) or stack.pixels.size == 0:
-        raise stack.error(f"must have rows and columns, got an array of {stack.described}; say what its axes are")
-    known = {"Z": "project='max', project='mean' or select={'Z': 0}", "T": "select={'T': 0}"}
-    if "S" in stack.axes:
-        known["C"] = "select={'C': 0}"
-    lengths = dict(zip(stack.axes, stack.pixels.shape, strict=True))
-    choices = [f"choose from {lengths[axis]} along {axis} with {how}" for axis, how in known.items() if axis in lengths]
-    unknown = [axis for axis in stack.axes if axis not in AXES]
-    if len(unknown) == 1:
-        (axis,) = unknown
-        channels, depths = (stack.axes.replace(axis, letter) for letter in "CZ")
-        choices.append(
-            f"say what the {lengths[axis]} planes are: channels with axes={channels!r} and channel=0, "
-            f"depths with axes={depths!r} and project='max', or choose one with select={{{axis!r}: 0}}"
-        )
-    elif unknown:
-        choices.append(f"say what its axes are, e.g. axes={'TZCYX'[-len(stack.axes) :]!r}")
-    if choices:
-        raise stack.error(f"must come down to one image, got a stack of {stack.described}; {'; '.join(choices)}")
 
 
 def _shown(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:

@@ -11,10 +11,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from nucleiseg._files import check_reachable
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images._scenes import check_level, find_scene
+from nucleiseg.images._stacks import Stack
 from nucleiseg.images.decoding import decode_image, decode_labels, is_tiff, undecodable
-from nucleiseg.images.micrograph import Micrograph, Stack, flatten
+from nucleiseg.images.micrograph import Micrograph, flatten
 from nucleiseg.images.read_options import MAX_PIXELS, ReadOptions
 
 __all__ = ["IMAGE_SUFFIXES", "MICROSCOPE_SUFFIXES", "find_images", "read_image", "read_labels", "read_micrograph"]
@@ -140,7 +142,7 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     Raises
     ------
     InvalidInputError
-        If an input gives no image.
+        If an input gives no image, or the system won't look at it.
 
     Examples
     --------
@@ -154,6 +156,8 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     found: dict[Path, Path] = {}
     for item in [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs:
         path = Path(item)
+        if not glob.has_magic(str(item)):
+            check_reachable(path, InvalidInputError)
         if path.is_dir():
             paths = sorted(child for child in path.iterdir() if _is_image_name(child))
         elif path.is_file():
@@ -230,6 +234,7 @@ def _read_stack(path: Path, options: ReadOptions) -> Stack:
 
 def _read_bytes(path: str | os.PathLike[str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES, most: int = -1) -> bytes:
     path = Path(path)
+    check_reachable(path, ImageFileError)
     if path.is_dir():
         raise ImageFileError(f"{path}: is a folder, not an image; pass the files in it")
     if path.suffix.lower() not in suffixes:

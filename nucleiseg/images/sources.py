@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from nucleiseg._files import check_reachable
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images.decoding import MAX_PIXELS
 from nucleiseg.images.lazy import LazyImage, open_lazy
@@ -53,6 +54,7 @@ def open_micrograph(image: Any, options: ReadOptions | None = None, *, max_pixel
         return image
     if isinstance(image, (str, os.PathLike)):
         path = Path(image)
+        check_reachable(path, ImageFileError)
         if not path.is_dir():
             return read_micrograph(path, options)
         if not _is_zarr(path):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import check_count, check_range
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.inference.bootstrap import Bootstrap
 from nucleiseg.inference.evaluation import Evaluation
 
 
@@ -83,13 +83,16 @@ class Comparison:
         -------
         (float, float)
             Low and high; with one image both are the gain.
+
+        Raises
+        ------
+        InvalidInputError
+            If a number is out of its range.
         """
-        check_range(level, "level", 0, 1)
-        rng = np.random.default_rng(check_count(seed, "seed", 0))
-        drawn = rng.integers(self.images, size=(check_count(rounds, "rounds"), self.images))
+        bootstrap = Bootstrap(level, rounds, seed)
+        (drawn,) = bootstrap.draws([self.images])
         before, after = (_average_precision(_counts(scores)[drawn].sum(axis=1)) for scores in (self.before, self.after))
-        low, high = np.percentile(after - before, [50 * (1 - level), 50 * (1 + level)])
-        return float(low), float(high)
+        return bootstrap.bounds(after - before)
 
 
 def _counts(scores: Evaluation) -> npt.NDArray[np.int64]:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from nucleiseg._checks import check_choice, check_count, check_range
+from nucleiseg._checks import check_choice
 from nucleiseg._files import write_text
 from nucleiseg._progress import progress
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.inference.bootstrap import Bootstrap
 from nucleiseg.instances import InstanceCounts, match, score_images
 
 if TYPE_CHECKING:
@@ -136,19 +135,15 @@ class Evaluation:
         >>> Evaluation([ImageScore("a", "", good), ImageScore("b", "", bad)]).intervals(["ap50"], rounds=50)
         {'all': {'ap50': (0.0, 1.0)}}
         """
-        check_range(level, "level", 0, 1)
-        rng = np.random.default_rng(check_count(seed, "seed", 0))
+        bootstrap = Bootstrap(level, rounds, seed)
         for name in scores:
             check_choice(name, "score", score_images([self.images[0].counts]))
         found: dict[str, dict[str, tuple[float, float]]] = {}
-        for group, images in self._groups().items():
-            drawn = rng.integers(len(images), size=(check_count(rounds, "rounds"), len(images)))
+        groups = self._groups()
+        draws = bootstrap.draws([len(images) for images in groups.values()])
+        for (group, images), drawn in zip(groups.items(), draws, strict=True):
             rows = [score_images([images[index].counts for index in indices]) for indices in drawn]
-            edges = [50 * (1 - level), 50 * (1 + level)]
-            found[group] = {
-                name: tuple(map(float, np.percentile([row[name] for row in rows], edges)))  # type: ignore[misc]
-                for name in scores
-            }
+            found[group] = {name: bootstrap.bounds([row[name] for row in rows]) for name in scores}
         return found
 
     def table(self) -> pd.DataFrame:

@@ -238,8 +238,9 @@ def final_numbers(count: int, settled: Iterable[Settled], min_area: int = 0, rem
     owns = np.zeros(count + 1, bool)
     for part in every:
         owns[part.names] = True
-    links = links[owns[links].all(axis=1)]
-    graph = coo_array((np.ones(len(links), bool), (links[:, 0], links[:, 1])), shape=(count + 1, count + 1))
+    # SciPy 1.11 finds no components in an array with indices of 64 bits, and says so on standard error only.
+    ends = links[owns[links].all(axis=1)].astype(np.int32)
+    graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(count + 1, count + 1))
     groups, group = connected_components(graph, directed=False)
     areas = np.zeros(groups, np.int64)
     first = np.full(groups, np.iinfo(np.int64).max)

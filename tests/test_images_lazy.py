@@ -1,0 +1,333 @@
+"""Images that are read window by window: a window is that part of the image, and what is none is refused at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from nucleiseg.errors import ImageFileError, InvalidInputError, MissingPackageError
+from nucleiseg.images import ReadOptions, as_micrograph, open_lazy
+from nucleiseg.images import _pillow as sizes
+from nucleiseg.images.sources import open_micrograph
+
+zarr = pytest.importorskip("zarr")
+SPACE = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+
+
+def numbered(*shape):
+    return np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+
+
+def write_group(path, attributes, *shapes, version=2):
+    group = zarr.open_group(str(path), mode="w", zarr_format=version)
+    for number, shape in enumerate(shapes):
+        group.create_array(str(number), shape=shape, dtype="u2", chunks=(9,) * len(shape))[...] = numbered(*shape)
+    group.attrs.update(attributes)
+    return path
+
+
+def multiscale(axes, *scales, **further):
+    datasets = [
+        {"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        for number, scale in enumerate(scales)
+    ]
+    return {"multiscales": [{"axes": axes, "datasets": datasets}], **further}
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((30, 20), ReadOptions()),
+        ((30, 20, 3), ReadOptions()),
+        ((30, 20, 4), ReadOptions(pixel_size=0.5)),
+        ((2, 30, 20), ReadOptions(axes="CYX", channel=1)),
+        ((20, 2, 30), ReadOptions(axes="XCY", channel=(1, 0), pixel_size=2)),
+        ((4, 30, 20), ReadOptions(axes="ZYX", project="mean")),
+        ((4, 2, 30, 20), ReadOptions(axes="TCYX", select={"T": 3}, channel=0)),
+        ((1, 30, 20), ReadOptions(axes="CYX")),
+    ],
+)
+@pytest.mark.parametrize("window", [np.s_[3:17, 5:6], np.s_[0:30, 0:20], np.s_[29:30, 19:20]])
+def test_a_window_is_that_part_of_the_image(shape, options, window, tmp_path):
+    pixels = numbered(*shape)
+    whole = as_micrograph(pixels, options)
+    zarr.save(str(tmp_path / "a.zarr"), pixels)
+    for source in (pixels, tmp_path / "a.zarr"):
+        lazy = open_lazy(source, options)
+        part = lazy.read(*window)
+        assert lazy.shape == whole.shown.shape[:2] == (30, 20)
+        np.testing.assert_array_equal(part.pixels, whole.pixels[window])
+        np.testing.assert_array_equal(part.shown, whole.shown[window])
+        np.testing.assert_array_equal(lazy[window], whole.shown[window])
+        assert part.pixel_size == lazy.pixel_size == whole.pixel_size
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_ome_zarr_says_its_channels_and_size(version, tmp_path):
+    axes = [{"name": "c", "type": "channel"}, *SPACE]
+    names = {"omero": {"channels": [{"label": "actin"}, {"label": "DAPI"}]}}
+    attributes = multiscale(axes, [1, 0.25, 0.25], [1, 0.5, 0.5], **names)
+    path = write_group(tmp_path / "a", attributes if version == 2 else {"ome": attributes}, (2, 8, 6), (2, 4, 3))
+    full, half = (open_micrograph(path, ReadOptions(channel="DAPI", level=level)) for level in (0, 1))
+    assert full.channels == half.channels == ("actin", "DAPI")
+    assert (full.pixel_size, half.pixel_size) == (0.25, 0.5)
+    np.testing.assert_array_equal(full.shown, numbered(2, 8, 6)[1])
+    np.testing.assert_array_equal(half.pixels, np.moveaxis(numbered(2, 4, 3), 0, -1))
+    assert open_lazy(path, ReadOptions(channel=0, level=1, pixel_size=3)).pixel_size == 6
+    with pytest.raises(ImageFileError, match=r"a: has no level 2; choose one of 0 \(8 × 6\), 1 \(4 × 3\)"):
+        open_lazy(path, ReadOptions(level=2))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size"),
+    [
+        (multiscale([{"name": n, "unit": "nanometer"} for n in "yx"], [500, 500]), 0.5),
+        (multiscale([{"name": "y", "unit": "millimeter"}, SPACE[1]], [0.001, 1]), 1.0),
+        (multiscale(SPACE, [0.5, 0.7]), None),  # not square
+        (multiscale(SPACE, [0.0, 0.0]), None),
+        (multiscale([{"name": n} for n in "yx"], [0.5, 0.5]), None),  # no unit
+        (multiscale([{"name": n, "unit": "parsec"} for n in "yx"], [0.5, 0.5]), None),
+        (multiscale(["y", "x"], [0.5, 0.5]), None),
+        ({"multiscales": [{"datasets": [{"path": "0"}], "axes": SPACE}]}, 1.0),
+        ({"multiscales": [{"datasets": [{"path": "0"}]}]}, None),
+    ],
+)
+def test_the_size_of_a_pixel_is_known_where_the_image_says_it(attributes, size, tmp_path):
+    path = write_group(tmp_path / "a", attributes, (8, 6))
+    assert open_lazy(path).pixel_size == size
+    assert open_lazy(path).shape == (8, 6)
+
+
+@pytest.mark.parametrize(("labels", "names"), [(["a", "b"], ("a", "b")), (["a", ""], ()), ([7, "b"], ("7", "b"))])
+def test_names_of_channels_are_all_known_or_none(labels, names, tmp_path):
+    channels = [{"label": label} if label else {} for label in labels]
+    attributes = multiscale(["c", "y", "x"], [1, 1, 1], omero={"channels": channels})
+    path = write_group(tmp_path / "a", attributes, (2, 8, 6))
+    assert open_micrograph(path, ReadOptions(channel=1)).channels == names
+
+
+def test_axes_that_an_old_ome_zarr_leaves_out_are_its_last(tmp_path):
+    path = write_group(tmp_path / "a", {"multiscales": [{"datasets": [{"path": "0"}]}]}, (2, 3, 4, 8, 6))
+    assert open_lazy(path, ReadOptions(select={"T": 1}, project="max", channel=2)).axes == "TCZYX"
+
+
+@pytest.mark.parametrize(
+    ("stored", "size"), [(0.5, 0.5), (2, 2.0), ("0.5", None), (-1, None), (0, None), (1e999, None), (None, None)]
+)
+def test_a_zarr_array_may_say_its_size(stored, size, tmp_path):
+    zarr.create_array(str(tmp_path / "a.zarr"), shape=(8, 6), dtype="u1").attrs["pixel_size"] = stored
+    assert open_lazy(tmp_path / "a.zarr").pixel_size == size
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((8, 6), "YX"), ((8, 6, 3), "YXS"), ((8, 6, 4), "YXS"), ((3, 8, 6), "CYX"), ((2, 1, 8, 6), "?CYX")],
+)
+def test_axes_of_which_nothing_is_known_are_guessed(shape, axes, tmp_path):
+    zarr.save(str(tmp_path / "a.zarr"), numbered(*shape))
+    for source in (tmp_path / "a.zarr", numbered(*shape)):
+        assert open_lazy(source, ReadOptions(channel=0, select={"?": 0} if "?" in axes else {})).axes == axes
+
+
+WRONG = {
+    "no multiscales": ({}, "is a Zarr group without an OME image; pass one of its arrays: 0"),
+    "empty": ({"multiscales": []}, "is a Zarr group without an OME image; pass one of its arrays: 0"),
+    "no object": ({"ome": 3}, "is a Zarr group without an OME image; pass one of its arrays: 0"),
+    "no datasets": ({"multiscales": [{}]}, "its OME metadata can't be understood (KeyError: 'datasets'); pass one of"),
+    "text": ({"multiscales": "x"}, "its OME metadata can't be understood"),
+    "no such array": ({"multiscales": [{"datasets": [{"path": "7"}]}]}, "its OME metadata can't be understood"),
+    "a path that leads out": (
+        {"multiscales": [{"datasets": [{"path": "../b"}]}]},
+        "its OME metadata can't be understood",
+    ),
+    "no level": ({"multiscales": [{"datasets": []}]}, "its OME metadata can't be understood"),
+    "no rows": (multiscale(["c", "x"], [1, 1]), "its OME metadata can't be understood"),
+    "too many axes": (multiscale(["c", "y", "x"], [1, 1, 1]), "its OME metadata can't be understood"),
+    "a scale in words": (multiscale(SPACE, ["one", "two"]), "its OME metadata can't be understood"),
+    "channels that are none": (multiscale(SPACE, [1, 1], omero=3), "its OME metadata can't be understood"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_ome_metadata_that_are_none_are_refused_in_one_line(kind, tmp_path):
+    attributes, message = WRONG[kind]
+    path = write_group(tmp_path / "a.zarr", attributes, (8, 6))
+    with pytest.raises(ImageFileError) as raised:
+        open_lazy(path)
+    assert str(raised.value).startswith(f"{path}: {message}")
+    assert str(raised.value).endswith(": 0")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_array_can_still_be_named(tmp_path):
+    path = write_group(tmp_path / "a.zarr", {}, (8, 6), (4, 3))
+    (path / "0" / ".zarray").write_bytes(b"\xff")
+    with pytest.raises(ImageFileError, match="without an OME image; pass one of its arrays: 0, 1$"):
+        open_lazy(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"zarr_format": 3, "node_type": "array"}'])
+def test_what_is_no_zarr_is_refused_in_one_line(text, tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / "zarr.json").write_text(text)
+    with pytest.raises(ImageFileError) as raised:
+        open_lazy(tmp_path / "a.zarr")
+    assert str(raised.value).startswith(f"{tmp_path / 'a.zarr'}: is no Zarr array or group (")
+    assert str(raised.value).endswith("); pass a folder that zarr wrote")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_zarr_array_has_one_level(tmp_path):
+    zarr.save(str(tmp_path / "a.zarr"), numbered(8, 6))
+    with pytest.raises(ImageFileError, match=r"a.zarr: has no level 1; choose one of 0 \(8 × 6\)"):
+        open_lazy(tmp_path / "a.zarr", ReadOptions(level=1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((8,), {}, "must have rows, columns and a letter for each axis, got shape (8,) (axes YX); say what its axes"),
+        (
+            (2, 8, 6),
+            {"axes": "ZCYX"},
+            "must have rows, columns and a letter for each axis, got shape (2, 8, 6) (axes ZC",
+        ),
+        ((0, 6), {}, "must have rows and columns, got an array of shape (0, 6) (axes YX); say what its axes are"),
+        ((5, 8, 6), {}, "has 5 channels (0, 1, 2, 3, 4); say which one shows the nuclei, e.g. channel=0"),
+        (
+            (2, 3, 8, 6),
+            {"channel": 0},
+            "got a stack of shape (2, 3, 8, 6) (axes ?CYX); say what the 2 planes are: depths ",
+        ),
+        (
+            (7, 8, 6),
+            {"axes": "ZYX"},
+            "got a stack of shape (7, 8, 6) (axes ZYX); choose from 7 along Z with project='max'",
+        ),
+        (
+            (2, 2, 2, 8, 6),
+            {},
+            "got a stack of shape (2, 2, 2, 8, 6) (axes ??CYX); say what its axes are, e.g. axes='TZC",
+        ),
+    ],
+)
+def test_what_is_left_open_is_told_of_the_whole_image(shape, options, message, tmp_path):
+    zarr.create_array(str(tmp_path / "a.zarr"), shape=shape, dtype="u1")
+    with pytest.raises(ImageFileError) as raised:
+        open_lazy(tmp_path / "a.zarr", ReadOptions(**options))
+    assert str(raised.value).startswith(f"{tmp_path / 'a.zarr'}: ")
+    assert message in str(raised.value)
+    if len(shape) > 1:
+        with pytest.raises(InvalidInputError) as raised:
+            open_lazy(np.zeros(shape), ReadOptions(**options))
+        assert message in str(raised.value)
+
+
+def test_a_tiff_file_that_is_read_in_parts_says_what_one_says_that_is_read_as_a_whole(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", numbered(3, 8, 6), photometric="minisblack", tile=(16, 16))
+    messages = []
+    for read in (open_lazy, open_micrograph):
+        with pytest.raises(
+            ImageFileError, match=r"shape \(3, 8, 6\) \(axes QYX\), which looks like \(C, H, W\)"
+        ) as raised:
+            read(tmp_path / "a.tif")
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]
+    lazy = open_lazy(tmp_path / "a.tif", ReadOptions(axes="CYX", channel=2))
+    np.testing.assert_array_equal(lazy[2:5, 1:3], numbered(3, 8, 6)[2, 2:5, 1:3])
+
+
+def test_a_damaged_part_is_told_when_it_is_read(tmp_path):
+    array = zarr.create_array(str(tmp_path / "a.zarr"), shape=(20, 6), dtype="u2", chunks=(10, 6))
+    array[...] = numbered(20, 6)
+    (tmp_path / "a.zarr" / "c" / "1" / "0").write_bytes(b"damaged")
+    tifffile.imwrite(tmp_path / "a.tif", numbered(32, 16), tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        offset = file.pages[0].dataoffsets[1]
+    with (tmp_path / "a.tif").open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes(20))
+    for name, height in (("a.zarr", 10), ("a.tif", 16)):
+        lazy = open_lazy(tmp_path / name)
+        assert lazy[0:height, 0:6].shape == (height, 6)
+        with pytest.raises(ImageFileError) as raised:
+            lazy[height : height + 1, 0:6]
+        assert str(raised.value).startswith(f"{tmp_path / name}: cannot be decoded (")
+        assert "\n" not in str(raised.value)
+
+
+def test_the_fault_of_an_array_is_passed_on():
+    class Broken:
+        shape, dtype = (8, 6), np.dtype("u1")
+
+        def __getitem__(self, window):
+            raise KeyError("of its own")
+
+    with pytest.raises(KeyError, match="of its own"):
+        open_lazy(Broken())
+
+
+def test_parts_that_memory_could_not_hold_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(sizes, "memory_limit", lambda: 1000)
+    for name, chunks in (("small", (10, 10)), ("large", (40, 40))):
+        zarr.create_array(str(tmp_path / name), shape=(40, 40), dtype="u2", chunks=chunks)
+    with pytest.raises(ImageFileError, match=r"large: an array of 40 x 40 takes more than the 0 MiB that may be used"):
+        open_lazy(tmp_path / "large")
+    lazy = open_lazy(tmp_path / "small")
+    assert lazy[0:20, 20:40].shape == (20, 20)
+    with pytest.raises(ImageFileError, match=r"small: an array of 20 x 26 takes more than"):
+        lazy[0:20, 14:40]
+
+
+def test_without_zarr_the_error_says_what_it_is_needed_for(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", numbered(32, 16), tile=(16, 16))
+    zarr.save(str(tmp_path / "a.zarr"), numbered(8, 6))
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    for name, use in (("a.zarr", "reading Zarr"), ("a.tif", "reading large TIFF files part by part")):
+        with pytest.raises(MissingPackageError, match=rf"{use} needs .*zarr.*pip install .*nucleiseg\[zarr\]"):
+            open_lazy(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", [".zarray", ".zgroup", "zarr.json"])
+def test_a_zarr_is_known_by_its_ending_or_by_what_is_in_it(name, tmp_path):
+    for folder in ("plain", "upper.ZARR"):
+        (tmp_path / folder).mkdir()
+    refused = r"plain: is a folder, not an image; pass the files in it, or a Zarr$"
+    with pytest.raises(ImageFileError, match=refused):
+        open_micrograph(tmp_path / "plain")
+    with pytest.raises(ImageFileError, match="is no Zarr array or group"):
+        open_micrograph(tmp_path / "upper.ZARR")
+    (tmp_path / "plain" / name).mkdir()
+    with pytest.raises(ImageFileError, match=refused):
+        open_micrograph(tmp_path / "plain")
+    shutil.rmtree(tmp_path / "plain")
+    if name == ".zgroup":
+        write_group(tmp_path / "plain", multiscale(SPACE, [1, 1]), (8, 6))
+    else:
+        version = 2 if name == ".zarray" else 3
+        array = zarr.create_array(str(tmp_path / "plain"), shape=(8, 6), dtype="u2", zarr_format=version)
+        array[...] = numbered(8, 6)
+    assert (tmp_path / "plain" / name).is_file()
+    np.testing.assert_array_equal(open_micrograph(tmp_path / "plain").shown, numbered(8, 6))
+
+
+def test_metadata_are_json_as_others_write_them(tmp_path):
+    """An image that no zarr library wrote: plain files."""
+    path = tmp_path / "a.zarr"
+    (path / "scale0").mkdir(parents=True)
+    (path / ".zgroup").write_text('{"zarr_format": 2}')
+    datasets = [{"path": "scale0", "coordinateTransformations": [{"type": "scale", "scale": [0.5, 0.5]}]}]
+    (path / ".zattrs").write_text(json.dumps({"multiscales": [{"axes": SPACE, "datasets": datasets}]}))
+    layout = {"shape": [4, 6], "chunks": [4, 6], "dtype": "<u2", "order": "C", "fill_value": 0}
+    (path / "scale0" / ".zarray").write_text(
+        json.dumps({"zarr_format": 2, "compressor": None, "filters": None, **layout})
+    )
+    (path / "scale0" / "0.0").write_bytes(numbered(4, 6).tobytes())
+    found = open_micrograph(path)
+    np.testing.assert_array_equal(found.shown, numbered(4, 6))
+    assert found.pixel_size == 0.5
