@@ -21,7 +21,7 @@ from nucleiseg import _memory, datasets, modelfile
 from nucleiseg.cli.main import main
 from nucleiseg.engines.onnx_metadata import read_checked
 from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError, ModelFileError
-from nucleiseg.images import ReadOptions, _pillow, find_images, open_lazy, read_image, read_micrograph, rescale
+from nucleiseg.images import ReadOptions, _pillow, find_images, open_lazy, read_image, rescale
 from nucleiseg.images.reading import read_labels
 from nucleiseg.images.sources import open_micrograph
 from nucleiseg.inference import Prediction
