@@ -179,3 +179,17 @@ def test_sides_add_up_over_the_parts_of_an_image(labels, column):
     np.testing.assert_allclose(
         touching_share(np.concatenate(parts), 4), touching_share(united(find_sides(labels)), 4), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("pixels", [1, 2 * SHAPE[1], 4 * SHAPE[1]])
+@given(labels=label_images, values=probabilities)
+def test_a_large_image_is_rated_in_bands_as_if_it_were_whole(pixels, labels, values):
+    totals, sides, confidence = find_totals(labels, values), united(find_sides(labels)), rate(labels, values)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("_regions", "contacts"):
+            patch.setattr(f"nucleiseg.instances.{module}._AT_ONCE", pixels)
+        for one, other in zip(find_totals(labels, values), totals, strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_allclose(one, other, rtol=1e-12)
+        np.testing.assert_array_equal(united(find_sides(labels)), sides)
+        np.testing.assert_allclose(rate(labels, values), confidence, rtol=1e-9)

@@ -20,7 +20,7 @@ from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.resizing import resize_labels, resize_maps
 from nucleiseg.inference.scale import SMALLEST, Passport, usual_diameter_of
 from nucleiseg.inference.segmenting import Decoding, decoding_of, segment
-from nucleiseg.instances import Calibration, filter_labels, rate
+from nucleiseg.instances import Calibration, filter_labels
 from nucleiseg.instances.confidence import rated
 from nucleiseg.instances.decoders import Decoded
 from nucleiseg.instances.filtering import leave_out
@@ -96,9 +96,10 @@ def segment_at_scale(
         labels = leave_out(np.require(found.labels, np.int32, "W"), area, options.remove_edge)
     confidence = None
     if decoding.min_confidence > 0:
-        every = rate(labels, found.probability, calibration)
+        every = rated(labels, found.probability, calibration)[1]
         sure = every >= decoding.min_confidence
-        labels, confidence = _only_sure(labels, sure), every[sure]
+        _leave_out_unsure(labels, sure)
+        confidence = every[sure]
     return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor, confidence)
 
 
@@ -194,7 +195,9 @@ def _middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
     return slice(top, top + height), slice(left, left + width)
 
 
-def _only_sure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    sure: npt.NDArray[np.int32] = numbers[labels]
-    return sure
+def _leave_out_unsure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> None:
+    """Keep these of the nuclei 1 … n, and number them anew, in place."""
+    if not kept.all():
+        numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+        for row in labels:  # one after the other, which needs no second image
+            row[:] = numbers[row]

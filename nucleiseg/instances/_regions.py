@@ -12,6 +12,7 @@ from nucleiseg._checks import Array
 
 __all__ = ["Regions", "find_regions", "find_totals"]
 
+_AT_ONCE = 2**22  # pixels; what is known of each pixel on the way takes several times its own memory
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.intp]
 
@@ -91,6 +92,9 @@ def find_totals(labels: npt.NDArray[Any], values: Array) -> tuple[Array, npt.NDA
     >>> numbers.tolist(), areas.tolist(), sums.tolist()
     ([2, 7], [1, 2], [0.25, 1.0])
     """
+    rows = max(1, _AT_ONCE // max(labels.shape[1], 1))
+    if len(labels) > rows:
+        return _joined([find_totals(labels[i : i + rows], values[i : i + rows]) for i in range(0, len(labels), rows)])
     flat = labels.ravel()
     inside = np.flatnonzero(flat > 0)
     found = flat[inside]
@@ -102,3 +106,13 @@ def find_totals(labels: npt.NDArray[Any], values: Array) -> tuple[Array, npt.NDA
     present = np.flatnonzero(areas)
     sums = np.bincount(index, weights=values.ravel()[inside])
     return present if names is None else names, areas[present].astype(np.int64), sums[present].astype(np.float64)
+
+
+def _joined(
+    parts: list[tuple[Array, npt.NDArray[np.int64], _Floats]],
+) -> tuple[Array, npt.NDArray[np.int64], _Floats]:
+    """The totals of an image from those of its parts."""
+    every, areas, sums = (np.concatenate(values) for values in zip(*parts, strict=True))
+    numbers, index = np.unique(every, return_inverse=True)
+    total = np.bincount(index, weights=areas, minlength=numbers.size).astype(np.int64)
+    return numbers, total, np.bincount(index, weights=sums, minlength=numbers.size).astype(np.float64)

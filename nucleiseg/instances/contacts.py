@@ -11,6 +11,7 @@ from nucleiseg._checks import Array
 
 __all__ = ["find_sides", "meet", "renumbered", "touching_share", "united"]
 
+_AT_ONCE = 2**22  # pixels, beyond which it takes too much memory
 _Ints = npt.NDArray[np.int64]
 
 
@@ -32,7 +33,16 @@ def find_sides(labels: npt.NDArray[Any]) -> _Ints:
     >>> united(find_sides(np.array([[1, 1, 2], [0, 0, 2]]))).tolist()
     [[0, 1, 2], [0, 2, 1], [1, 2, 1]]
     """
-    return np.concatenate([meet(labels[1:], labels[:-1]), meet(labels[:, 1:], labels[:, :-1])])
+    rows = max(1, _AT_ONCE // max(labels.shape[1], 1))
+    if len(labels) <= rows:
+        return _sides_in(labels, 0, len(labels))
+    return np.concatenate([united(_sides_in(labels, top, top + rows)) for top in range(0, len(labels), rows)])
+
+
+def _sides_in(labels: npt.NDArray[Any], top: int, bottom: int) -> _Ints:
+    """Sides within these rows, and those to the row above."""
+    within, upper = labels[top:bottom], labels[max(top - 1, 0) : bottom]
+    return np.concatenate([meet(upper[1:], upper[:-1]), meet(within[:, 1:], within[:, :-1])])
 
 
 def meet(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> _Ints:
