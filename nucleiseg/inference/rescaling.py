@@ -29,7 +29,7 @@ Look: TypeAlias = Callable[[float], Decoded]
 
 _TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the right scale step by step
 _LEAST_AREA = 12  # pixels; specks below tell nothing about the scale,
-_LOOKED_AT = 2048  # pixels, height and width, which hold nuclei enough to tell their usual size
+_LOOKED_AT = 1024  # pixels, height and width, which hold nuclei enough to tell their usual size
 _LEAST_CONFIDENCE = 0.5  # nor do nuclei that are more likely none: noise has plenty of both
 _SURE = 0.7  # mean confidence, by area, from which small nuclei are magnified: noise would become more of it
 # Blurred or noisy pictures of large nuclei come out in pieces of any size. At half the scale, what is found in them is
