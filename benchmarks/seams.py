@@ -2,8 +2,9 @@
 
     python benchmarks/seams.py stage1_train.zip splits.csv [model.keras] [--images 12]
 
-Takes the largest test images and a mosaic of small ones. Windows are 256 pixels, each in the network with as much
-around it as the network looks far; that is far smaller than `tiling="auto"` chooses, so that there are many seams.
+Takes the largest test images and a mosaic of small ones. Windows are 256 pixels, far smaller than `tiling="auto"` has
+them, so that there are many seams: as for images on disk, each in the network with as much around it as the network
+looks far; and as for images in memory, cut from the maps of tiles that overlap by twice as much.
 Printed are the pooled average precision at an IoU of .9, the numbers of nuclei, and the length of label boundary on the
 lines between windows against that on lines half way between them.
 """
@@ -11,6 +12,7 @@ lines between windows against that on lines half way between them.
 from __future__ import annotations
 
 import argparse
+from itertools import product
 
 import numpy as np
 from results import keep
@@ -18,6 +20,7 @@ from tqdm import tqdm
 
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
 from nucleiseg.images import tiles
+from nucleiseg.inference.flowing import make_flow
 from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.segmenting import decoding_of, segment
@@ -42,16 +45,17 @@ def compare(segmenter, images, plan, min_area):
         total = counts if total is None else total + counts
         whole_count += int(whole.max())
         tiled_count += int(tiled.max())
-        on, off = boundary_on_lines(tiled, plan.windows)
+        on, off = boundary_on_lines(tiled, plan)
         on_grid, beside = on_grid + on, beside + off
     return total, whole_count, tiled_count, on_grid, beside
 
 
-def boundary_on_lines(labels, tiling):
+def boundary_on_lines(labels, plan):
     """Pixels of label boundary that lie on the lines between windows, and on lines half a window away."""
-    kept = [tile.keep for tile in tiles(labels.shape, tiling)]
+    windows = make_flow(labels.shape, plan.network, plan.windows, 32).every if plan.flows else None
+    kept = [tile.keep for tile in windows or tiles(labels.shape, plan.windows)]
     result = []
-    for shift in (0, tiling.tile // 4):
+    for shift in (0, plan.windows.tile // 4):
         length = 0
         for axis in (0, 1):
             turned = np.moveaxis(labels, axis, 0)
@@ -84,15 +88,20 @@ def main() -> None:
     large = [image for image in images if min(image.shape[:2]) > SIDE + OVERLAP][: arguments.images]
     small = [image for image in images if image.shape[:2] == (256, 256)][: 3 * arguments.images]
     reach = measure_reach(segmenter._engine)
-    plan = Plan(None, Tiling(SIDE, OVERLAP), reach)
-    print(f"the network looks {reach} pixels far; {plan}")
+    windows = Tiling(SIDE, OVERLAP)
+    plans = {
+        "each by itself": Plan(None, windows, reach),
+        "from the maps of tiles": Plan(Tiling(SIDE + 2 * reach, 2 * reach), windows, flows=True),
+    }
+    print(f"the network looks {reach} pixels far; {plans}")
     rows = []
     for name, chosen in (("large images", large), ("mosaic", [mosaic(small, 256)])):
-        for min_area in (None, 0):
+        for (way, plan), min_area in product(plans.items(), (None, 0)):
             counts, whole, tiled, on_grid, beside = compare(segmenter, chosen, plan, min_area)
             rows.append(
                 {
                     "images": f"{len(chosen)} {name}" if len(chosen) > 1 else name,
+                    "windows": way,
                     "smallest nucleus": "the model's own" if min_area is None else min_area,
                     "AP at IoU .9": round(counts.average_precision(0.9), 4),
                     "nuclei, whole": whole,
