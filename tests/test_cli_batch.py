@@ -472,7 +472,9 @@ def test_ctrl_c_stops_soon_and_keeps_what_is_done(tmp_path):
     for name, count in done.items():
         assert_whole(out, Path(name).stem, count)
     assert not list(out.glob(".tmp-*"))
-    assert start(tmp_path / "in", "-o", out, "--resume").wait() == 0
+    again = start(tmp_path / "in", "-o", out, "--resume")
+    again.communicate()
+    assert again.returncode == 0
     assert len(rows(out)) == 60
 
 
