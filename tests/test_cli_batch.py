@@ -455,6 +455,29 @@ def kill_sometime(tmp_path, moments, count):
         assert_whole(out, f"image{number:03}", number % 4)
 
 
+def test_ctrl_c_stops_soon_and_keeps_what_is_done(tmp_path):
+    out = tmp_path / "out"
+    for number in range(60):
+        save(tmp_path / "in" / f"{number:02}.png", number % 4)
+    process = start(tmp_path / "in", "-o", out, PAUSE="0.2")
+    while not list((out / ".nucleiseg").glob("*.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "nucleiseg: interrupted"
+    done = rows(out)
+    assert 0 < len(done) < 60
+    for name, count in done.items():
+        assert_whole(out, Path(name).stem, count)
+    assert not list(out.glob(".tmp-*"))
+    again = start(tmp_path / "in", "-o", out, "--resume")
+    again.communicate()
+    assert again.returncode == 0
+    assert len(rows(out)) == 60
+
+
 def test_killed_at_any_moment_nothing_looks_complete_that_is_not(tmp_path):
     kill_sometime(tmp_path, moments=2, count=60)
 

@@ -61,15 +61,17 @@ class Work:
         alone = kind.startswith("alone")
         self.enter("work")
         self.is_alone = alone
-        with one_pass():
-            self.enter("network")
+        try:
+            with one_pass():  # which stops if nobody asks any more
+                self.enter("network")
+                time.sleep(pause)
+                self.leave("network")
             time.sleep(pause)
-            self.leave("network")
-        time.sleep(pause)
-        if alone:
-            self.beside_alone += self.inside["work"] - 1 + self.inside["read"]
+            if alone:
+                self.beside_alone += self.inside["work"] - 1 + self.inside["read"]
+        finally:
             self.is_alone = False
-        self.leave("work")
+            self.leave("work")
         if "bad" in kind:
             raise ValueError(f"image {number}")
         return -number

@@ -19,12 +19,12 @@ from nucleiseg.instances import (
     Calibration,
     NamedLabels,
     get_exporter,
-    measure,
     rate,
     write_labels,
     write_mask,
     write_picture,
 )
+from nucleiseg.instances.measuring import measure_columns
 from nucleiseg.instances.summary import summary_row
 
 if TYPE_CHECKING:
@@ -109,13 +109,13 @@ class Prediction:
 
         After the area comes the `confidence`.
         """
-        if self.source is None:
-            table = measure(self.labels, self.image)
-        else:
-            source = self.source
-            table = measure(self.labels, source.pixels, pixel_size=source.pixel_size, channels=source.channels)
-        table.insert(2, "confidence", self.confidence)  # where files with more channels than others keep their order
-        return table
+        import pandas as pd
+
+        source = self.source or Micrograph(self.image, self.image)
+        columns = measure_columns(self.labels, source.pixels, source.pixel_size, source.channels)
+        # Early, since files with more channels than others have more columns at the end.
+        first = {name: columns.pop(name) for name in ("label", "area")}
+        return pd.DataFrame({**first, "confidence": self.confidence, **columns})
 
     def summary(self) -> pd.DataFrame:
         """One row about all nuclei; see `nucleiseg.instances.summarize`. Then ``scale``, and ``quality`` as text."""
