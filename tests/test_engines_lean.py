@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -167,3 +169,21 @@ def test_weights_may_change():
     after = np.asarray(run(images))
     assert np.abs(after - before).max() > 0.1
     np.testing.assert_allclose(after, np.asarray(model(images)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_keras_that_has_its_graph_elsewhere_runs_the_model_as_it_is(monkeypatch):
+    model = disturbed(keras.Model(inputs := image(), conv_norm(inputs, layers.Conv2D(4, 3))))
+    asked = []
+    monkeypatch.setattr("nucleiseg.engines.lean.hasattr", lambda *_: False, raising=False)
+    monkeypatch.setattr(type(model), "call", counted(type(model).call, asked))
+    same(model, 16)
+    assert len(asked) == 2
+
+
+def counted(call, asked):
+    @functools.wraps(call)
+    def counting(*args, **kwargs):
+        asked.append(1)
+        return call(*args, **kwargs)
+
+    return counting

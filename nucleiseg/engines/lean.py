@@ -68,7 +68,9 @@ def inner_model(operation: Any) -> Any:
     """The functional model within a nested or sequential one, or itself; None for a layer, or where it does more."""
     inner = getattr(operation, "_functional", operation)
     functional = getattr(type(inner).call, "__qualname__", "") == "Functional.call"
-    return inner if functional else None
+    # Keras promises neither of these names: a version without them runs the model as it is.
+    known = all(hasattr(inner, name) for name in ("_run_through_graph", "_nodes_by_depth"))
+    return inner if functional and known else None
 
 
 def steps_of(model: keras.Model) -> list[tuple[Any, Any]]:
