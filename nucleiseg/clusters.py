@@ -81,7 +81,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
         label_window,
         decoding.area,
         options.remove_edge,
-        decoding.min_confidence,
+        decoding.least_confidence,
         calibration_of(settings),
     )
 

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from nucleiseg import Tiling
 from nucleiseg.images import rescale, tiles
+from nucleiseg.inference import LeastConfidence
 from nucleiseg.inference.dask_labels import lazy_labels
 from nucleiseg.instances import filter_labels, rate, split_components
 from nucleiseg.instances.decoders import Decoded
@@ -32,7 +33,9 @@ def test_lazy_labels_are_those_of_the_whole_image(seed, tile, overlap, context, 
     overlap = min(overlap, tile - 1)
     windows = tiles(likely.shape, Tiling(tile, overlap))
     image = array.from_array(likely, chunks=32)
-    found = lazy_labels(image, windows, context, label_window, 5, remove_edge=True, min_confidence=least)
+    found = lazy_labels(
+        image, windows, context, label_window, 5, remove_edge=True, least_confidence=LeastConfidence(least)
+    )
     assert (found.shape, found.dtype) == (likely.shape, np.int32)
     assert not asked  # nothing before it is needed
     expected = filter_labels(split_components(likely, 0.5), 5, remove_edge=True)

@@ -177,16 +177,19 @@ def test_the_models_area_is_in_pixels_of_the_network_and_the_users_in_those_of_t
 
 def test_nuclei_that_are_not_sure_enough_are_left_out():
     labels = discs(9)
-    image = np.array([0, 255, 160, 130], np.uint8)[labels]
-    source = as_micrograph(image)
+    source = as_micrograph(np.array([0, 255, 230, 130], np.uint8)[labels])
     everything = segment_at_scale(source, Echo(), MODEL, PredictOptions())
-    assert everything.confidence.round(2).tolist() == [1, 0.63, 0.51]
+    assert everything.confidence.round(2).tolist() == [1, 0.9, 0.51]
     sure = segment_at_scale(source, Echo(), MODEL, PredictOptions(min_confidence=0.6))
     np.testing.assert_array_equal(sure.labels, np.where(labels == 3, 0, labels))
     own = replace(MODEL, thresholds={**MODEL.thresholds, "min_confidence": 0.6})
     np.testing.assert_array_equal(segment_at_scale(source, Echo(), own, PredictOptions()).labels, sure.labels)
     for all_of_them in (PredictOptions(min_confidence=0), PredictOptions(threshold=0.5)):
         np.testing.assert_array_equal(segment_at_scale(source, Echo(), own, all_of_them).labels, labels)
+    # Of an image of which it is unsure as a whole, the model leaves out nothing by itself.
+    unfamiliar = as_micrograph(np.array([0, 255, 160, 130], np.uint8)[labels])
+    np.testing.assert_array_equal(segment_at_scale(unfamiliar, Echo(), own, PredictOptions()).labels, labels)
+    assert segment_at_scale(unfamiliar, Echo(), own, PredictOptions(min_confidence=0.6)).count == 2
     calibrated = replace(MODEL, calibration={"intercept": 9.0, "certainty": 0, "size": 0, "size_squared": 0})
     assert (segment_at_scale(source, Echo(), calibrated, PredictOptions()).confidence > 0.99).all()
 

@@ -79,8 +79,8 @@ def test_a_model_whose_confidence_is_calibrated_leaves_out_what_is_unsure():
     assert perfect.calibration is None
     assert "min_confidence" not in perfect.thresholds
     # What the model leaves out is left out of a whole image too, until it is asked for.
-    assert least_confidence(PredictOptions(), tuned.thresholds) == LEAST_CONFIDENCE
-    assert least_confidence(PredictOptions(min_confidence=0), tuned.thresholds) == 0
+    assert least_confidence(PredictOptions(), tuned.thresholds).value == LEAST_CONFIDENCE
+    assert least_confidence(PredictOptions(min_confidence=0), tuned.thresholds).value == 0
 
 
 class Echo:

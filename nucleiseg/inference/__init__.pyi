@@ -1,6 +1,6 @@
 from .comparison import Comparison
 from .evaluation import Evaluation, ImageScore
-from .limits import least_confidence, smallest_area
+from .limits import LeastConfidence, least_confidence, smallest_area
 from .maps import predict_maps
 from .options import PredictOptions
 from .prediction import Prediction
@@ -12,6 +12,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "ImageScore",
+    "LeastConfidence",
     "Passport",
     "PredictOptions",
     "Prediction",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nucleiseg._optional import import_extra
 from nucleiseg.images import Tile
+from nucleiseg.inference.limits import LeastConfidence
 from nucleiseg.inference.settling import overlapping
 from nucleiseg.inference.stitching import Settled, final_numbers, make_piece, settle
 from nucleiseg.inference.sureness import rate_settled, without_unsure
@@ -21,6 +22,7 @@ from nucleiseg.instances.decoders import Decoded
 __all__ = ["lazy_labels"]
 
 Labels = npt.NDArray[np.int32]
+ALL = LeastConfidence()
 
 
 def lazy_labels(
@@ -30,7 +32,7 @@ def lazy_labels(
     label_window: Callable[[npt.NDArray[Any], tuple[slice, slice]], Decoded],
     min_area: int = 0,
     remove_edge: bool = False,
-    min_confidence: float = 0.0,
+    least_confidence: LeastConfidence = ALL,
     calibration: Calibration | None = None,
 ) -> Any:
     """Labels of a Dask array, as a Dask array.
@@ -49,8 +51,8 @@ def lazy_labels(
         Nuclei of fewer pixels are left out.
     remove_edge : bool
         Leave nuclei at the edge of the image out.
-    min_confidence : float
-        Nuclei whose confidence is lower are left out.
+    least_confidence : LeastConfidence
+        Nuclei that are less sure are left out.
     calibration : Calibration, optional
         How confidence is computed.
 
@@ -66,7 +68,7 @@ def lazy_labels(
     height, width = image.shape[:2]
     shape = (height, width)
 
-    rated = min_confidence > 0
+    rated = least_confidence.value > 0
     found, likely = [], []
     for tile in windows:
         reads, inside = with_context(tile.read, context, shape)
@@ -91,7 +93,7 @@ def lazy_labels(
         [delayed(Settled.without_pixels)(part) for part in settled],
         min_area,
         remove_edge,
-        min_confidence,
+        least_confidence,
         calibration,
     )
     rows: dict[int, list[Any]] = {}
@@ -136,13 +138,14 @@ def _numbers(
     settled: list[Settled],
     min_area: int,
     remove_edge: bool,
-    min_confidence: float,
+    least_confidence: LeastConfidence,
     calibration: Calibration | None,
 ) -> Labels:
     numbers = final_numbers(offsets[-1], settled, min_area, remove_edge)
-    if min_confidence == 0:
+    if least_confidence.value == 0:
         return numbers
-    return without_unsure(numbers, rate_settled(numbers, settled, calibration), min_confidence)[0]
+    areas, confidence = rate_settled(numbers, settled, calibration)
+    return without_unsure(numbers, confidence, least_confidence.keeps(areas, confidence))[0]
 
 
 def _renumbered(part: Settled, numbers: Labels) -> Labels:

@@ -91,7 +91,7 @@ def plan_job(
     if factor != 1:  # smoothed, it has another range
         height, width = sample.shape[:2]
         sample = resize_maps(sample, (max(1, round(height * factor)), max(1, round(width * factor))))
-    rated = rated or decoding.min_confidence > 0
+    rated = rated or decoding.least_confidence.value > 0
     return LargeJob(image, scaling_range(sample, scaling), plan, windows, factor, rated)
 
 
@@ -184,7 +184,8 @@ def _settle(
     numbers = final_numbers(sum(counts), settled, decoding.area, decoding.options.remove_edge)
     if not job.rated:
         return numbers, None
-    return without_unsure(numbers, rate_settled(numbers, settled, calibration), decoding.min_confidence)
+    areas, confidence = rate_settled(numbers, settled, calibration)
+    return without_unsure(numbers, confidence, decoding.least_confidence.keeps(areas, confidence))
 
 
 def _band(job: LargeJob, scratch: Scratch, numbers: Labels, rows: slice) -> Labels:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from nucleiseg.inference.options import PredictOptions
 
-__all__ = ["least_confidence", "smallest_area"]
+__all__ = ["LeastConfidence", "least_confidence", "smallest_area"]
+
+_FAMILIAR = 0.75  # validation images have a mean confidence of .8 at least
 
 MIN_AREA = "min_area"
 """Beside its thresholds, a model may have a smallest area in pixels under this name; see `smallest_area`."""
@@ -26,7 +32,39 @@ def smallest_area(min_area: int | None, thresholds: Mapping[str, float]) -> int:
     return int(thresholds.get(MIN_AREA, 0)) if min_area is None else min_area
 
 
-def least_confidence(options: PredictOptions, thresholds: Mapping[str, float]) -> float:
+@dataclass(frozen=True)
+class LeastConfidence:
+    """Which nuclei are sure enough to count.
+
+    Parameters
+    ----------
+    value : float
+        Nuclei whose confidence is lower are left out, in [0, 1].
+    where_familiar : bool
+        Leave out none of an image in which the mean confidence over all pixels of nuclei is below .75. Images of kinds
+        that a model has seen have more; of others it finds real nuclei that are as unsure as false ones.
+
+    Examples
+    --------
+    >>> areas, confidence = np.array([90, 10]), np.array([0.6, 0.2])
+    >>> LeastConfidence(0.3).keeps(areas, confidence).tolist()
+    [True, False]
+    >>> LeastConfidence(0.3, where_familiar=True).keeps(areas, confidence).tolist()
+    [True, True]
+    """
+
+    value: float = 0.0
+    where_familiar: bool = False
+
+    def keeps(self, areas: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """For each nucleus of an image, (n,), whether it counts."""
+        if self.where_familiar and confidence @ areas < _FAMILIAR * areas.sum():
+            return np.ones(areas.size, bool)
+        kept: npt.NDArray[np.bool_] = confidence >= self.value
+        return kept
+
+
+def least_confidence(options: PredictOptions, thresholds: Mapping[str, float]) -> LeastConfidence:
     """The least confidence that is wanted, or else the model's own, or else 0.
 
     The model's own holds for its own threshold: who asks for a lower one wants to see what is doubtful.
@@ -34,12 +72,13 @@ def least_confidence(options: PredictOptions, thresholds: Mapping[str, float]) -
     Examples
     --------
     >>> least_confidence(PredictOptions(), {"min_confidence": 0.3})
-    0.3
-    >>> least_confidence(PredictOptions(threshold=0.3), {"min_confidence": 0.3})
+    LeastConfidence(value=0.3, where_familiar=True)
+    >>> least_confidence(PredictOptions(threshold=0.3), {"min_confidence": 0.3}).value
     0.0
     >>> least_confidence(PredictOptions(threshold=0.3, min_confidence=0.2), {"min_confidence": 0.3})
-    0.2
+    LeastConfidence(value=0.2, where_familiar=False)
     """
     if options.min_confidence is not None:
-        return options.min_confidence
-    return 0.0 if options.threshold is not None else float(thresholds.get(MIN_CONFIDENCE, 0))
+        return LeastConfidence(options.min_confidence)
+    own = 0.0 if options.threshold is not None else float(thresholds.get(MIN_CONFIDENCE, 0))
+    return LeastConfidence(own, where_familiar=own > 0)

@@ -35,8 +35,9 @@ class PredictOptions:
     diameter : float, optional
         Usual diameter of the nuclei in pixels: instead of ``scale``, which follows from it.
     min_confidence : float, optional
-        Nuclei whose confidence is lower are left out, in [0, 1]; 0 keeps all. None takes the model's own, or keeps all
-        if ``threshold`` is given: who asks for a lower one wants to see what is doubtful.
+        Nuclei whose confidence is lower are left out, in [0, 1]; 0 keeps all. None takes the model's own, but keeps
+        all in an image of which the model is unsure as a whole, and all if ``threshold`` is given: who asks for a
+        lower one wants to see what is doubtful.
     remove_edge : bool
         Nuclei at the edge of the image, which may be cut off, are left out.
     fill_holes : bool

@@ -95,9 +95,9 @@ def segment_at_scale(
     else:
         labels = leave_out(np.require(found.labels, np.int32, "W"), area, options.remove_edge)
     confidence = None
-    if decoding.min_confidence > 0:
-        every = rated(labels, found.probability, calibration)[1]
-        sure = every >= decoding.min_confidence
+    if decoding.least_confidence.value > 0:
+        areas, every = rated(labels, found.probability, calibration)
+        sure = decoding.least_confidence.keeps(areas, every)
         _leave_out_unsure(labels, sure)
         confidence = every[sure]
     return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor, confidence)

@@ -17,7 +17,7 @@ from nucleiseg.heads import get_head
 from nucleiseg.images import Tile, tiles
 from nucleiseg.images.sampling import sampled_range
 from nucleiseg.inference.flowing import decoded_flow, make_flow
-from nucleiseg.inference.limits import least_confidence, smallest_area
+from nucleiseg.inference.limits import LeastConfidence, least_confidence, smallest_area
 from nucleiseg.inference.maps import Maps, Network
 from nucleiseg.inference.memory import Plan, make_plan, network_bytes_of
 from nucleiseg.inference.options import PredictOptions
@@ -63,8 +63,8 @@ class Decoding:
         return smallest_area(self.options.min_area, self.thresholds)
 
     @property
-    def min_confidence(self) -> float:
-        """Nuclei whose confidence is lower are left out."""
+    def least_confidence(self) -> LeastConfidence:
+        """Nuclei that are less sure are left out."""
         return least_confidence(self.options, self.thresholds)
 
     def whole(self, maps: Maps) -> Decoded:

@@ -19,8 +19,8 @@ Labels = npt.NDArray[np.int32]
 
 def rate_settled(
     numbers: Labels, settled: Iterable[Settled], calibration: Calibration | None = None
-) -> npt.NDArray[np.float64]:
-    """As `nucleiseg.instances.rate` of the whole image.
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Area and confidence of each nucleus, the latter as `nucleiseg.instances.rate` of the whole image.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def rate_settled(
 
     Returns
     -------
-    numpy.ndarray of float64, (n,)
+    areas, confidence : numpy.ndarray of int64 and of float64, (n,)
         Of nucleus 1 … n.
     """
     areas = np.zeros(int(numbers.max(initial=0)) + 1, np.int64)
@@ -44,7 +44,7 @@ def rate_settled(
         np.add.at(areas, owners, part.areas)
         np.add.at(sums, owners, part.sums)
     touching = touching_share(_all_sides(numbers, parts), areas.size - 1)
-    return rate_totals(areas[1:], sums[1:], touching, calibration)
+    return areas[1:], rate_totals(areas[1:], sums[1:], touching, calibration)
 
 
 def _all_sides(numbers: Labels, parts: Sequence[Settled]) -> npt.NDArray[np.int64]:
@@ -62,16 +62,16 @@ def _all_sides(numbers: Labels, parts: Sequence[Settled]) -> npt.NDArray[np.int6
 
 
 def without_unsure(
-    numbers: Labels, confidence: npt.NDArray[np.float64], least: float
+    numbers: Labels, confidence: npt.NDArray[np.float64], kept: npt.NDArray[np.bool_]
 ) -> tuple[Labels, npt.NDArray[np.float64]]:
-    """Leave out nuclei whose confidence is lower; the others are numbered anew, with their confidence.
+    """Leave out all nuclei but these, which are numbered anew, with their confidence.
 
     Examples
     --------
-    >>> numbers, confidence = without_unsure(np.array([0, 2, 1, 3], np.int32), np.array([0.9, 0.2, 0.6]), 0.5)
+    >>> numbers, confidence = np.array([0, 2, 1, 3], np.int32), np.array([0.9, 0.2, 0.6])
+    >>> numbers, confidence = without_unsure(numbers, confidence, confidence >= 0.5)
     >>> numbers.tolist(), confidence.tolist()
     ([0, 0, 1, 2], [0.9, 0.6])
     """
-    kept = confidence >= least
     table = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
     return table[numbers], confidence[kept]
