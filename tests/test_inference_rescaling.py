@@ -187,9 +187,11 @@ def test_nuclei_that_are_not_sure_enough_are_left_out():
     for all_of_them in (PredictOptions(min_confidence=0), PredictOptions(threshold=0.5)):
         np.testing.assert_array_equal(segment_at_scale(source, Echo(), own, all_of_them).labels, labels)
     # Of an image of which it is unsure as a whole, the model leaves out nothing by itself.
-    unfamiliar = as_micrograph(np.array([0, 255, 160, 130], np.uint8)[labels])
-    np.testing.assert_array_equal(segment_at_scale(unfamiliar, Echo(), own, PredictOptions()).labels, labels)
-    assert segment_at_scale(unfamiliar, Echo(), own, PredictOptions(min_confidence=0.6)).count == 2
+    dim = np.array([0, 140, 135, 130], np.uint8)[labels]
+    dim[0, 0] = 255  # which decides the range
+    unfamiliar = as_micrograph(dim)
+    assert segment_at_scale(unfamiliar, Echo(), own, PredictOptions()).count == 4
+    assert segment_at_scale(unfamiliar, Echo(), own, PredictOptions(min_confidence=0.6)).count == 1
     calibrated = replace(MODEL, calibration={"intercept": 9.0, "certainty": 0, "size": 0, "size_squared": 0})
     assert (segment_at_scale(source, Echo(), calibrated, PredictOptions()).confidence > 0.99).all()
 
