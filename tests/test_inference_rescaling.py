@@ -105,6 +105,13 @@ class Blurred(Echo):
         return np.where(pieces, self.likely, 0.0).astype(np.float32)
 
 
+@pytest.fixture
+def small_ones_too(monkeypatch):
+    """Nuclei of any size are doubted in any image, so that tests can do with small ones."""
+    monkeypatch.setattr("nucleiseg.inference.rescaling._DOUBTED_IN_WHOLE", 0.75)
+
+
+@pytest.mark.usefixtures("small_ones_too")
 @pytest.mark.parametrize(("share", "scale"), [(1, 1.0), (2, 0.5), (4, 0.25)])
 def test_doubtful_pieces_are_looked_at_smaller_until_they_are_nuclei(share, scale):
     labels = discs(6 * share)
@@ -114,6 +121,7 @@ def test_doubtful_pieces_are_looked_at_smaller_until_they_are_nuclei(share, scal
     assert (found.scale, found.count) == (scale, 3)
 
 
+@pytest.mark.usefixtures("small_ones_too")
 @pytest.mark.parametrize(
     ("likely", "whole", "looks"),
     [(0.6, 0.5, 2), (0.6, 0.65, 3), (0.9, 0.99, 1), (0.0, 0.99, 1)],
@@ -130,6 +138,7 @@ def test_what_is_no_surer_when_it_is_smaller_stays_as_it_is(likely, whole, looks
     assert len(engine.seen) == looks + 1
 
 
+@pytest.mark.usefixtures("small_ones_too")
 def test_two_nuclei_do_not_tell_that_a_smaller_scale_is_better():
     labels = discs(14, count=2)
     engine = Blurred(labels.shape[0] / 2)
@@ -252,3 +261,10 @@ def test_doubt_of_a_large_image_is_settled_in_its_middle(monkeypatch):
     assert labels.shape == (360, 360)
     assert engine.seen == [(360, 360), (90, 90), (180, 180)]
     assert (found.scale, found.count) == (0.5, 6)
+
+
+def test_small_nuclei_of_a_small_image_are_not_looked_at_again():
+    labels = discs(14)
+    engine = Blurred(labels.shape[0] / 2)
+    assert segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0)).scale == 1
+    assert len(engine.seen) == 1

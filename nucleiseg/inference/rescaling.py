@@ -36,9 +36,10 @@ _SURE = 0.7  # mean confidence, by area, from which small nuclei are magnified: 
 # about as sure as before or surer; doubtful nuclei at the scale that suits them get less sure, on validation images by
 # .066 at least.
 _HALF_AS_SURE = 0.06
-_DOUBTED = 0.75  # mean confidence below which that is tried,
-_DOUBTED_IF_LARGE = 0.96  # or below this one for nuclei so many times as wide as the typical one
+_DOUBTED = 0.96  # mean confidence below which that is tried for nuclei so many times as wide as the typical one,
 _LARGE = 1.5
+_DOUBTED_IN_PART = 0.75  # and below which for others, where a part of the image tells, so that it costs little;
+_DOUBTED_IN_WHOLE = 0.0  # where it would take half as long again, small ones are believed
 _FEW = 3  # nuclei; fewer don't tell that half the scale is better
 
 
@@ -146,9 +147,9 @@ def _by_doubt(look: Look, seen: _View, passport: Passport, calibration: Calibrat
 
     The middle of the image is enough to look at, and needs less memory.
     """
-    smaller = seen
+    smaller, in_part = seen, max(seen.found.labels.shape) > _LOOKED_AT
     for _ in range(_TRIES):
-        if not _is_doubtful(smaller, passport) or smaller.factor / 2 < SMALLEST:
+        if not _is_doubtful(smaller, passport, in_part) or smaller.factor / 2 < SMALLEST:
             break
         half = _view(look, smaller.factor / 2, calibration)
         too_small = half.diameter is None or passport.factor(half.diameter * half.factor) > 1
@@ -158,10 +159,10 @@ def _by_doubt(look: Look, seen: _View, passport: Passport, calibration: Calibrat
     return smaller if smaller.sureness >= _SURE else seen
 
 
-def _is_doubtful(view: _View, passport: Passport) -> bool:
+def _is_doubtful(view: _View, passport: Passport, in_part: bool) -> bool:
     """Whether what is found may be pieces of larger nuclei. Where nothing is found, it can't be."""
     large = view.diameter is not None and view.diameter * view.factor > _LARGE * passport.typical
-    return 0 < view.sureness < (_DOUBTED_IF_LARGE if large else _DOUBTED)
+    return 0 < view.sureness < (_DOUBTED if large else _DOUBTED_IN_PART if in_part else _DOUBTED_IN_WHOLE)
 
 
 def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, factor: float) -> Decoded:
