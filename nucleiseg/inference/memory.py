@@ -124,7 +124,7 @@ def make_plan(
     >>> make_plan((520, 696), "auto", 2 * 10**9, lambda: 32)
     Plan(network=None, windows=None, context=0, flows=False)
     >>> make_plan((4096, 4096), "auto", 2 * 10**9, lambda: 64).network
-    (Tiling(tile=1152, overlap=128), Tiling(tile=2112, overlap=128))
+    (Tiling(tile=1472, overlap=128), Tiling(tile=2112, overlap=128))
     >>> make_plan((40_000, 40_000), "auto", 10**9, lambda: 64, in_memory=False).windows
     Tiling(tile=1024, overlap=128)
     """
