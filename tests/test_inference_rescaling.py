@@ -124,7 +124,7 @@ def test_doubtful_pieces_are_looked_at_smaller_until_they_are_nuclei(share, scal
 @pytest.mark.usefixtures("small_ones_too")
 @pytest.mark.parametrize(
     ("likely", "whole", "looks"),
-    [(0.6, 0.5, 2), (0.6, 0.65, 3), (0.9, 0.99, 1), (0.0, 0.99, 1)],
+    [(0.7, 0.6, 2), (0.6, 0.65, 3), (0.9, 0.99, 1), (0.0, 0.99, 1)],
     ids=["less sure", "hardly surer", "no doubt", "nothing"],
 )
 def test_what_is_no_surer_when_it_is_smaller_stays_as_it_is(likely, whole, looks):
