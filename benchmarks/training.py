@@ -1,4 +1,4 @@
-"""The input pipeline against the training step, and `Segmenter.fit` against bare `model.fit` on the same tensors.
+"""The input pipeline against the training step, `Segmenter.fit` against bare `model.fit`, and bfloat16 against float32.
 
     python benchmarks/training.py stage1_train.zip
 
@@ -18,6 +18,7 @@ from rounds import compare
 
 from nucleiseg import Segmenter, datasets
 from nucleiseg.training import Augmentation, FitOptions, as_tf_dataset, losses, metrics
+from nucleiseg.training.precision import computed_in
 
 BATCHES = 12
 
@@ -46,6 +47,20 @@ def pipeline_ways(data: datasets.Dataset) -> dict[str, Callable[[], object]]:
     return {"training step": step, "input pipeline": lambda: list(batches)}
 
 
+def precision_ways(data: datasets.Dataset) -> dict[str, Callable[[], object]]:
+    """Train the network of the model in the box on one batch again and again, in either precision."""
+    images, masks = next(iter(as_tf_dataset(data, "contact", (192, 192), batch_size=8, shuffle=False)))
+
+    def steps(precision: str) -> Callable[[], object]:
+        model = Segmenter.from_pretrained("nuclei").model
+        with computed_in(model, precision):  # what it computes in is fixed when it first runs
+            model.compile("adam", losses.get("mask_depth_and_contact"), jit_compile=False)
+            model.train_on_batch(images, masks)
+        return lambda: [model.train_on_batch(images, masks) for _ in range(BATCHES)]
+
+    return {precision: steps(precision) for precision in ("float32", "mixed_bfloat16")}
+
+
 def fit_ways(data: datasets.Dataset, epochs: int) -> dict[str, Callable[[], object]]:
     """Both build, compile and fit for the same number of epochs on the same 96 crops."""
     pairs = list(as_tf_dataset(data[: 8 * BATCHES], crop=(256, 256), batch_size=8, shuffle=False))
@@ -69,6 +84,7 @@ def main() -> None:
     data = datasets.read(arguments.data).prepare()
     tables = {
         f"{BATCHES} batches of 8 crops": compare(pipeline_ways(data), arguments.rounds),
+        f"{BATCHES} steps of the model in the box": compare(precision_ways(data), arguments.rounds),
         f"{arguments.epochs} epochs of {BATCHES} batches, building and compiling included": compare(
             fit_ways(data, arguments.epochs), arguments.rounds
         ),

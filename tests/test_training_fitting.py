@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -76,6 +77,23 @@ def test_a_pretrained_encoder_is_frozen_first_and_keeps_its_batch_statistics(mod
     assert max(row["learning_rate"] for row in rows[2:]) < max(row["learning_rate"] for row in rows[:2])
 
 
+def test_batch_statistics_learn_if_that_is_wanted(model, data):
+    statistics = batch_statistics(find_encoder(model))
+    options = replace(OPTIONS, frozen_epochs=0, freeze_statistics=False, keep="last")
+    assert [row["phase"] for row in fit(model, data, epochs=1, options=options)] == ["fine-tune"]
+    assert not any(
+        np.array_equal(*pair) for pair in zip(batch_statistics(find_encoder(model)), statistics, strict=True)
+    )
+
+
+def test_half_the_bits_within_the_network_suffice_to_learn(model, data):
+    options = replace(OPTIONS, precision="mixed_bfloat16")
+    rows = fit(model, data, epochs=12, pretrained=False, options=options)
+    assert max(row["val_dice"] for row in rows) > 0.7
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
 def test_a_random_encoder_learns_from_the_start(model, data):
     encoder = find_encoder(model)
     before = weights(encoder)
@@ -134,13 +152,13 @@ def test_an_epoch_has_as_many_batches_as_its_crops_fill(model, data, monkeypatch
 
 def test_weight_decay_shrinks_weights_and_spares_normalisation(model):
     kernel = model.get_layer("maps").kernel
-    compile_phase(model, Phase("full", 1, 0.1), TASK, steps=10, weight_decay=0.5)
+    compile_phase(model, Phase("full", 1, 0.1), TASK, 10, FitOptions(weight_decay=0.5))
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)
     assert optimizer._use_weight_decay(kernel)
     spared = [weight for weight in model.trainable_variables if not optimizer._use_weight_decay(weight)]
     assert {weight.name for weight in spared} == {"gamma", "beta", "bias"}
-    compile_phase(model, Phase("full", 1, 0.1), TASK, steps=10)
+    compile_phase(model, Phase("full", 1, 0.1), TASK, 10, FitOptions())
     assert model.optimizer.weight_decay is None
 
 
@@ -411,6 +429,7 @@ def test_the_number_of_epochs_is_checked(model, data):
         ({"validation_crops": 0}, "validation_crops"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"keep": "first"}, "unknown keep .first.; choose one of best, last"),
+        ({"precision": "float16"}, "unknown precision .float16.; .*choose one of float32, mixed_bfloat16"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"frozen_epochs": -1}, "frozen_epochs"),
     ],

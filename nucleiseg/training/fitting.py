@@ -27,6 +27,7 @@ from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
+from nucleiseg.training.precision import computed_in
 from nucleiseg.training.targets import Target
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def fit_two_phases(
         if number > state.phase:
             state = replace(state, phase=number, phase_epochs=0, waited=0)
         steps = -(-len(train) * options.crops_per_image // options.batch_size)
-        compile_phase(model, phase, task, phase.epochs * steps, options.weight_decay)
+        compile_phase(model, phase, task, phase.epochs * steps, options)
         if resumed:
             _assign(model.variables, state.model)
             model.optimizer.build(model.trainable_variables)
@@ -172,7 +173,12 @@ def fit_two_phases(
             if watch is not None:
                 callbacks.append(_Watch(watch, keeper))
             try:
-                with explain_memory(options, keeper.rows), _clean_end(model), narration:
+                with (
+                    explain_memory(options, keeper.rows),
+                    _clean_end(model),
+                    narration,
+                    computed_in(model, options.precision),
+                ):
                     if start_counts and validation_batches is not None and monitor != "epoch" and not state.rows:
                         keeper.begin_with(judge_start(model, validation_batches, judges, monitor), model)
                         narration.tell_start(keeper.state.rows)

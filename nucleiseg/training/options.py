@@ -39,6 +39,12 @@ class FitOptions:
         Peak learning rates while the encoder is frozen (or random), and after.
     weight_decay : float
         Part of every weight that a step at rate 1 would take away (AdamW); normalisation is spared.
+    freeze_statistics : bool
+        While a pretrained encoder is fine-tuned, leave its batch normalisation as it is: batches of a few images would
+        spoil its statistics. False lets it learn; that suits long trainings on many images.
+    precision : "float32" or "mixed_bfloat16"
+        What the inner layers compute in while training; weights, the first and the last layer stay in float32. With
+        bfloat16 training is faster where the processor knows it (AVX512-BF16, AMX, recent GPUs), and slower elsewhere.
     patience : int
         A phase ends after this many epochs without improvement of the validation Dice (or loss).
     keep : "best" or "last"
@@ -62,6 +68,8 @@ class FitOptions:
     learning_rate: float = 1e-3
     fine_tune_rate: float = 3e-4
     weight_decay: float = 0.0
+    freeze_statistics: bool = True
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
     patience: int = 10
     keep: Literal["best", "last"] = "best"
 
@@ -96,6 +104,7 @@ class FitOptions:
         check_count(self.crops_per_image, "crops_per_image")
         check_count(self.validation_crops, "validation_crops")
         check_choice(self.keep, "keep", ("best", "last"))
+        check_choice(self.precision, "precision", ("float32", "mixed_bfloat16"))
         check_range(self.weight_decay, "weight_decay", 0, 1)
         check_range(self.learning_rate, "learning_rate", 0, 10)
         check_range(self.fine_tune_rate, "fine_tune_rate", 0, 10)

@@ -55,15 +55,15 @@ def plan_phases(epochs: int, pretrained: bool, options: FitOptions) -> list[Phas
     return [phase for phase in phases if phase.epochs]
 
 
-def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int, weight_decay: float = 0.0) -> None:
+def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int, options: FitOptions) -> None:
     """Freeze what does not learn in a phase, and compile the model for its number of steps."""
     from nucleiseg.training import losses, metrics
 
     encoder = find_encoder(model)
     unfreeze(model)
     encoder.trainable = phase.name != "frozen"
-    if phase.name == "fine-tune":
-        for layer in _layers(encoder):
+    if phase.name == "fine-tune" and options.freeze_statistics:
+        for layer in layers_of(encoder):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
     warm_up = max(1, steps // 20)
@@ -75,8 +75,8 @@ def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int, weig
         warmup_steps=warm_up,
     )
     scores = (metrics.PixelAccuracy, metrics.IoU, metrics.Dice)
-    optimizer = keras.optimizers.Adam(schedule, weight_decay=weight_decay or None)
-    if weight_decay:
+    optimizer = keras.optimizers.Adam(schedule, weight_decay=options.weight_decay or None)
+    if options.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     model.compile(
         optimizer=optimizer,
@@ -89,13 +89,13 @@ def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int, weig
 
 def unfreeze(model: keras.Model) -> None:
     """Let all layers learn. Setting ``model.trainable`` reaches no layer of a nested model that differs from it."""
-    for layer in _layers(model):
+    for layer in layers_of(model):
         layer.trainable = True
 
 
-def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+def layers_of(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """All layers, those of nested models too."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
-            yield from _layers(layer)
+            yield from layers_of(layer)
