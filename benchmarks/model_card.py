@@ -1,10 +1,11 @@
 r"""Measure a model on its `val` and `test` images and write the card that is shipped with it.
 
     python benchmarks/model_card.py nuclei.keras stage1_train.zip --splits splits.csv \
-        --history nuclei-first_history.csv nuclei_history.csv -o nucleiseg/pretrained/nuclei.json
+        --history FIRST.csv SECOND.csv THIRD.csv -o nucleiseg/pretrained/nuclei.json
 
-The recipe of the same name must lie beside the card, and those of the trainings before it. Without ``--history``, what
-the card says of the training stays: for a model whose thresholds or calibration alone have changed.
+The recipe of the same name must lie beside the card, and those of the trainings before it. The histories may be those
+of the last trainings only, where the card knows the ones before. Without ``--history``, what it says of the training
+stays: for a model whose thresholds or calibration alone have changed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from nucleiseg import Segmenter, __version__, datasets
 from nucleiseg.heads import get_head
@@ -66,33 +68,36 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def commands(name: str, recipe: Recipe) -> list[str]:
-    """What makes the model, the trainings that it starts from included."""
-    line = f"nucleiseg train --recipe {name} stage1_train.zip --splits splits.csv"
+def trainings(recipe: Recipe) -> int:
+    """How many there are, those included from which it starts."""
     if recipe.start is None:
-        return [f"{line} -o {name}.keras"]
-    before = Path(recipe.start).stem
-    earlier = commands(before, read_recipe(Path(recipe.start).with_suffix(".toml")))
-    return [*earlier, f"{line} --start {before}.keras -o {name}.keras"]
+        return 1
+    return 1 + trainings(read_recipe(recipe.start))
 
 
 def course(histories: list[Path], card: Path, recipe: Recipe, head: str) -> dict[str, object]:
-    """How the training went, by its histories, or by the card that there is."""
-    if not histories:
+    """How the training went, by its histories, and by the card that there is for what they leave out."""
+    known: dict[str, Any] = {"epochs": [], "minutes": 0}
+    if card.exists():
         known = json.loads(card.read_text(encoding="utf-8"))["training"]
+    if not histories:
         return {name: known[name] for name in ("chosen_by", "epochs", "kept_epoch", "minutes")}
     runs = [read_rows(path) for path in histories]
+    before = trainings(recipe) - len(runs)
+    if before and before != len(known["epochs"]):
+        raise SystemExit(f"the recipe has {trainings(recipe)} trainings, got {len(runs)} histories; name them all")
     rows = runs[-1]
     if recipe.options.keep == "last":
         chosen_by, kept = "nothing: the last epoch is kept", rows[-1]
     else:
         monitor = get_head(head).monitor
         chosen_by, kept = f"{monitor} on crops of val", max(rows, key=lambda row: float(row[monitor]))
+    minutes = sum(float(row["seconds"]) for run in runs for row in run) / 60
     return {
         "chosen_by": chosen_by,
-        "epochs": [len(run) for run in runs],
+        "epochs": [*known["epochs"][:before], *(len(run) for run in runs)],
         "kept_epoch": int(kept["epoch"]),
-        "minutes": round(sum(float(row["seconds"]) for run in runs for row in run) / 60),
+        "minutes": round(minutes + (known["minutes"] if before else 0)),
     }
 
 
@@ -124,7 +129,7 @@ def main() -> None:
         "data": {**DATA, "splits": {"train": len(train), "val": len(val), "test": len(test)}},
         "encoder": ENCODERS.get(settings["encoder"], OWN_ENCODER) if settings["weights"] else OWN_ENCODER,
         "training": {
-            "commands": commands(name, recipe),
+            "commands": [f"nucleiseg train --recipe {name} stage1_train.zip --splits splits.csv -o {name}.keras"],
             "head": settings["head"],
             "upsampling": settings["upsampling"],
             "thresholds": settings["thresholds"],

@@ -338,6 +338,46 @@ def test_a_model_is_trained_further(trained, disc_dataset, tmp_path):
     assert all(np.abs(a - b).max() < 0.05 for a, b in weights)  # a new network would be anywhere
 
 
+CHAIN = {
+    "first.toml": '[network]\nencoder = "tiny"\nweights = "none"\nwidths = [4, 4, 4, 4, 4]\n'
+    "[training]\nepochs = 2\ncrop = [32, 32]\n",
+    "second.toml": '[training]\nstart = "first.toml"\nepochs = 1\ncrop = [32, 32]\nfrozen_epochs = 0\n',
+}
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """Two recipes, the second of which starts from the model that the first makes."""
+    for name, text in CHAIN.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path / "second.toml"
+
+
+def test_a_recipe_that_starts_from_another_runs_that_one_first(chain, disc_dataset, tmp_path):
+    assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == 0
+    logs = [(tmp_path / name).read_text().splitlines() for name in ("m_start_history.csv", "m_history.csv")]
+    assert [log[-1].split(",")[0] for log in logs] == ["2", "1"]
+    one, two = (Segmenter.load(tmp_path / name).model.get_weights() for name in ("m_start.keras", "m.keras"))
+    assert [a.shape for a in one] == [b.shape for b in two]
+
+
+def test_what_is_finished_of_a_chain_is_not_run_again(chain, disc_dataset, tmp_path, capfd):
+    options = [disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras"]
+    assert train(*options) == 0
+    before = (tmp_path / "m_start.keras").stat().st_mtime_ns
+    assert train(*options) == 2
+    assert "m_start.keras holds an earlier run" in capfd.readouterr().err
+    assert train(*options, "--resume") == 0
+    assert (tmp_path / "m_start.keras").stat().st_mtime_ns == before
+
+
+def test_a_recipe_cannot_start_from_itself(disc_dataset, tmp_path, capfd):
+    recipe = tmp_path / "round.toml"
+    recipe.write_text('[training]\nstart = "round.toml"\n')
+    assert train(disc_dataset, "--recipe", recipe, "-o", tmp_path / "m.keras") == 2
+    assert "round.toml must not start from itself; name a model or another recipe" in capfd.readouterr().err
+
+
 def test_a_model_that_does_not_become_better_is_told(recorder, trained, disc_dataset, tmp_path, monkeypatch, capfd):
     rows = ({"epoch": 0, "val_dice": 0.9}, {"epoch": 1, "loss": 0.5, "val_dice": 0.8})
     monkeypatch.setattr(recorder, "fit", lambda self, *_, **__: History(rows))

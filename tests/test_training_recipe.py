@@ -95,7 +95,9 @@ def test_a_weights_file_lies_beside_the_recipe(tmp_path, weights, means):
     assert recipe.network["weights"] == (str(tmp_path / "my.h5") if means == "my.h5" else means)
 
 
-@pytest.mark.parametrize(("start", "means"), [("nuclei", "nuclei"), ("first.keras", "FOLDER/first.keras")])
+@pytest.mark.parametrize(
+    ("start", "means"), [("nuclei", "nuclei"), *((name, f"FOLDER/{name}") for name in ("first.keras", "first.toml"))]
+)
 def test_a_model_to_start_from_is_a_shipped_one_or_lies_beside_the_recipe(tmp_path, start, means):
     recipe = read_recipe(write(tmp_path, f'[training]\nstart = "{start}"'))
     assert recipe.start == means.replace("FOLDER", str(tmp_path))

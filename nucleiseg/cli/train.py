@@ -16,6 +16,7 @@ from nucleiseg.cli.arguments import (
     read_data,
     read_options,
 )
+from nucleiseg.cli.stages import Stage, check_places, stages_of
 from nucleiseg.cli.terminal import import_tensorflow_quietly, report, say, warn
 from nucleiseg.errors import InvalidInputError, TrainingError
 
@@ -44,7 +45,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--splits", metavar="CSV", help="columns image_id and split (train, val, test) [random 90:10]")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     parser.add_argument(
-        "--start", metavar="NAME|PATH", help="shipped model or .keras file to go on from, instead of a new network"
+        "--start",
+        metavar="NAME|PATH",
+        help="shipped model, .keras file, or recipe that makes one, to go on from, instead of a new network",
     )
     network = parser.add_argument_group("network")
     network.add_argument("--encoder", metavar="NAME", help="see 'nucleiseg encoders' [mobilenet_v2]")
@@ -72,27 +75,47 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Train, save, draw, and print the scores on the test split if there is one."""
     output: Path = arguments.output
-    checkpoint = output.with_name(f"{output.stem}_checkpoint")
-    _check_output(output, checkpoint, arguments.resume)
-    recipe = _recipe(arguments)
-    _check_names(recipe)
+    check_new_model(output)
+    stages = stages_of(_recipe(arguments), output)
+    _check_names(stages[0].recipe)  # the others go on with its network
+    check_places(stages, arguments.resume)
+    recipe = stages[-1].recipe
     if recipe.data is None:
         raise InvalidInputError(
             "there must be labelled images to learn from, got none; name them, or a recipe's [data]"
         )
     data = read_data(recipe.data, recipe.labels, read_options(arguments))
     train, val, test = _split(data, recipe)
+    for stage in stages:
+        _check_balance(stage.recipe, recipe.splits, train)
 
     import_tensorflow_quietly()
+    data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
+    for stage in stages[:-1]:
+        if not stage.output.exists():
+            status, _, _ = _train(stage, train, val, arguments)
+            if status:
+                return status
+    status, segmenter, written = _train(stages[-1], train, val, arguments)
+    if test is not None:
+        say(str(segmenter.evaluate(test)))
+    say("\n".join(str(path) for path in written))
+    return status
+
+
+def _train(
+    stage: Stage, train: Dataset, val: Dataset | None, arguments: argparse.Namespace
+) -> tuple[int, Segmenter, list[Path]]:
+    """Exit status, model and files of one training."""
     from nucleiseg.segmenter import Segmenter
 
+    recipe, output = stage.recipe, stage.output
     if recipe.start is None:
         segmenter = Segmenter(**recipe.network)
     elif recipe.start.endswith(".keras"):
         segmenter = Segmenter.load(recipe.start)
     else:
         segmenter = Segmenter.from_pretrained(recipe.start)
-    data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
     status = 0
     log = output.with_name(f"{output.stem}_history.csv")
     try:
@@ -101,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
             val,
             recipe.epochs,
             recipe.options,
-            checkpoint,
+            stage.checkpoint,
             resume=arguments.resume,
             watch=lambda history: history.to_csv(log),  # however the run ends
         )
@@ -110,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
         if val is not None:
             segmenter.optimize_thresholds(val)
     except KeyboardInterrupt:
-        hint = "; go on with --resume" if checkpoint.exists() else ""
+        hint = "; go on with --resume" if stage.checkpoint.exists() else ""
         raise KeyboardInterrupt(f"interrupted{hint}") from None
     except TrainingError as error:
         if not error.rows:
@@ -122,11 +145,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     written = _write(segmenter, history, output, log, recipe.half)
     if status == 0:
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    if test is not None:
-        say(str(segmenter.evaluate(test)))
-    say("\n".join(str(path) for path in written))
-    return status
+        shutil.rmtree(stage.checkpoint, ignore_errors=True)
+    return status, segmenter, written
 
 
 def _write(segmenter: Segmenter, history: History, output: Path, log: Path, half: bool) -> list[Path]:
@@ -138,14 +158,6 @@ def _write(segmenter: Segmenter, history: History, output: Path, log: Path, half
         segmenter.plot_architecture(output.with_name(f"{output.stem}_unet.png")),
         segmenter.plot_architecture(output.with_name(f"{output.stem}_encoder.png"), part="encoder"),
     ]
-
-
-def _check_output(output: Path, checkpoint: Path, resume: bool) -> None:
-    check_new_model(output)
-    if checkpoint.exists() and not resume:
-        raise InvalidInputError(
-            f"{checkpoint} holds an earlier run that was interrupted; go on with --resume, or delete the folder"
-        )
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
@@ -201,12 +213,7 @@ def _check_names(recipe: Recipe) -> None:
 
 def _split(data: Dataset, recipe: Recipe) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """Images to learn from, to choose the best epoch by, and to report on."""
-    from nucleiseg._checks import check_choice
-
-    balance = recipe.options.balance
     if recipe.splits is None:
-        if balance is not None:
-            raise InvalidInputError(f"--balance needs --splits, a table that has a column {balance!r} too")
         if len(data) < 2:
             return data, None, None
         held_out = max(0.1, 1 / len(data))  # a handful of corrected images is how many begin
@@ -218,6 +225,14 @@ def _split(data: Dataset, recipe: Recipe) -> tuple[Dataset, Dataset | None, Data
         raise InvalidInputError(
             f"{recipe.splits} must have images in the split 'train', got only {others}; mark those to learn from"
         )
-    if balance is not None:
-        check_choice(balance, f"column of {recipe.splits}", train.metadata[0])
     return train, val or None, test or None
+
+
+def _check_balance(recipe: Recipe, splits: str | None, train: Dataset) -> None:
+    from nucleiseg._checks import check_choice
+
+    balance = recipe.options.balance
+    if balance is not None and splits is None:
+        raise InvalidInputError(f"--balance needs --splits, a table that has a column {balance!r} too")
+    if balance is not None:
+        check_choice(balance, f"column of {splits}", train.metadata[0])

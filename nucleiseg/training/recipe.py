@@ -29,7 +29,8 @@ class Recipe:
         Arguments of `nucleiseg.Segmenter` other than its defaults: encoder, weights, head, loss, upsampling, widths,
         convolutions, scaling, seed, deterministic.
     start : str, optional
-        A model file, or the name of a shipped model, whose training goes on. It has a network, so `network` is empty.
+        A model file, or the name of a shipped model, whose training goes on; or a recipe (``.toml``) that makes one.
+        It has a network, so `network` is empty.
     epochs : int
         At most so many passes over the training data.
     options : FitOptions
@@ -165,7 +166,7 @@ def _from_tables(tables: Mapping[str, Any], folder: Path) -> Recipe:
 
 def _model(start: str | None, folder: Path) -> str | None:
     """A file from the folder of the recipe, or the name of a shipped model."""
-    return os.fspath(folder / start) if start is not None and start.endswith(".keras") else start
+    return os.fspath(folder / start) if start is not None and start.endswith((".keras", ".toml")) else start
 
 
 def _table(tables: Mapping[str, Any], name: str, known: Iterable[str]) -> dict[str, Any]:
