@@ -38,7 +38,7 @@ ENCODERS = {
 }
 OWN_ENCODER = {"weights": "none: trained from random ones", "licence": "Apache-2.0"}
 LIMITS = [
-    "Trained on 2-D images whose nuclei are about 8 to 60 pixels wide.",
+    "Made for 2-D images; nuclei about 11 to 59 pixels wide are looked at as they are, others after resizing.",
     "Crowded, overlapping nuclei are at times taken for one; in tissue, nuclei out of focus are missed.",
     "Only 16 of the 664 images are brightfield, 2 of them in test: that figure says little.",
     "Not for diagnosis.",
@@ -55,7 +55,7 @@ def measured(evaluation: Evaluation) -> dict[str, dict[str, object]]:
     intervals = evaluation.intervals()
     return {
         group: {
-            **{name: round(scores[name], 4) for name in SCORES},
+            **{name: round(scores[name], 6) for name in SCORES},
             "intervals": {name: [round(edge, 4) for edge in edges] for name, edges in intervals[group].items()},
         }
         for group, scores in evaluation.to_dict().items()

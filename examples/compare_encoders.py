@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("encoders", nargs="+", choices=list_encoders(), metavar="NAME", help="of `nucleiseg encoders`")
     parser.add_argument("-o", "--output", type=Path, default=Path("comparison"))
     parser.add_argument("--weights", default="imagenet", help="imagenet or none")
-    parser.add_argument("--head", default="semantic")
+    parser.add_argument("--head", default="distance")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--crop", type=int, default=256, help="height and width of the crops, a multiple of 32")
     parser.add_argument("--seed", type=int, default=0)

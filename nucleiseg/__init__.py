@@ -1,4 +1,4 @@
-"""Segment cell nuclei in microscopy images with transfer-learned Keras U-Nets.
+"""Segment cell nuclei in microscopy images with Keras U-Nets.
 
 Everything is imported when it is first used: ``import nucleiseg`` alone loads neither NumPy nor TensorFlow.
 """
