@@ -16,12 +16,10 @@ from nucleiseg._progress import progress
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Tile
 from nucleiseg.images.lazy import LazyImage
-from nucleiseg.images.sampling import sample_pixels
-from nucleiseg.images.scaling import scaling_range
 from nucleiseg.inference.maps import Network
 from nucleiseg.inference.memory import Plan, network_bytes_of
 from nucleiseg.inference.reach import measure_reach
-from nucleiseg.inference.resizing import resize_maps
+from nucleiseg.inference.resized import resized_range
 from nucleiseg.inference.scaled_plan import aligned_windows, make_scaled_plan
 from nucleiseg.inference.scratch import Scratch
 from nucleiseg.inference.segmenting import Decoding
@@ -87,12 +85,8 @@ def plan_job(
     reach, needed = partial(measure_reach, engine), network_bytes_of(engine)
     plan = make_scaled_plan(image.shape, options.tiling, options.memory_bytes, reach, factor, needed)
     windows = aligned_windows(image.shape, plan, engine.multiple, factor)
-    sample = sample_pixels(image)
-    if factor != 1:  # smoothed, it has another range
-        height, width = sample.shape[:2]
-        sample = resize_maps(sample, (max(1, round(height * factor)), max(1, round(width * factor))))
     rated = rated or decoding.least_confidence.value > 0
-    return LargeJob(image, scaling_range(sample, scaling), plan, windows, factor, rated)
+    return LargeJob(image, resized_range(image, scaling, factor), plan, windows, factor, rated)
 
 
 def run_here(job: LargeJob, engine: Engine, decoding: Decoding, missing: Iterable[int]) -> Iterator[tuple[int, Found]]:

@@ -32,6 +32,7 @@ def make_scaled_plan(
     reach: Callable[[], int],
     factor: float = 1.0,
     network_bytes: int = NETWORK_BYTES,
+    held: int = 0,
 ) -> Plan:
     """Windows, overlap and context in pixels of the image; tiles of the network in pixels that it sees.
 
@@ -43,6 +44,8 @@ def make_scaled_plan(
         By how much the network sees the image magnified.
     network_bytes : int
         What the network needs for each pixel that it is given.
+    held : int
+        Bytes of the budget that are used already, at another scale than 1.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def make_scaled_plan(
         """Bytes for so many pixels in a window, and around it."""
         seen = (math.sqrt(window) + 2 * context) ** 2
         at_once = seen * factor**2 if network is None else min(seen * factor**2, network.tile**2)
-        return FIXED_BYTES + at_once * network_bytes + (seen * RESIZED_BYTES + window * WINDOW_BYTES) * finer
+        return held + FIXED_BYTES + at_once * network_bytes + (seen * RESIZED_BYTES + window * WINDOW_BYTES) * finer
 
     if needed(shape[0] * shape[1], 0) <= usable(max_memory):
         return Plan(network, whole)

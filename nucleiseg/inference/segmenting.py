@@ -29,7 +29,7 @@ from nucleiseg.inference.windows import decoded_windows, with_context
 from nucleiseg.instances import filter_labels, get_decoder
 from nucleiseg.instances.decoders import Decoded, Decoder
 
-__all__ = ["Decoding", "decoding_of", "segment"]
+__all__ = ["Decoding", "decoding_of", "segment", "stitched"]
 
 
 @dataclass(frozen=True)
@@ -139,23 +139,24 @@ def segment(
         expect_passes(lambda: network.passes(image.shape))
         flow = make_flow((height, width), plan.network, plan.windows, engine.multiple)
         found = decoded_flow(image, flow, Network(engine, bounds, None, options.tta), decoding.part)
-        return _stitched((height, width), flow.every, found, decoding)
+        return stitched((height, width), flow.every, found, decoding)
     if plan.windows is None:
         expect_passes(lambda: network.passes(image.shape))
         return decoding.whole(network(image))
     windows = tiles((height, width), plan.windows, engine.multiple)
     expect_passes(lambda: sum(network.passes(_read_shape(window, plan.context, (height, width))) for window in windows))
     parts = decoded_windows(image, windows, network, decoding.part, plan.context)
-    return _stitched((height, width), windows, zip(windows, parts, strict=True), decoding)
+    return stitched((height, width), windows, zip(windows, parts, strict=True), decoding)
 
 
 def _read_shape(window: Tile, context: int, shape: tuple[int, int]) -> tuple[int, ...]:
     return tuple(part.stop - part.start for part in with_context(window.read, context, shape)[0])
 
 
-def _stitched(
+def stitched(
     shape: tuple[int, int], windows: list[Tile], found: Iterable[tuple[Tile, Decoded]], decoding: Decoding
 ) -> Decoded:
+    """One image of what was found in each of its windows, in the order of these."""
     probability = np.empty(shape, np.float32)
     labels = np.empty(shape, np.int32)
     count = 0

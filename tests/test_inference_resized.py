@@ -1,0 +1,91 @@
+"""Images that the network sees at another size: in windows where memory is short, with the same nuclei."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from nucleiseg.inference import PredictOptions, resized
+from nucleiseg.inference.resized import resized_range, segment_resized
+from nucleiseg.inference.segmenting import Decoding, segment
+from nucleiseg.instances import get_decoder, match
+
+
+class Echo:
+    """What is bright is nucleus; sees nothing around a pixel."""
+
+    multiple = 1
+    reach = 0
+    pixel_bytes = 8
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, images):
+        self.seen.append(images.shape[1:3])
+        return images[..., :1]
+
+
+def blobs(side, seed=0, sigma=9.0):
+    """Smooth blobs from 0 to 255 on a dark ground, about a quarter of the image."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(side, side)), sigma, mode="wrap")
+    return np.clip(noise / noise.max() * 400 - 50, 0, 255).astype(np.uint8)
+
+
+def decoding(**options):
+    return Decoding(get_decoder("components"), {"probability": 0.5}, PredictOptions(**options))
+
+
+def test_at_its_own_size_nothing_is_resized():
+    image = blobs(64)
+    one, two = (found(image, Echo(), "minmax", decoding()) for found in (segment, at(1.0)))
+    assert np.array_equal(one.labels, two.labels)
+    assert np.array_equal(one.probability, two.probability)
+
+
+def at(factor):
+    return lambda *arguments: segment_resized(*arguments, factor)
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.integers(0, 99), st.sampled_from([(0.5, 1300, "190MB"), (0.75, 1300, "160MB"), (2.0, 600, "110MB")]))
+def test_windows_and_the_whole_have_the_same_nuclei(seed, case):
+    factor, side, budget = case
+    image, engine = blobs(side, seed), Echo()
+    whole = segment_resized(image, engine, "minmax", decoding(tiling=None), factor)
+    assert len(engine.seen) == 1
+    windows = segment_resized(image, engine, "minmax", decoding(max_memory=budget), factor)
+    assert len(engine.seen) > 2
+    assert windows.labels.shape == image.shape
+    assert match(whole.labels, windows.labels).average_precision(0.5) > 0.96  # specks are other ones
+    assert windows.labels.max() == pytest.approx(whole.labels.max(), rel=0.02)
+
+
+@pytest.mark.parametrize(("factor", "side"), [(0.5, 2400), (2.5, 1200)])
+def test_the_budget_holds_at_every_scale(factor, side):
+    image, budget = blobs(side, sigma=12), 250 * 10**6
+    tracemalloc.start()
+    try:
+        found = segment_resized(image, Echo(), "minmax", decoding(max_memory=budget), factor)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.labels.max() > 20
+    assert peak < budget
+
+
+def test_where_there_is_room_an_image_is_resized_whole(monkeypatch):
+    monkeypatch.setattr(resized, "_in_windows", None)
+    assert segment_resized(blobs(128), Echo(), "minmax", decoding(), 2.0).labels.shape == (128, 128)
+
+
+def test_smoothed_an_image_has_another_range():
+    image = np.zeros((64, 64), np.uint8)
+    image[::7, ::5] = 255
+    assert resized_range(image, "minmax", 1.0) == (0, 255)
+    assert resized_range(image, "minmax", 0.25)[1] < 200
