@@ -68,7 +68,7 @@ def test_windows_and_the_whole_have_the_same_nuclei(seed, case):
 
 @pytest.mark.parametrize(("factor", "side"), [(0.5, 2400), (2.5, 1200)])
 def test_the_budget_holds_at_every_scale(factor, side):
-    image, budget = blobs(side, sigma=12), 250 * 10**6
+    image, budget = np.stack([blobs(side, sigma=12)] * 3, axis=-1), 250 * 10**6
     tracemalloc.start()
     try:
         found = segment_resized(image, Echo(), "minmax", decoding(max_memory=budget), factor)
@@ -89,3 +89,4 @@ def test_smoothed_an_image_has_another_range():
     image[::7, ::5] = 255
     assert resized_range(image, "minmax", 1.0) == (0, 255)
     assert resized_range(image, "minmax", 0.25)[1] < 200
+    assert resized_range(image, "minmax", 20.0) == (0, 255)  # at no cost

@@ -75,7 +75,7 @@ def segment_resized(
 
 
 def resized_range(image: Any, scaling: str, factor: float) -> tuple[Bound, Bound]:
-    """The values that become 0 and 1: smoothed, an image has another range.
+    """The values that become 0 and 1: smoothed, as it is where it is shrunk, an image has another range.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def resized_range(image: Any, scaling: str, factor: float) -> tuple[Bound, Bound
     ((0.0, 1.0), True)
     """
     sample = sample_pixels(image)
-    if factor != 1:
+    if factor < 1:  # magnified, pixels are between those that there are
         height, width = sample.shape[:2]
         sample = resize_maps(sample, (max(1, round(height * factor)), max(1, round(width * factor))))
     return scaling_range(sample, scaling)
