@@ -110,6 +110,43 @@ def test_sizes_that_are_never_real_are_doubted():
     assert confidence[400:].max() < 0.5
 
 
+def squares(sides, real, likely):
+    """Squares side by side of these sides, of which those of ``real`` are in the truth, too."""
+    step = max(sides) + 2
+    labels = np.zeros((step, step * len(sides)), int)
+    for number, side in enumerate(sides, start=1):
+        labels[:side, step * (number - 1) : step * (number - 1) + side] = number
+    probability = np.append(0.0, likely)[labels]
+    return np.where(np.isin(labels, real), labels, 0), labels, probability
+
+
+@pytest.mark.parametrize(("real", "false"), [(24, 5), (5, 24), (79, 20), (81, 19)])
+def test_of_few_nuclei_their_sizes_are_not_learned(real, false):
+    """The false ones are larger: no reason to doubt every large one of other images."""
+    sides = [14 + number % 6 for number in range(real)] + [26] * false
+    likely = np.r_[np.linspace(0.8, 0.95, real), np.linspace(0.6, 0.9, false)]
+    calibration = calibrate([squares(sides, range(1, real + 1), likely)])
+    assert not calibration.knows_size
+    assert calibration.certainty > 0
+    _, labels, probability = squares([4, 18, 60], (), [0.93] * 3)
+    confidence = rate(labels, probability, calibration)
+    assert confidence.max() - confidence.min() < 1e-9
+    assert rate(labels, np.where(labels, 0.6, 0), calibration).max() < confidence.min()
+
+
+def test_beyond_the_sizes_that_were_seen_nothing_is_made_up():
+    sides = [*([10, 12, 14, 16] * 20), *([5, 6, 7, 8] * 10), *([20, 22] * 10)]
+    calibration = calibrate([squares(sides, range(1, 81), [0.9] * len(sides))])
+    assert calibration.knows_size
+    assert abs(calibration.certainty) < 1  # all are equally likely, but for rounding
+    assert (calibration.smallest, calibration.largest) == (25, 22**2)
+    _, labels, probability = squares([2, 5, 13, 22, 90], (), [0.9] * 5)
+    smaller, small, usual, large, larger = rate(labels, probability, calibration)
+    assert small < usual
+    assert abs(large - usual) > 0.01
+    assert (smaller, larger) == pytest.approx((small, large))
+
+
 def test_pieces_that_touch_are_doubted():
     """All are squares of one size and of one probability; those of the first rows are quarters of larger ones."""
     labels = np.zeros((60, 60), int)
@@ -143,8 +180,18 @@ def test_the_share_of_the_outline_that_touches(labels, shares):
     )
 
 
-@pytest.mark.parametrize("cases", [[], [many(0, lambda likely: 1.0)], [many(0, lambda likely: 0.0)]])
-def test_there_is_nothing_to_learn_where_all_is_right_or_wrong(cases):
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [],
+        [many(0, lambda likely: 1.0)],
+        [many(0, lambda likely: 0.0)],
+        [squares([9] * 200, range(1, 197), [0.9] * 200)],
+        [squares([9] * 200, range(1, 5), [0.9] * 200)],
+    ],
+    ids=["nothing", "all right", "all wrong", "four wrong", "four right"],
+)
+def test_there_is_nothing_to_learn_where_nearly_all_is_right_or_wrong(cases):
     assert calibrate(cases) is None
 
 
@@ -169,6 +216,10 @@ def test_what_does_not_fit_is_told(labels, probability, message):
 def test_a_calibration_is_made_of_numbers():
     with pytest.raises(InvalidInputError, match="size must be a finite number, got nan"):
         Calibration(size=float("nan"))
+    with pytest.raises(InvalidInputError, match=r"areas from 0 that rise, got 9 and 4.0; use calibrate"):
+        Calibration(smallest=9, largest=4.0)
+    with pytest.raises(InvalidInputError, match=r"areas from 0 that rise, got -1"):
+        Calibration(smallest=-1)
 
 
 @given(label_images, st.integers(1, SHAPE[1] - 1))

@@ -162,7 +162,9 @@ def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: 
     Returns
     -------
     SegmenterSettings
-        With other ``thresholds`` and ``calibration``.
+        With other ``thresholds`` and ``calibration``. Where there are too few nuclei to calibrate on, the model keeps
+        its own calibration and least confidence; it gets a least confidence if it had one or nuclei are enough to
+        learn from their sizes, too.
     """
     decode = get_decoder(get_head(settings.head).decoder)
     # All that is found is what confidence is calibrated on, so it can't leave anything out before.
@@ -170,8 +172,9 @@ def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: 
     area = smallest_area(min_area, thresholds)
     decoded = ((truth, decode(maps, thresholds, area)) for truth, maps in cases)
     calibration = calibrate((truth, found.labels, found.probability) for truth, found in decoded)
+    least = {MIN_CONFIDENCE: settings.thresholds[MIN_CONFIDENCE]} if MIN_CONFIDENCE in settings.thresholds else {}
     if calibration is None:
-        return replace(settings, thresholds=thresholds, calibration=None)
-    return replace(
-        settings, thresholds={**thresholds, MIN_CONFIDENCE: LEAST_CONFIDENCE}, calibration=asdict(calibration)
-    )
+        return replace(settings, thresholds={**thresholds, **least})
+    if least or calibration.knows_size:
+        least = {MIN_CONFIDENCE: LEAST_CONFIDENCE}
+    return replace(settings, thresholds={**thresholds, **least}, calibration=asdict(calibration))
