@@ -205,6 +205,50 @@ def test_nuclei_that_are_not_sure_enough_are_left_out():
     assert (segment_at_scale(source, Echo(), calibrated, PredictOptions()).confidence > 0.99).all()
 
 
+BY_SIZE = {"intercept": -8.0, "certainty": 0.0, "size": 2.0, "size_squared": 0.0}  # as sure as they are large
+
+
+@pytest.mark.parametrize("least", [0.0, 0.3])
+def test_confidence_does_not_change_with_the_magnification(least):
+    own = replace(MODEL, calibration=BY_SIZE, thresholds={**MODEL.thresholds, "min_confidence": least})
+    plain, _ = find(discs(6), PredictOptions(scale=1.0), own)
+    assert (plain.confidence > 0.6).all()
+    assert (plain.confidence < 0.9).all()
+    for radius, scale in ((12, 0.5), (3, 2)):
+        again, _ = find(discs(radius), PredictOptions(scale=scale), own)
+        np.testing.assert_allclose(again.confidence, plain.confidence, atol=0.06)
+
+
+def test_it_does_not_change_where_the_scale_is_estimated():
+    """Nuclei of a radius of 60, seen at a quarter: an area of 11,000 pixels would make them all sure."""
+    own = replace(MODEL, calibration={**BY_SIZE, "intercept": -13.0})
+    found, _ = find(discs(60), model=own)
+    seen, _ = find(resize_labels(discs(60), (round(732 * found.scale),) * 2), PredictOptions(scale=1.0), own)
+    assert found.scale < 0.5
+    assert (seen.confidence < 0.6).all()
+    np.testing.assert_allclose(found.confidence, seen.confidence, atol=0.06)
+
+
+def test_an_image_of_which_a_calibrated_model_is_unsure_as_a_whole_is_unfamiliar():
+    labels = discs(9)
+    dim = np.array([0, 140, 135, 130], np.uint8)[labels]
+    dim[0, 0] = 255  # which decides the range
+    plain = {"intercept": 0.0, "certainty": 1.0, "size": 0.0, "size_squared": 0.0}
+    calibrated = replace(MODEL, calibration=plain)
+    own = replace(calibrated, thresholds={**MODEL.thresholds, "min_confidence": 0.3})
+
+    def quality(pixels, model, **options):
+        return segment_at_scale(as_micrograph(pixels), Echo(), model, PredictOptions(**options)).quality
+
+    for model in (calibrated, own):
+        assert quality(dim, model)[-1] == "unfamiliar"
+        assert "unfamiliar" not in quality((labels > 0) * np.uint8(200), model)
+    # That a few sure ones are left where others are left out makes it no more familiar.
+    assert quality(dim, own, min_confidence=0.7)[-1] == "unfamiliar"
+    assert "unfamiliar" not in quality(dim, MODEL)
+    assert "unfamiliar" not in quality(np.zeros((40, 50), np.uint8), own)
+
+
 def test_confidence_scale_and_quality_are_in_the_tables():
     found, _ = find(discs(60))
     table, summary = found.table(), found.summary()

@@ -65,6 +65,16 @@ def test_it_is_the_logistic_model_that_the_calibration_says(calibration, logits)
             assert confidence == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-9)
 
 
+@given(label_images, probabilities, calibrations, st.sampled_from([2, 3]))
+def test_areas_count_in_pixels_that_the_network_saw(labels, probability, calibration, scale):
+    larger = [np.kron(values, np.ones((scale, scale), values.dtype)) for values in (labels, probability)]
+    seen = rate(labels, probability, calibration, scale)
+    np.testing.assert_allclose(seen, rate(*larger, calibration), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        rate(*larger, calibration, 1 / scale), rate(labels, probability, calibration), 1e-6, 1e-9
+    )
+
+
 @pytest.mark.parametrize(("probability", "confidence"), [(0.0, 1e-4), (1e-5, 1e-4), (1.0, 1 - 1e-4), (0.3, 0.3)])
 def test_nothing_is_certain(probability, confidence):
     assert rate([[1, 1]], [[probability] * 2]) == pytest.approx([confidence], abs=1e-9)
@@ -211,6 +221,8 @@ def test_an_image_without_nuclei_has_no_confidence():
 def test_what_does_not_fit_is_told(labels, probability, message):
     with pytest.raises(InvalidInputError, match=message):
         rate(labels, probability)
+    with pytest.raises(InvalidInputError, match="scale"):
+        rate([[1]], [[0.5]], scale=0)
 
 
 def test_a_calibration_is_made_of_numbers():

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from nucleiseg._files import write_text
 from nucleiseg.images import Micrograph, judge_image, overlay
-from nucleiseg.inference.scale import Passport, usual_diameter
+from nucleiseg.inference.limits import is_familiar
+from nucleiseg.inference.scale import Passport, usual_diameter_of
 from nucleiseg.instances import (
     Calibration,
     NamedLabels,
@@ -54,6 +55,9 @@ class Prediction:
     rated : numpy.ndarray of float64, (n,), optional
         The confidence of the nuclei, where it is known already: since it tells by its neighbours, too, how sure a
         nucleus is, it was computed before those that are not sure enough were left out.
+    familiar : bool, optional
+        Whether the model was sure of what it found as a whole, before any nuclei were left out; where nothing was, that
+        follows from `confidence`.
 
     Examples
     --------
@@ -70,6 +74,7 @@ class Prediction:
     passport: Passport | None = field(default=None, repr=False)
     scale: float = 1.0
     rated: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    familiar: bool | None = field(default=None, repr=False)
 
     @cached_property
     def mask(self) -> npt.NDArray[np.bool_]:
@@ -89,20 +94,32 @@ class Prediction:
     @cached_property
     def confidence(self) -> npt.NDArray[np.float64]:
         """For nucleus 1, 2, … n how likely it is to be one, in [0, 1]; see `nucleiseg.instances.rate`."""
-        return rate(self.labels, self.probability, self.calibration) if self.rated is None else self.rated
+        if self.rated is not None:
+            return self.rated
+        return rate(self.labels, self.probability, self.calibration, self.scale)
 
     @cached_property
     def quality(self) -> tuple[str, ...]:
         """What speaks against trusting this image, nothing as a rule.
 
-        What `nucleiseg.images.judge_image` says, and ``"unusual size"`` where the nuclei, at the scale that the network
-        saw, are smaller or larger than those that it was trained on.
+        What `nucleiseg.images.judge_image` says, ``"unusual size"`` where the nuclei, at the scale that the network
+        saw, are smaller or larger than those that it was trained on, and ``"unfamiliar"`` where the mean confidence
+        over all pixels of nuclei is below .6: the image may be of a kind that the model hardly knows. The latter is
+        said by models whose confidence is calibrated.
         """
-        flags = judge_image(self.image, self.labels)
-        diameter = usual_diameter(self.labels)
-        if diameter is not None and self.passport is not None and self.passport.factor(diameter * self.scale) != 1:
-            return (*flags, "unusual size")
-        return flags
+        areas = np.bincount(self.labels.ravel())[1:]
+        areas = areas[areas > 0]
+        diameter = usual_diameter_of(areas)
+        tests = {
+            "unusual size": diameter is not None
+            and self.passport is not None
+            and self.passport.factor(diameter * self.scale) != 1,
+            "unfamiliar": self.calibration is not None and not self._is_familiar(areas),
+        }
+        return (*judge_image(self.image, self.labels), *(name for name, applies in tests.items() if applies))
+
+    def _is_familiar(self, areas: npt.NDArray[np.int64]) -> bool:
+        return is_familiar(areas, self.confidence) if self.familiar is None else self.familiar
 
     def table(self) -> pd.DataFrame:
         """One row a nucleus, measured on the raw pixels of every channel; see `nucleiseg.instances.measure`.

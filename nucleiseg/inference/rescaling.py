@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Micrograph
-from nucleiseg.inference.limits import smallest_area
+from nucleiseg.inference.limits import is_familiar, smallest_area
 from nucleiseg.inference.maps import predict_maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
@@ -95,13 +95,16 @@ def segment_at_scale(
         labels = filter_labels(found.labels, area, remove_edge=options.remove_edge, fill_holes=True)
     else:
         labels = leave_out(np.require(found.labels, np.int32, "W"), area, options.remove_edge)
-    confidence = None
+    confidence = familiar = None
     if decoding.least_confidence.value > 0:
-        areas, every = rated(labels, found.probability, calibration)
+        areas, every = rated(labels, found.probability, calibration, factor)
+        familiar = is_familiar(areas, every)
         sure = decoding.least_confidence.keeps(areas, every)
         _leave_out_unsure(labels, sure)
         confidence = every[sure]
-    return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor, confidence)
+    return Prediction(
+        source.shown, found.probability, labels, source, calibration, passport, factor, confidence, familiar
+    )
 
 
 def calibration_of(settings: SegmenterSettings) -> Calibration | None:
@@ -128,7 +131,7 @@ class _View(NamedTuple):
 
 def _view(look: Look, factor: float, calibration: Calibration | None) -> _View:
     found = look(factor)
-    return _View(found, factor, *_credible_nuclei(found, calibration))
+    return _View(found, factor, *_credible_nuclei(found, calibration, factor))
 
 
 def _by_size(look: Look, factor: float, passport: Passport, calibration: Calibration | None) -> _View:
@@ -180,10 +183,10 @@ def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decod
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
 
 
-def _credible_nuclei(found: Decoded, calibration: Calibration | None) -> tuple[int, float | None, float]:
+def _credible_nuclei(found: Decoded, calibration: Calibration | None, factor: float) -> tuple[int, float | None, float]:
     """In the middle of the image: how many sizes are believed, their usual diameter, and the mean confidence."""
     middle = _middle(found.labels.shape)
-    areas, confidence = rated(found.labels[middle], found.probability[middle], calibration)
+    areas, confidence = rated(found.labels[middle], found.probability[middle], calibration, factor)
     believed = (areas >= _LEAST_AREA) & (confidence >= _LEAST_CONFIDENCE)
     sureness = float(confidence @ areas / areas.sum()) if areas.size else 0.0
     return int(believed.sum()), usual_diameter_of(areas[believed]), sureness

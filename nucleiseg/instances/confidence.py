@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import Array, check_labels, check_number_array, check_same_size, describe
+from nucleiseg._checks import Array, check_labels, check_number_array, check_range, check_same_size, describe
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances._regions import find_totals
 from nucleiseg.instances._regression import regress, sigmoid
@@ -24,6 +24,7 @@ _CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1, where the logarit
 # Of few nuclei, a size that happens to be false once would be held against every nucleus of that size in other images.
 _ENOUGH, _ENOUGH_OF_EACH = 100, 20  # nuclei, and those that match and those that do not, from which size counts
 _LEAST_OF_EACH = 5  # from which certainty counts
+_SCALES = (0.01, 100)
 _BOUNDLESS = 1e12  # pixels: no nucleus is larger
 
 
@@ -40,7 +41,8 @@ class Calibration:
     intercept, certainty, size, size_squared, touching : float
         Coefficients; the defaults make the confidence the mean probability.
     smallest, largest : float
-        The areas between which it is known how size tells; nuclei beyond count as if they were of these.
+        The areas, in pixels that the network saw, between which it is known how size tells; nuclei beyond count as if
+        they were of these.
 
     Raises
     ------
@@ -84,7 +86,7 @@ class Calibration:
 
 
 def rate(
-    labels: npt.ArrayLike, probability: npt.ArrayLike, calibration: Calibration | None = None
+    labels: npt.ArrayLike, probability: npt.ArrayLike, calibration: Calibration | None = None, scale: float = 1.0
 ) -> npt.NDArray[np.float64]:
     """The confidence of each nucleus: how likely it is to match a real one at IoU .5.
 
@@ -96,6 +98,8 @@ def rate(
         Of being nucleus, in [0, 1].
     calibration : Calibration, optional
         From `calibrate`. Without it, the confidence is the mean probability of the nucleus's pixels.
+    scale : float
+        By how much the network saw the image magnified, .01 to 100: areas count in pixels that it saw.
 
     Returns
     -------
@@ -105,20 +109,21 @@ def rate(
     Raises
     ------
     InvalidInputError
-        If the labels are not (H, W) integers, the probability is not (H, W) in [0, 1], or their sizes differ.
+        If the labels are not (H, W) integers, the probability is not (H, W) in [0, 1], their sizes differ, or the scale
+        is out of its range.
 
     Examples
     --------
     >>> rate([[1, 1, 0, 2]], [[0.9, 0.7, 0.1, 0.6]]).round(3).tolist()
     [0.8, 0.6]
     """
-    return rated(*_check(labels, probability), calibration)[1]
+    return rated(*_check(labels, probability), calibration, check_range(scale, "scale", *_SCALES))[1]
 
 
 def rated(
-    labels: Array, probability: Array, calibration: Calibration | None
+    labels: Array, probability: Array, calibration: Calibration | None, scale: float = 1.0
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Area and confidence of each nucleus, (n,), of arrays that are known to be what `rate` asks for.
+    """Area in the image and confidence of each nucleus, (n,), of arrays that are known to be what `rate` asks for.
 
     Examples
     --------
@@ -127,7 +132,7 @@ def rated(
     ([2, 1], [0.8, 0.6])
     """
     numbers, areas, sums = find_totals(labels, probability)
-    return areas, rate_totals(areas, sums, _touching(labels, numbers), calibration)
+    return areas, rate_totals(areas, sums, _touching(labels, numbers), calibration, scale)
 
 
 def rate_totals(
@@ -135,6 +140,7 @@ def rate_totals(
     sums: npt.NDArray[np.float64],
     touching: npt.NDArray[np.float64],
     calibration: Calibration | None = None,
+    scale: float = 1.0,
 ) -> npt.NDArray[np.float64]:
     """As `rate`, from what adds up over parts of an image: (n,) float64.
 
@@ -143,7 +149,7 @@ def rate_totals(
     areas, sums, touching : numpy.ndarray, (n,)
         Of each nucleus the area, the sum of the probabilities of its pixels, and the share of its outline that touches
         another one (`nucleiseg.instances.contacts.touching_share`).
-    calibration : Calibration, optional
+    calibration, scale
         As for `rate`.
 
     Examples
@@ -153,7 +159,8 @@ def rate_totals(
     """
     used = calibration or Calibration()
     coefficients = np.array([used.intercept, used.certainty, used.size, used.size_squared, used.touching])
-    return sigmoid(_features(areas.clip(used.smallest, used.largest), sums / areas, touching) @ coefficients)
+    sizes = (areas * scale**2).clip(used.smallest, used.largest)
+    return sigmoid(_features(sizes, sums / areas, touching) @ coefficients)
 
 
 def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]]) -> Calibration | None:
