@@ -74,6 +74,9 @@ def test_exports_of_each_image_and_of_all(model, images, tmp_path, capfd):
         np.testing.assert_array_equal(from_geojson(collection, labels.shape), labels)
         for feature in collection["features"]:
             assert feature["properties"]["measurements"]["area"] in (12, 16, 20)
+            assert feature["properties"]["quality"] == "saturated"
+    told = json.loads((out / "nuclei_coco.json").read_text())["images"]
+    assert [image["quality"] for image in told] == ["saturated", "saturated", "flat; empty"]
     # COCO has the files as they lie, so that its readers find the images; Kaggle's table has unique names.
     data = datasets.read(images, labels=out / "nuclei_coco.json")
     assert data.ids == ("one/a", "two/a", "two/dark")

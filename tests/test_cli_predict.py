@@ -32,6 +32,7 @@ COLUMNS = [
     "label",
     "area",
     "confidence",
+    "quality",
     "centroid-0",
     "centroid-1",
     "bbox-0",
@@ -160,7 +161,7 @@ def test_the_table_measures_the_raw_pixels(model, tmp_path):
     found = table(tmp_path / "out")
     assert list(found.columns) == COLUMNS
     assert (found["confidence"] > 0.5).all()
-    assert found[[*COLUMNS[:3], *COLUMNS[4:11], *COLUMNS[-4:]]].to_numpy().tolist() == [
+    assert found[[*COLUMNS[:3], *COLUMNS[5:12], *COLUMNS[-4:]]].to_numpy().tolist() == [
         [str(path), 1, 9, 2.0, 3.0, 1, 2, 4, 5, False, 40_000.0, 40_000.0, 40_000.0, 360_000.0],
         [str(path), 2, 9, 9.0, 11.0, 8, 10, 11, 13, False, 41_000.0, 40_000.0, 49_000.0, 369_000.0],
     ]

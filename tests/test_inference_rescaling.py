@@ -255,6 +255,12 @@ def test_confidence_scale_and_quality_are_in_the_tables():
     assert table["confidence"].tolist() == found.confidence.tolist()
     assert summary.loc[0, "scale"] == round(found.scale, 4)
     assert summary.loc[0, "quality"] == "; ".join(found.quality)
+    told, _ = find(discs(60), PredictOptions(scale=1.0))
+    assert list(told.table())[:4] == ["label", "area", "confidence", "quality"]
+    assert told.table()["quality"].tolist() == ["; ".join(told.quality)] * told.count
+    assert "unusual size" in told.table()["quality"][0]
+    assert "median_quality" not in summary
+    assert find(np.zeros((40, 50), int))[0].summary().loc[0, "quality"] == "flat; empty"
 
 
 def test_specks_and_doubtful_nuclei_do_not_decide_the_scale():

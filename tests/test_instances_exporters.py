@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 
 import numpy as np
@@ -155,6 +156,12 @@ def test_a_prediction_is_exported(tmp_path):
     paths = found.export(tmp_path / "out", "well", ["geojson", "rle"])
     assert {name: path.name for name, path in paths.items()} == {"geojson": "well.geojson", "rle": "well_rle.csv"}
     assert "mean_intensity_0" in paths["geojson"].read_text() or "intensity_mean-0" in paths["geojson"].read_text()
+    told = "; ".join(found.quality)
+    assert told == "flat; saturated"
+    features = json.loads(paths["geojson"].read_text())["features"]
+    assert [feature["properties"]["quality"] for feature in features] == [told] * 2
+    coco = json.loads(found.export(tmp_path, "well", ["coco"])["coco"].read_text())
+    assert coco["images"][0]["quality"] == told
     with pytest.raises(InvalidInputError, match="unknown export 'svg'"):
         found.export(tmp_path / "new", formats=["rle", "svg"])
     assert not (tmp_path / "new").exists()

@@ -118,13 +118,17 @@ class Prediction:
         }
         return (*judge_image(self.image, self.labels), *(name for name, applies in tests.items() if applies))
 
+    @property
+    def _quality(self) -> str:
+        return "; ".join(self.quality)
+
     def _is_familiar(self, areas: npt.NDArray[np.int64]) -> bool:
         return is_familiar(areas, self.confidence) if self.familiar is None else self.familiar
 
     def table(self) -> pd.DataFrame:
         """One row a nucleus, measured on the raw pixels of every channel; see `nucleiseg.instances.measure`.
 
-        After the area comes the `confidence`.
+        After the area come the `confidence`, and the `quality` of the image as a text, which is empty as a rule.
         """
         import pandas as pd
 
@@ -132,7 +136,7 @@ class Prediction:
         columns = measure_columns(self.labels, source.pixels, source.pixel_size, source.channels)
         # Early, since files with more channels than others have more columns at the end.
         first = {name: columns.pop(name) for name in ("label", "area")}
-        return pd.DataFrame({**first, "confidence": self.confidence, **columns})
+        return pd.DataFrame({**first, "confidence": self.confidence, "quality": self._quality, **columns})
 
     def summary(self) -> pd.DataFrame:
         """One row about all nuclei; see `nucleiseg.instances.summarize`. Then ``scale``, and ``quality`` as text."""
@@ -144,7 +148,7 @@ class Prediction:
 
         height, width = self.labels.shape
         row = summary_row(table, (height, width), self.pixel_size)
-        return pd.DataFrame([{**row, "scale": round(self.scale, 4), "quality": "; ".join(self.quality)}])
+        return pd.DataFrame([{**row, "scale": round(self.scale, 4), "quality": self._quality}])
 
     def overlay(self) -> npt.NDArray[np.uint8]:
         """The image with the outlines of the nuclei: uint8 RGB (H, W, 3)."""
@@ -226,7 +230,7 @@ class Prediction:
         exporters = [get_exporter(name) for name in formats]
         for exporter in exporters:
             exporter.check()
-        image = NamedLabels(stem, self.labels, pixel_size=self.pixel_size, measurements=self.table())
+        image = NamedLabels(stem, self.labels, "", self.pixel_size, self.table(), self._quality)
         return {exporter.name: exporter.export(Path(folder), stem, [image]) for exporter in exporters}
 
     def __repr__(self) -> str:

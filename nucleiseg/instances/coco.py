@@ -60,7 +60,7 @@ def to_coco(images: Iterable[NamedLabels]) -> dict[str, Any]:
     dict
         For `json.dump`: ``info``, ``images``, ``annotations``, ``categories`` and ``licenses``. An annotation for each
         nucleus, in the order of the labels, with compressed run lengths, area and bounding box [x, y, width, height];
-        the only category is "nucleus".
+        the only category is "nucleus". An image that was judged has its ``quality``, too.
 
     References
     ----------
@@ -78,6 +78,8 @@ def to_coco(images: Iterable[NamedLabels]) -> dict[str, Any]:
         labels = np.asarray(image.labels)
         height, width = labels.shape
         listed.append({"id": image_id, "file_name": image.file_name, "width": width, "height": height})
+        if image.quality is not None:
+            listed[-1]["quality"] = image.quality
         for _, starts, lengths in find_runs(labels):
             annotations.append(
                 {
