@@ -59,7 +59,8 @@ def names(folder):
 def test_exports_of_each_image_and_of_all(model, images, tmp_path, capfd):
     out = tmp_path / "out"
     assert predict(images / "one", images / "two", "-o", out, "--export", "geojson,coco, rle,coco") == 0
-    assert capfd.readouterr().err == ""
+    told = "look at 3 of 3 images before you trust them (saturated: a.png, a.png; flat: dark.png; empty: dark.png)"
+    assert capfd.readouterr().err == f"nucleiseg: {told}; all are in summary.csv\n"
     further = [n for n in names(out) if not n.endswith(("_labels.tif", "_mask.png", "_overlay.png", "ments.csv"))]
     assert [n for n in further if n not in ("summary.csv", "run.json")] == [
         "a-2.geojson",
