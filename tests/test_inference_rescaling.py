@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import disk
 
+from nucleiseg import Segmenter, datasets
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import as_micrograph
 from nucleiseg.inference import PredictOptions, resize_labels, resize_maps, usual_diameter
 from nucleiseg.inference.rescaling import segment_at_scale
-from nucleiseg.instances import match
+from nucleiseg.inference.tuning import decoded
+from nucleiseg.instances import get_decoder, match
 
 FEW = settings(max_examples=15, deadline=None)
 MODEL = SegmenterSettings(
@@ -318,3 +320,32 @@ def test_small_nuclei_of_a_small_image_are_not_looked_at_again():
     engine = Blurred(labels.shape[0] / 2)
     assert segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0)).scale == 1
     assert len(engine.seen) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": 2.0}, {"scale": 0.5}, {"diameter": 90}, {"min_area": 60}])
+@pytest.mark.parametrize("radius", [3, 9, 40])
+def test_thresholds_are_tuned_at_the_scale_at_which_an_image_is_looked_at(radius, options, monkeypatch):
+    """What is decoded from the maps is what a prediction finds, the model's own smallest area included."""
+    cases = []
+    monkeypatch.setattr("nucleiseg.inference.rescaling._DOUBTED_IN_WHOLE", 0.75)
+    labels = discs(radius, count=4)
+    labels[2:6, -8:-4] = 5
+    model = replace(MODEL, thresholds={"probability": 0.5, "min_area": 20})
+    wanted, looks = find(labels, PredictOptions(**options), model)
+    segmenter = Segmenter.__new__(Segmenter)
+    segmenter._settings, segmenter._engine = model, Echo()
+    monkeypatch.setattr(
+        "nucleiseg.segmenter.tune_settings", lambda settings, given, area: cases.extend(given) or settings
+    )
+    image = (labels > 0).astype(np.uint8) * 200
+    segmenter.optimize_thresholds(
+        datasets.from_arrays(image[np.newaxis], labels[np.newaxis]), PredictOptions(**options)
+    )
+    ((truth, maps, factor),) = cases
+    assert factor == wanted.scale
+    assert segmenter._engine.seen == looks
+    assert factor != 1 or len(looks) == 1
+    np.testing.assert_array_equal(truth, labels)
+    found = decoded((truth, maps, factor), get_decoder("components"), model.thresholds, options.get("min_area"))
+    np.testing.assert_array_equal(found.labels, wanted.labels)
+    np.testing.assert_array_equal(found.probability, wanted.probability)

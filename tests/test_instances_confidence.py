@@ -144,6 +144,15 @@ def test_of_few_nuclei_their_sizes_are_not_learned(real, false):
     assert rate(labels, np.where(labels, 0.6, 0), calibration).max() < confidence.min()
 
 
+def test_calibrated_on_magnified_images_areas_are_those_that_the_network_saw():
+    sides = [*([10, 12, 14, 16] * 20), *([4, 6, 8] * 14)]
+    small = squares(sides, range(1, 81), [0.9] * len(sides))
+    large = [np.kron(values, np.ones((2, 2), values.dtype)) for values in small]
+    found, expected = calibrate([(*small, 2.0)]), calibrate([large])
+    assert (found.smallest, found.largest) == (8**2, 32**2)
+    assert vars(found) == pytest.approx(vars(expected), rel=1e-3)
+
+
 def test_beyond_the_sizes_that_were_seen_nothing_is_made_up():
     sides = [*([10, 12, 14, 16] * 20), *([5, 6, 7, 8] * 10), *([20, 22] * 10)]
     calibration = calibrate([squares(sides, range(1, 81), [0.9] * len(sides))])

@@ -79,15 +79,8 @@ def segment_at_scale(
     passport = None if settings.passport is None else Passport(*settings.passport)
     calibration = calibration_of(settings)
 
-    factor = first_factor(options, settings)
-    if options.diameter is None and options.scale == "auto" and passport is not None:
-        seen = _by_size(look, factor, passport, calibration)
-        in_middle = partial(look, pixels=source.shown[_middle(source.shown.shape)])
-        chosen = _by_doubt(in_middle, seen, passport, calibration)
-        factor, is_whole = chosen.factor, chosen.found.labels.shape == seen.found.labels.shape
-        found = chosen.found if is_whole else look(factor)
-    else:
-        found = look(factor)
+    factor, seen = choose_scale(source.shown, look, settings, options)
+    found = look(factor) if seen is None else seen
     area = smallest_area(options.min_area, decoding.thresholds)
     if options.min_area is None:
         area = round(area / factor**2)  # the model's own is in pixels that the network sees
@@ -105,6 +98,23 @@ def segment_at_scale(
     return Prediction(
         source.shown, found.probability, labels, source, calibration, passport, factor, confidence, familiar
     )
+
+
+def choose_scale(
+    image: npt.NDArray[Any], look: Callable[..., Decoded], settings: SegmenterSettings, options: PredictOptions
+) -> tuple[float, Decoded | None]:
+    """By how much to magnify an image, and what is found so, if the whole of it has been looked at so.
+
+    ``look(factor, pixels=...)`` says what is found at a scale, in the image by default, or in the pixels of a part.
+    """
+    factor = first_factor(options, settings)
+    if options.diameter is not None or options.scale != "auto" or settings.passport is None:
+        return factor, None
+    passport, calibration = Passport(*settings.passport), calibration_of(settings)
+    seen = _by_size(look, factor, passport, calibration)
+    chosen = _by_doubt(partial(look, pixels=image[_middle(image.shape)]), seen, passport, calibration)
+    is_whole = chosen.found.labels.shape == seen.found.labels.shape
+    return chosen.factor, chosen.found if is_whole else None
 
 
 def calibration_of(settings: SegmenterSettings) -> Calibration | None:

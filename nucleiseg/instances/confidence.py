@@ -163,7 +163,11 @@ def rate_totals(
     return sigmoid(_features(sizes, sums / areas, touching) @ coefficients)
 
 
-def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]]) -> Calibration | None:
+def calibrate(
+    cases: Iterable[
+        tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike, float]
+    ],
+) -> Calibration | None:
     """Find the calibration by which confidence is the share of nuclei that match, on labelled images.
 
     Logistic regression with a small penalty. Calibrate on images that the network was not trained on. Size and touching
@@ -171,8 +175,9 @@ def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 
     Parameters
     ----------
-    cases : iterable of (truth, labels, probability)
-        True labels, found labels and the probability of each image, all (H, W).
+    cases : iterable of (truth, labels, probability) or (truth, labels, probability, scale)
+        True labels, found labels and the probability of each image, all (H, W), and by how much the network saw it
+        magnified, if it did.
 
     Returns
     -------
@@ -201,13 +206,13 @@ def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
     """
     sizes: list[npt.NDArray[Any]] = [np.empty(0)]
     features, matched = [np.empty((0, 5))], [np.empty(0, bool)]
-    for truth, labels, probability in cases:
+    for truth, labels, probability, *scale in cases:
         checked, checked_probability = _check(labels, probability)
         overlap = count_overlap(truth, checked)
         partners = overlap.predicted_labels[overlap.predicted_index[assign(overlap, MATCH)]]
         numbers, areas, sums = find_totals(checked, checked_probability)
-        sizes.append(areas)
-        features.append(_features(areas, sums / areas, _touching(checked, numbers)))
+        sizes.append(areas * check_range(scale[0] if scale else 1.0, "scale", *_SCALES) ** 2)
+        features.append(_features(sizes[-1], sums / areas, _touching(checked, numbers)))
         matched.append(np.isin(numbers, partners))
     seen, x, y = np.concatenate(sizes), np.concatenate(features), np.concatenate(matched)
     of_each = min(np.count_nonzero(y), np.count_nonzero(~y))
