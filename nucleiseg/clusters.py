@@ -83,6 +83,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
         options.remove_edge,
         decoding.least_confidence,
         calibration_of(settings),
+        factor,
     )
 
 

@@ -17,9 +17,10 @@ from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
 from nucleiseg.images.sources import open_micrograph
-from nucleiseg.inference import Evaluation, Prediction, PredictOptions, predict_maps
+from nucleiseg.inference import Evaluation, Prediction, PredictOptions
 from nucleiseg.inference.evaluation import evaluate_images
 from nucleiseg.inference.rescaling import segment_at_scale
+from nucleiseg.inference.scaled_maps import maps_at_scale
 from nucleiseg.inference.tuning import tune_settings
 from nucleiseg.modelfile import write_model
 from nucleiseg.networks import DEFAULT_WIDTHS
@@ -351,9 +352,10 @@ class Segmenter:
         Parameters
         ----------
         data : Dataset
-            Labelled images; their maps are held in memory.
+            Labelled images; their maps are held in memory, of images that are magnified as many times as large.
         options : PredictOptions, optional
-            As for `predict`; its threshold is not used. With a ``min_area``, that is no longer chosen.
+            As for `predict`: each image is looked at at the scale at which that would look at it, with the thresholds
+            that there are. Its threshold is not used. With a ``min_area``, that is no longer chosen.
 
         Returns
         -------
@@ -368,8 +370,9 @@ class Segmenter:
         if not len(data):
             raise InvalidInputError("thresholds are chosen on labelled images, got an empty dataset; check the split")
         options, settings = options or PredictOptions(), self._settings
+        reading = options.reading
         cases = [
-            (sample.labels, predict_maps(sample.image, self._engine, settings.scaling, options))
+            (sample.labels, *maps_at_scale(open_micrograph(sample.image, reading), self._engine, settings, options))
             for sample in progress(data, "predicting", len(data))
         ]
         self._settings = tune_settings(settings, cases, options.min_area)

@@ -59,7 +59,8 @@ def names(folder):
 def test_exports_of_each_image_and_of_all(model, images, tmp_path, capfd):
     out = tmp_path / "out"
     assert predict(images / "one", images / "two", "-o", out, "--export", "geojson,coco, rle,coco") == 0
-    assert capfd.readouterr().err == ""
+    told = "look at 3 of 3 images before you trust them (saturated: a.png, a.png; flat: dark.png; empty: dark.png)"
+    assert capfd.readouterr().err == f"nucleiseg: {told}; all are in summary.csv\n"
     further = [n for n in names(out) if not n.endswith(("_labels.tif", "_mask.png", "_overlay.png", "ments.csv"))]
     assert [n for n in further if n not in ("summary.csv", "run.json")] == [
         "a-2.geojson",
@@ -74,6 +75,9 @@ def test_exports_of_each_image_and_of_all(model, images, tmp_path, capfd):
         np.testing.assert_array_equal(from_geojson(collection, labels.shape), labels)
         for feature in collection["features"]:
             assert feature["properties"]["measurements"]["area"] in (12, 16, 20)
+            assert feature["properties"]["quality"] == "saturated"
+    told = json.loads((out / "nuclei_coco.json").read_text())["images"]
+    assert [image["quality"] for image in told] == ["saturated", "saturated", "flat; empty"]
     # COCO has the files as they lie, so that its readers find the images; Kaggle's table has unique names.
     data = datasets.read(images, labels=out / "nuclei_coco.json")
     assert data.ids == ("one/a", "two/a", "two/dark")

@@ -23,7 +23,7 @@ from nucleiseg.cli import arguments as cli_arguments
 from nucleiseg.cli.main import main
 from nucleiseg.cli.predict import unique_stems
 from nucleiseg.images import Micrograph, read_image, sources
-from nucleiseg.inference import Prediction
+from nucleiseg.inference import Passport, Prediction
 from nucleiseg.instances import split_components, write_labels, write_mask
 from nucleiseg.segmenter import Segmenter
 
@@ -32,6 +32,7 @@ COLUMNS = [
     "label",
     "area",
     "confidence",
+    "quality",
     "centroid-0",
     "centroid-1",
     "bbox-0",
@@ -78,6 +79,8 @@ class Threshold:
 def model(monkeypatch):
     """Stands in for every model that is loaded."""
     threshold = Threshold()
+    # Squares of one value are flat or saturated, which is told in tests of its own.
+    monkeypatch.setattr("nucleiseg.inference.prediction.judge_image", lambda image, labels: ())
     monkeypatch.setattr(Segmenter, "load", lambda path: threshold)
     plain = sources.open_micrograph
     monkeypatch.setattr(
@@ -152,6 +155,41 @@ def test_it_writes_labels_mask_overlay_and_one_table(model, tmp_path, capfd):
     assert err == ""
 
 
+class Unusual(Threshold):
+    """Nuclei of about 3 pixels, in place of 9 to 30."""
+
+    def predict(self, source, options):
+        scale = 1.0 if options.scale == "auto" else options.scale
+        return dataclasses.replace(super().predict(source, options), passport=Passport(9, 18, 30), scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("flags", "remedy"),
+    [
+        ((), ""),
+        (("--scale", 1), " - try --scale auto or --diameter PIXELS"),
+        (("--diameter", 30), " - try --scale auto without --diameter"),
+        (("--scale", 6), None),
+    ],
+)
+def test_images_that_are_not_to_be_trusted_are_named(model, monkeypatch, tmp_path, capfd, flags, remedy):
+    monkeypatch.setattr(Segmenter, "load", lambda path: Unusual())
+    paths = [save(tmp_path / f"{name}.png", squares((1, 2))) for name in "abcde"]
+    paths.append(save(tmp_path / "dark.png", squares()))
+    assert predict(*paths, "-o", tmp_path / "out", *flags) == 0
+    err = capfd.readouterr().err
+    if remedy is None:
+        assert err == ""
+        return
+    told = (
+        f"nucleiseg: look at 5 of 6 images before you trust them (unusual size: a.png, b.png, c.png and 2 more{remedy})"
+    )
+    assert err == f"{told}; all are in summary.csv\n"
+    # Those that an earlier run has finished, too.
+    assert predict(paths[0], "-o", tmp_path / "out", "--resume", *flags) == 0
+    assert "look at 1 of 1 images before you trust them (unusual size: a.png" in capfd.readouterr().err
+
+
 def test_the_table_measures_the_raw_pixels(model, tmp_path):
     image = squares((1, 2), (8, 10), value=40_000, dtype=np.uint16)
     image[8, 10] = 49_000
@@ -160,7 +198,7 @@ def test_the_table_measures_the_raw_pixels(model, tmp_path):
     found = table(tmp_path / "out")
     assert list(found.columns) == COLUMNS
     assert (found["confidence"] > 0.5).all()
-    assert found[[*COLUMNS[:3], *COLUMNS[4:11], *COLUMNS[-4:]]].to_numpy().tolist() == [
+    assert found[[*COLUMNS[:3], *COLUMNS[5:12], *COLUMNS[-4:]]].to_numpy().tolist() == [
         [str(path), 1, 9, 2.0, 3.0, 1, 2, 4, 5, False, 40_000.0, 40_000.0, 40_000.0, 360_000.0],
         [str(path), 2, 9, 9.0, 11.0, 8, 10, 11, 13, False, 41_000.0, 40_000.0, 49_000.0, 369_000.0],
     ]

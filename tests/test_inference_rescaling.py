@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import disk
 
+from nucleiseg import Segmenter, datasets
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import as_micrograph
 from nucleiseg.inference import PredictOptions, resize_labels, resize_maps, usual_diameter
 from nucleiseg.inference.rescaling import segment_at_scale
-from nucleiseg.instances import match
+from nucleiseg.inference.tuning import decoded
+from nucleiseg.instances import get_decoder, match
 
 FEW = settings(max_examples=15, deadline=None)
 MODEL = SegmenterSettings(
@@ -205,12 +207,62 @@ def test_nuclei_that_are_not_sure_enough_are_left_out():
     assert (segment_at_scale(source, Echo(), calibrated, PredictOptions()).confidence > 0.99).all()
 
 
+BY_SIZE = {"intercept": -8.0, "certainty": 0.0, "size": 2.0, "size_squared": 0.0}  # as sure as they are large
+
+
+@pytest.mark.parametrize("least", [0.0, 0.3])
+def test_confidence_does_not_change_with_the_magnification(least):
+    own = replace(MODEL, calibration=BY_SIZE, thresholds={**MODEL.thresholds, "min_confidence": least})
+    plain, _ = find(discs(6), PredictOptions(scale=1.0), own)
+    assert (plain.confidence > 0.6).all()
+    assert (plain.confidence < 0.9).all()
+    for radius, scale in ((12, 0.5), (3, 2)):
+        again, _ = find(discs(radius), PredictOptions(scale=scale), own)
+        np.testing.assert_allclose(again.confidence, plain.confidence, atol=0.06)
+
+
+def test_it_does_not_change_where_the_scale_is_estimated():
+    """Nuclei of a radius of 60, seen at a quarter: an area of 11,000 pixels would make them all sure."""
+    own = replace(MODEL, calibration={**BY_SIZE, "intercept": -13.0})
+    found, _ = find(discs(60), model=own)
+    seen, _ = find(resize_labels(discs(60), (round(732 * found.scale),) * 2), PredictOptions(scale=1.0), own)
+    assert found.scale < 0.5
+    assert (seen.confidence < 0.6).all()
+    np.testing.assert_allclose(found.confidence, seen.confidence, atol=0.06)
+
+
+def test_an_image_of_which_a_calibrated_model_is_unsure_as_a_whole_is_unfamiliar():
+    labels = discs(9)
+    dim = np.array([0, 140, 135, 130], np.uint8)[labels]
+    dim[0, 0] = 255  # which decides the range
+    plain = {"intercept": 0.0, "certainty": 1.0, "size": 0.0, "size_squared": 0.0}
+    calibrated = replace(MODEL, calibration=plain)
+    own = replace(calibrated, thresholds={**MODEL.thresholds, "min_confidence": 0.3})
+
+    def quality(pixels, model, **options):
+        return segment_at_scale(as_micrograph(pixels), Echo(), model, PredictOptions(**options)).quality
+
+    for model in (calibrated, own):
+        assert quality(dim, model)[-1] == "unfamiliar"
+        assert "unfamiliar" not in quality((labels > 0) * np.uint8(200), model)
+    # That a few sure ones are left where others are left out makes it no more familiar.
+    assert quality(dim, own, min_confidence=0.7)[-1] == "unfamiliar"
+    assert "unfamiliar" not in quality(dim, MODEL)
+    assert "unfamiliar" not in quality(np.zeros((40, 50), np.uint8), own)
+
+
 def test_confidence_scale_and_quality_are_in_the_tables():
     found, _ = find(discs(60))
     table, summary = found.table(), found.summary()
     assert table["confidence"].tolist() == found.confidence.tolist()
     assert summary.loc[0, "scale"] == round(found.scale, 4)
     assert summary.loc[0, "quality"] == "; ".join(found.quality)
+    told, _ = find(discs(60), PredictOptions(scale=1.0))
+    assert list(told.table())[:4] == ["label", "area", "confidence", "quality"]
+    assert told.table()["quality"].tolist() == ["; ".join(told.quality)] * told.count
+    assert "unusual size" in told.table()["quality"][0]
+    assert "median_quality" not in summary
+    assert find(np.zeros((40, 50), int))[0].summary().loc[0, "quality"] == "flat; empty"
 
 
 def test_specks_and_doubtful_nuclei_do_not_decide_the_scale():
@@ -268,3 +320,32 @@ def test_small_nuclei_of_a_small_image_are_not_looked_at_again():
     engine = Blurred(labels.shape[0] / 2)
     assert segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0)).scale == 1
     assert len(engine.seen) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": 2.0}, {"scale": 0.5}, {"diameter": 90}, {"min_area": 60}])
+@pytest.mark.parametrize("radius", [3, 9, 40])
+def test_thresholds_are_tuned_at_the_scale_at_which_an_image_is_looked_at(radius, options, monkeypatch):
+    """What is decoded from the maps is what a prediction finds, the model's own smallest area included."""
+    cases = []
+    monkeypatch.setattr("nucleiseg.inference.rescaling._DOUBTED_IN_WHOLE", 0.75)
+    labels = discs(radius, count=4)
+    labels[2:6, -8:-4] = 5
+    model = replace(MODEL, thresholds={"probability": 0.5, "min_area": 20})
+    wanted, looks = find(labels, PredictOptions(**options), model)
+    segmenter = Segmenter.__new__(Segmenter)
+    segmenter._settings, segmenter._engine = model, Echo()
+    monkeypatch.setattr(
+        "nucleiseg.segmenter.tune_settings", lambda settings, given, area: cases.extend(given) or settings
+    )
+    image = (labels > 0).astype(np.uint8) * 200
+    segmenter.optimize_thresholds(
+        datasets.from_arrays(image[np.newaxis], labels[np.newaxis]), PredictOptions(**options)
+    )
+    ((truth, maps, factor),) = cases
+    assert factor == wanted.scale
+    assert segmenter._engine.seen == looks
+    assert factor != 1 or len(looks) == 1
+    np.testing.assert_array_equal(truth, labels)
+    found = decoded((truth, maps, factor), get_decoder("components"), model.thresholds, options.get("min_area"))
+    np.testing.assert_array_equal(found.labels, wanted.labels)
+    np.testing.assert_array_equal(found.probability, wanted.probability)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from skimage.draw import disk
 
 from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.inference import least_confidence, tune_decoder, tune_thresholds
 from nucleiseg.inference.tuning import LEAST_CONFIDENCE, tune_settings
-from nucleiseg.instances import get_decoder
+from nucleiseg.instances import Calibration, get_decoder, rate
 
 values = st.floats(0.02, 0.98)
 
@@ -64,23 +65,59 @@ def test_the_smallest_area_of_the_model_counts_where_none_is_asked_for(tiny_enco
     assert segmenter.predict(image, PredictOptions(min_area=0)).count == 2
 
 
-def test_a_model_whose_confidence_is_calibrated_leaves_out_what_is_unsure():
-    labels = np.zeros((40, 40), np.int32)
-    labels[2:9, 2:9], labels[20:30, 20:30] = 1, 2
-    speck = np.zeros((40, 40), bool)
-    speck[30:37, 2:9] = True
-    maps = np.where(labels > 0, 0.9, np.where(speck, 0.95, 0.1)).astype(np.float32)[..., np.newaxis]
-    thresholds = {"probability": 0.5, "min_confidence": 0.9}
+def case(nuclei, specks):
+    """So many nuclei, and false ones that no threshold tells apart: labels and maps."""
+    labels, maps = np.zeros((24, 12 * (nuclei + specks)), np.int32), np.full((24, 12 * (nuclei + specks), 1), 0.1)
+    for number in range(nuclei + specks):
+        place = (slice(2, 10), slice(12 * number + 2, 12 * number + 10))
+        maps[place] = 0.9
+        if number < nuclei:
+            labels[place] = number + 1
+    return labels, maps.astype(np.float32)
+
+
+OLD = {"intercept": 0.5, "certainty": 2.0, "size": 0.1, "size_squared": 0.0, "touching": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("nuclei", "specks", "had", "least", "kept"),
+    [
+        (90, 20, None, LEAST_CONFIDENCE, False),
+        (90, 20, 0.4, LEAST_CONFIDENCE, False),
+        (20, 6, None, None, False),  # too few to leave anything out by
+        (20, 6, 0.4, LEAST_CONFIDENCE, False),
+        (20, 1, 0.4, 0.4, True),
+        (20, 0, 0.4, 0.4, True),
+        (20, 0, None, None, True),
+    ],
+)
+def test_what_few_nuclei_cannot_tell_stays_as_the_model_had_it(nuclei, specks, had, least, kept):
+    thresholds = {"probability": 0.5, **({} if had is None else {"min_confidence": had})}
     settings = SegmenterSettings("none", None, "semantic", "dice", "pix2pix", (1,), "minmax", 0, thresholds)
-    tuned = tune_settings(settings, [(labels, maps)], min_area=0)
-    # Nothing is left out while it is tuned and calibrated, or there would be nothing false to learn from.
-    perfect = tune_settings(settings, [(np.where(speck, 3, labels), maps)], min_area=0)
-    assert tuned.thresholds["min_confidence"] == LEAST_CONFIDENCE
-    assert perfect.calibration is None
-    assert "min_confidence" not in perfect.thresholds
+    calibrated = replace(settings, calibration=OLD)
+    # Nothing is left out while it is tuned, or there would be nothing false to learn from.
+    tuned = tune_settings(calibrated, [case(nuclei, specks)], min_area=0)
+    assert tuned.thresholds.get("min_confidence") == least
+    assert (tuned.calibration == OLD) == kept
     # What the model leaves out is left out of a whole image too, until it is asked for.
-    assert least_confidence(PredictOptions(), tuned.thresholds).value == LEAST_CONFIDENCE
+    assert least_confidence(PredictOptions(), tuned.thresholds).value == (least or 0)
     assert least_confidence(PredictOptions(min_confidence=0), tuned.thresholds).value == 0
+
+
+def test_tuned_on_a_few_images_a_model_still_finds_nuclei_of_other_sizes():
+    """24 nuclei of one size and six false ones, half as wide again, choose; then there are real ones of that size."""
+    labels, maps = discs_in_a_row([8, 9, 10, 11] * 6 + [15] * 6)
+    settings = SegmenterSettings("none", None, "semantic", "dice", "pix2pix", (1,), "minmax", 0, {"probability": 0.5})
+    tuned = tune_settings(settings, [(np.where(labels <= 24, labels, 0), maps)], 0)
+    new, maps = discs_in_a_row([9] * 30 + [16] * 5)
+    assert rate(new, maps[..., 0], Calibration(**tuned.calibration)).min() > 0.5
+
+
+def discs_in_a_row(radii):
+    labels = np.zeros((40, 40 * len(radii)), np.int32)
+    for number, radius in enumerate(radii):
+        labels[disk((20, 40 * number + 20), radius)] = number + 1
+    return labels, np.where(labels > 0, 0.93, 0.1).astype(np.float32)[..., np.newaxis]
 
 
 class Echo:

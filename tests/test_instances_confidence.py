@@ -65,6 +65,16 @@ def test_it_is_the_logistic_model_that_the_calibration_says(calibration, logits)
             assert confidence == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-9)
 
 
+@given(label_images, probabilities, calibrations, st.sampled_from([2, 3]))
+def test_areas_count_in_pixels_that_the_network_saw(labels, probability, calibration, scale):
+    larger = [np.kron(values, np.ones((scale, scale), values.dtype)) for values in (labels, probability)]
+    seen = rate(labels, probability, calibration, scale)
+    np.testing.assert_allclose(seen, rate(*larger, calibration), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        rate(*larger, calibration, 1 / scale), rate(labels, probability, calibration), 1e-6, 1e-9
+    )
+
+
 @pytest.mark.parametrize(("probability", "confidence"), [(0.0, 1e-4), (1e-5, 1e-4), (1.0, 1 - 1e-4), (0.3, 0.3)])
 def test_nothing_is_certain(probability, confidence):
     assert rate([[1, 1]], [[probability] * 2]) == pytest.approx([confidence], abs=1e-9)
@@ -110,6 +120,52 @@ def test_sizes_that_are_never_real_are_doubted():
     assert confidence[400:].max() < 0.5
 
 
+def squares(sides, real, likely):
+    """Squares side by side of these sides, of which those of ``real`` are in the truth, too."""
+    step = max(sides) + 2
+    labels = np.zeros((step, step * len(sides)), int)
+    for number, side in enumerate(sides, start=1):
+        labels[:side, step * (number - 1) : step * (number - 1) + side] = number
+    probability = np.append(0.0, likely)[labels]
+    return np.where(np.isin(labels, real), labels, 0), labels, probability
+
+
+@pytest.mark.parametrize(("real", "false"), [(24, 5), (5, 24), (79, 20), (81, 19)])
+def test_of_few_nuclei_their_sizes_are_not_learned(real, false):
+    """The false ones are larger: no reason to doubt every large one of other images."""
+    sides = [14 + number % 6 for number in range(real)] + [26] * false
+    likely = np.r_[np.linspace(0.8, 0.95, real), np.linspace(0.6, 0.9, false)]
+    calibration = calibrate([squares(sides, range(1, real + 1), likely)])
+    assert not calibration.knows_size
+    assert calibration.certainty > 0
+    _, labels, probability = squares([4, 18, 60], (), [0.93] * 3)
+    confidence = rate(labels, probability, calibration)
+    assert confidence.max() - confidence.min() < 1e-9
+    assert rate(labels, np.where(labels, 0.6, 0), calibration).max() < confidence.min()
+
+
+def test_calibrated_on_magnified_images_areas_are_those_that_the_network_saw():
+    sides = [*([10, 12, 14, 16] * 20), *([4, 6, 8] * 14)]
+    small = squares(sides, range(1, 81), [0.9] * len(sides))
+    large = [np.kron(values, np.ones((2, 2), values.dtype)) for values in small]
+    found, expected = calibrate([(*small, 2.0)]), calibrate([large])
+    assert (found.smallest, found.largest) == (8**2, 32**2)
+    assert vars(found) == pytest.approx(vars(expected), rel=1e-3)
+
+
+def test_beyond_the_sizes_that_were_seen_nothing_is_made_up():
+    sides = [*([10, 12, 14, 16] * 20), *([5, 6, 7, 8] * 10), *([20, 22] * 10)]
+    calibration = calibrate([squares(sides, range(1, 81), [0.9] * len(sides))])
+    assert calibration.knows_size
+    assert abs(calibration.certainty) < 1  # all are equally likely, but for rounding
+    assert (calibration.smallest, calibration.largest) == (25, 22**2)
+    _, labels, probability = squares([2, 5, 13, 22, 90], (), [0.9] * 5)
+    smaller, small, usual, large, larger = rate(labels, probability, calibration)
+    assert small < usual
+    assert abs(large - usual) > 0.01
+    assert (smaller, larger) == pytest.approx((small, large))
+
+
 def test_pieces_that_touch_are_doubted():
     """All are squares of one size and of one probability; those of the first rows are quarters of larger ones."""
     labels = np.zeros((60, 60), int)
@@ -143,8 +199,18 @@ def test_the_share_of_the_outline_that_touches(labels, shares):
     )
 
 
-@pytest.mark.parametrize("cases", [[], [many(0, lambda likely: 1.0)], [many(0, lambda likely: 0.0)]])
-def test_there_is_nothing_to_learn_where_all_is_right_or_wrong(cases):
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [],
+        [many(0, lambda likely: 1.0)],
+        [many(0, lambda likely: 0.0)],
+        [squares([9] * 200, range(1, 197), [0.9] * 200)],
+        [squares([9] * 200, range(1, 5), [0.9] * 200)],
+    ],
+    ids=["nothing", "all right", "all wrong", "four wrong", "four right"],
+)
+def test_there_is_nothing_to_learn_where_nearly_all_is_right_or_wrong(cases):
     assert calibrate(cases) is None
 
 
@@ -164,11 +230,17 @@ def test_an_image_without_nuclei_has_no_confidence():
 def test_what_does_not_fit_is_told(labels, probability, message):
     with pytest.raises(InvalidInputError, match=message):
         rate(labels, probability)
+    with pytest.raises(InvalidInputError, match="scale"):
+        rate([[1]], [[0.5]], scale=0)
 
 
 def test_a_calibration_is_made_of_numbers():
     with pytest.raises(InvalidInputError, match="size must be a finite number, got nan"):
         Calibration(size=float("nan"))
+    with pytest.raises(InvalidInputError, match=r"areas from 0 that rise, got 9 and 4.0; use calibrate"):
+        Calibration(smallest=9, largest=4.0)
+    with pytest.raises(InvalidInputError, match=r"areas from 0 that rise, got -1"):
+        Calibration(smallest=-1)
 
 
 @given(label_images, st.integers(1, SHAPE[1] - 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 
 import numpy as np
@@ -12,7 +13,15 @@ from nucleiseg._optional import check_extra, import_extra
 from nucleiseg.errors import InvalidInputError, MissingPackageError, NucleisegError
 from nucleiseg.images import read_micrograph
 from nucleiseg.inference import Prediction
-from nucleiseg.instances import Exporter, NamedLabels, exporters, get_exporter, list_exporters, register_exporter
+from nucleiseg.instances import (
+    Exporter,
+    NamedLabels,
+    exporters,
+    get_exporter,
+    list_exporters,
+    register_exporter,
+    to_coco,
+)
 
 PLUGIN = """
 from nucleiseg.instances import Exporter
@@ -151,10 +160,19 @@ def test_npz_holds_labels_in_the_smallest_type_and_the_pixel_size(tmp_path):
 
 
 def test_a_prediction_is_exported(tmp_path):
-    found = Prediction(np.full((2, 3), 9), np.zeros((2, 3), np.float32), np.array([[1, 0, 2], [1, 0, 0]], np.int32))
+    labels = np.array([[1, 0, 2], [1, 0, 0]], np.int32)
+    found = Prediction(np.full((2, 3), 9), np.array([0, 0.9, 0.6], np.float32)[labels], labels)
     paths = found.export(tmp_path / "out", "well", ["geojson", "rle"])
     assert {name: path.name for name, path in paths.items()} == {"geojson": "well.geojson", "rle": "well_rle.csv"}
     assert "mean_intensity_0" in paths["geojson"].read_text() or "intensity_mean-0" in paths["geojson"].read_text()
+    told = "; ".join(found.quality)
+    assert told == "flat; saturated"
+    features = json.loads(paths["geojson"].read_text())["features"]
+    assert [feature["properties"]["quality"] for feature in features] == [told] * 2
+    coco = json.loads(found.export(tmp_path, "well", ["coco"])["coco"].read_text())
+    assert coco["images"][0]["quality"] == told
+    assert [nucleus["score"] for nucleus in coco["annotations"]] == pytest.approx(found.confidence.tolist())
+    assert "score" not in to_coco([NamedLabels("a", found.labels)])["annotations"][0]
     with pytest.raises(InvalidInputError, match="unknown export 'svg'"):
         found.export(tmp_path / "new", formats=["rle", "svg"])
     assert not (tmp_path / "new").exists()

@@ -110,7 +110,7 @@ class Batch:
         if isinstance(found, Found):
             self._note(self._write(found, path, stem), stem, f"in {found.seconds:.2f} s")
         elif found.table is not None:
-            self._further.add_done(path, stem, found.table, found.pixel_size)
+            self._further.add_done(path, stem, found.table, found.pixel_size, found.quality)
             self._note(found, stem, "by an earlier run")
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
@@ -146,7 +146,7 @@ class Batch:
         entry = Entry(name, content_sha256(path), result.pixel_size, "", found.table, found.summary)
         with self._journal.writing(path, stem):
             result.save_images(self._output, stem)
-            self._further.add(result, path, stem, found.table)
+            self._further.add(result, path, stem, found.table, entry.quality)
             names = [*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem)]
             self._journal.add(stem, names, entry)
         return entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nucleiseg.errors import InvalidInputError
 
@@ -46,6 +46,16 @@ def check_own(folder: Path, names: Sequence[str]) -> None:
         )
 
 
+class _Done(NamedTuple):
+    """What the files of all images need of one."""
+
+    stem: str
+    name: str
+    pixel_size: float | None
+    table: pd.DataFrame
+    quality: str
+
+
 class FurtherFiles:
     """Exports and pictures beside labels, mask and overlay.
 
@@ -72,28 +82,28 @@ class FurtherFiles:
             self._root = None
         self._every = max(1, -(-len(paths) // _MOST_THUMBNAILS))
         self._count = 0
-        self._done: list[tuple[str, str, float | None, pd.DataFrame]] = []
+        self._done: list[_Done] = []
         self._thumbnails: list[Thumbnail] = []
 
     def check(self, stems: Sequence[str]) -> None:
         """Raise if a file would be replaced that nucleiseg has not written."""
         check_own(self._folder, self._names(stems))
 
-    def add(self, result: Prediction, path: Path, stem: str, table: pd.DataFrame) -> None:
+    def add(self, result: Prediction, path: Path, stem: str, table: pd.DataFrame, quality: str) -> None:
         """Write the files of one image, and keep what those of all images need."""
         from nucleiseg.images import colour_labels
         from nucleiseg.instances import NamedLabels, write_picture
 
         name = self._file_name(path)
-        image = NamedLabels(stem, result.labels, name, result.pixel_size, table)
+        image = NamedLabels(stem, result.labels, name, result.pixel_size, table, quality)
         for exporter in self._exporters:
             if not exporter.one_file:
                 exporter.export(self._folder, stem, [image])
         if self._pictures:
             write_picture(self._folder / f"{stem}{_COLOURS}", colour_labels(result.labels, result.image))
-        self.add_done(path, stem, table, result.pixel_size)
+        self.add_done(path, stem, table, result.pixel_size, quality)
 
-    def add_done(self, path: Path, stem: str, table: pd.DataFrame, pixel_size: float | None) -> None:
+    def add_done(self, path: Path, stem: str, table: pd.DataFrame, pixel_size: float | None, quality: str) -> None:
         """Keep what the files of all images need of one whose own files are there."""
         if self._pictures and self._count % self._every == 0:
             from nucleiseg.images import ReadOptions, read_image
@@ -103,7 +113,7 @@ class FurtherFiles:
             picture = read_image(self._folder / f"{stem}_overlay.png", ReadOptions(max_pixels=2**62))
             self._thumbnails.append(Thumbnail(path.name, picture, nuclei))
         self._count += 1
-        self._done.append((stem, self._file_name(path), pixel_size, table))
+        self._done.append(_Done(stem, self._file_name(path), pixel_size, table, quality))
 
     def names(self, stem: str) -> list[str]:
         """The files of one image."""
@@ -127,20 +137,20 @@ class FurtherFiles:
 
         shown = "" if self._count == len(self._thumbnails) else f"{len(self._thumbnails)} of "
         images = f"{self._count:,} {'image' if self._count == 1 else 'images'}"
-        nuclei = sum(len(table) for *_, table in self._done)
+        nuclei = sum(len(image.table) for image in self._done)
         title = f"{shown}{images}, {nuclei:,} nuclei"
         plot_contact_sheet(self._thumbnails, self._folder / _SHEET, title)
         if nuclei:
-            plot_histograms(pd.concat([table for *_, table in self._done]), self._folder / _HISTOGRAMS, title=title)
+            plot_histograms(pd.concat([image.table for image in self._done]), self._folder / _HISTOGRAMS, title=title)
 
     def _read_back(self) -> Iterator[NamedLabels]:
         """The labels of one image after the other, from the files that they were written to."""
         from nucleiseg.images.reading import read_labels
         from nucleiseg.instances import NamedLabels
 
-        for stem, name, pixel_size, table in self._done:
-            labels = read_labels(self._folder / f"{stem}_labels.tif", max_pixels=2**62)
-            yield NamedLabels(stem, labels, name, pixel_size, table)
+        for image in self._done:
+            labels = read_labels(self._folder / f"{image.stem}_labels.tif", max_pixels=2**62)
+            yield NamedLabels(image.stem, labels, image.name, image.pixel_size, image.table, image.quality)
 
     def _names(self, stems: Sequence[str]) -> list[str]:
         together = [_TOGETHER + exporter.ending for exporter in self._exporters if exporter.one_file]

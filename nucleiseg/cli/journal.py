@@ -41,6 +41,11 @@ class Entry:
         """How many nuclei there are."""
         return 0 if self.table is None else len(self.table)
 
+    @property
+    def quality(self) -> str:
+        """What speaks against trusting the image; empty as a rule."""
+        return "" if self.summary is None else str(self.summary["quality"].iloc[0])
+
 
 class Journal:
     """The entries of a results folder that were made with one model and one set of options.

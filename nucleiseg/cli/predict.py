@@ -25,6 +25,7 @@ from nucleiseg.cli.batch import OUTPUTS, TABLES, Batch
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
 from nucleiseg.cli.journal import Entry, Journal
 from nucleiseg.cli.large import add_large, is_large, run_large
+from nucleiseg.cli.quality import tell_quality
 from nucleiseg.cli.running import run_all
 from nucleiseg.cli.terminal import complain, say
 from nucleiseg.errors import InvalidInputError
@@ -118,6 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
         facts = {**settings, "images": {"given": len(paths) + len(problems), "resumed": len(finished)}}
         batch.finish(started, facts)
     resumed = f" ({len(finished)} of them before)" if finished else ""
+    tell_quality(batch.done, options)
     say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {batch.nuclei} nuclei; results in {output}")
     return 1 if batch.failed else 0
 

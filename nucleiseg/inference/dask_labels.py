@@ -34,6 +34,7 @@ def lazy_labels(
     remove_edge: bool = False,
     least_confidence: LeastConfidence = ALL,
     calibration: Calibration | None = None,
+    scale: float = 1.0,
 ) -> Any:
     """Labels of a Dask array, as a Dask array.
 
@@ -55,6 +56,8 @@ def lazy_labels(
         Nuclei that are less sure are left out.
     calibration : Calibration, optional
         How confidence is computed.
+    scale : float
+        By how much the network sees the image magnified.
 
     Returns
     -------
@@ -95,6 +98,7 @@ def lazy_labels(
         remove_edge,
         least_confidence,
         calibration,
+        scale,
     )
     rows: dict[int, list[Any]] = {}
     for tile, part in zip(windows, settled, strict=True):
@@ -140,11 +144,12 @@ def _numbers(
     remove_edge: bool,
     least_confidence: LeastConfidence,
     calibration: Calibration | None,
+    scale: float,
 ) -> Labels:
     numbers = final_numbers(offsets[-1], settled, min_area, remove_edge)
     if least_confidence.value == 0:
         return numbers
-    areas, confidence = rate_settled(numbers, settled, calibration)
+    areas, confidence = rate_settled(numbers, settled, calibration, scale)
     return without_unsure(numbers, confidence, least_confidence.keeps(areas, confidence))[0]
 
 

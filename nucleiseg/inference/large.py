@@ -178,7 +178,7 @@ def _settle(
     numbers = final_numbers(sum(counts), settled, decoding.area, decoding.options.remove_edge)
     if not job.rated:
         return numbers, None
-    areas, confidence = rate_settled(numbers, settled, calibration)
+    areas, confidence = rate_settled(numbers, settled, calibration, job.factor)
     return without_unsure(numbers, confidence, decoding.least_confidence.keeps(areas, confidence))
 
 

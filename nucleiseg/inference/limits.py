@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nucleiseg.inference.options import PredictOptions
 
-__all__ = ["LeastConfidence", "least_confidence", "smallest_area"]
+__all__ = ["LeastConfidence", "is_familiar", "least_confidence", "smallest_area"]
 
 _FAMILIAR = 0.6  # validation images have a mean confidence of .66 at least, brown-stained tissue one of .35 to .52
 
@@ -30,6 +30,17 @@ def smallest_area(min_area: int | None, thresholds: Mapping[str, float]) -> int:
     (20, 5)
     """
     return int(thresholds.get(MIN_AREA, 0)) if min_area is None else min_area
+
+
+def is_familiar(areas: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64]) -> bool:
+    """Whether the mean confidence over all pixels of an image's nuclei, (n,), is .6 at least, or there is none.
+
+    Examples
+    --------
+    >>> is_familiar(np.array([90, 10]), np.array([0.7, 0.2])), is_familiar(np.array([90, 10]), np.array([0.6, 0.2]))
+    (True, False)
+    """
+    return bool(confidence @ areas >= _FAMILIAR * areas.sum())
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class LeastConfidence:
 
     def keeps(self, areas: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """For each nucleus of an image, (n,), whether it counts."""
-        if self.where_familiar and confidence @ areas < _FAMILIAR * areas.sum():
+        if self.where_familiar and not is_familiar(areas, confidence):
             return np.ones(areas.size, bool)
         kept: npt.NDArray[np.bool_] = confidence >= self.value
         return kept

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from nucleiseg._files import write_text
 from nucleiseg.images import Micrograph, judge_image, overlay
-from nucleiseg.inference.scale import Passport, usual_diameter
+from nucleiseg.inference.limits import is_familiar
+from nucleiseg.inference.scale import Passport, usual_diameter_of
 from nucleiseg.instances import (
     Calibration,
     NamedLabels,
@@ -54,6 +55,9 @@ class Prediction:
     rated : numpy.ndarray of float64, (n,), optional
         The confidence of the nuclei, where it is known already: since it tells by its neighbours, too, how sure a
         nucleus is, it was computed before those that are not sure enough were left out.
+    familiar : bool, optional
+        Whether the model was sure of what it found as a whole, before any nuclei were left out; where nothing was, that
+        follows from `confidence`.
 
     Examples
     --------
@@ -70,6 +74,7 @@ class Prediction:
     passport: Passport | None = field(default=None, repr=False)
     scale: float = 1.0
     rated: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    familiar: bool | None = field(default=None, repr=False)
 
     @cached_property
     def mask(self) -> npt.NDArray[np.bool_]:
@@ -89,25 +94,41 @@ class Prediction:
     @cached_property
     def confidence(self) -> npt.NDArray[np.float64]:
         """For nucleus 1, 2, … n how likely it is to be one, in [0, 1]; see `nucleiseg.instances.rate`."""
-        return rate(self.labels, self.probability, self.calibration) if self.rated is None else self.rated
+        if self.rated is not None:
+            return self.rated
+        return rate(self.labels, self.probability, self.calibration, self.scale)
 
     @cached_property
     def quality(self) -> tuple[str, ...]:
         """What speaks against trusting this image, nothing as a rule.
 
-        What `nucleiseg.images.judge_image` says, and ``"unusual size"`` where the nuclei, at the scale that the network
-        saw, are smaller or larger than those that it was trained on.
+        What `nucleiseg.images.judge_image` says, ``"unusual size"`` where the nuclei, at the scale that the network
+        saw, are smaller or larger than those that it was trained on, and ``"unfamiliar"`` where the mean confidence
+        over all pixels of nuclei is below .6: the image may be of a kind that the model hardly knows. The latter is
+        said by models whose confidence is calibrated.
         """
-        flags = judge_image(self.image, self.labels)
-        diameter = usual_diameter(self.labels)
-        if diameter is not None and self.passport is not None and self.passport.factor(diameter * self.scale) != 1:
-            return (*flags, "unusual size")
-        return flags
+        areas = np.bincount(self.labels.ravel())[1:]
+        areas = areas[areas > 0]
+        diameter = usual_diameter_of(areas)
+        tests = {
+            "unusual size": diameter is not None
+            and self.passport is not None
+            and self.passport.factor(diameter * self.scale) != 1,
+            "unfamiliar": self.calibration is not None and not self._is_familiar(areas),
+        }
+        return (*judge_image(self.image, self.labels), *(name for name, applies in tests.items() if applies))
+
+    @property
+    def _quality(self) -> str:
+        return "; ".join(self.quality)
+
+    def _is_familiar(self, areas: npt.NDArray[np.int64]) -> bool:
+        return is_familiar(areas, self.confidence) if self.familiar is None else self.familiar
 
     def table(self) -> pd.DataFrame:
         """One row a nucleus, measured on the raw pixels of every channel; see `nucleiseg.instances.measure`.
 
-        After the area comes the `confidence`.
+        After the area come the `confidence`, and the `quality` of the image as a text, which is empty as a rule.
         """
         import pandas as pd
 
@@ -115,7 +136,7 @@ class Prediction:
         columns = measure_columns(self.labels, source.pixels, source.pixel_size, source.channels)
         # Early, since files with more channels than others have more columns at the end.
         first = {name: columns.pop(name) for name in ("label", "area")}
-        return pd.DataFrame({**first, "confidence": self.confidence, **columns})
+        return pd.DataFrame({**first, "confidence": self.confidence, "quality": self._quality, **columns})
 
     def summary(self) -> pd.DataFrame:
         """One row about all nuclei; see `nucleiseg.instances.summarize`. Then ``scale``, and ``quality`` as text."""
@@ -127,7 +148,7 @@ class Prediction:
 
         height, width = self.labels.shape
         row = summary_row(table, (height, width), self.pixel_size)
-        return pd.DataFrame([{**row, "scale": round(self.scale, 4), "quality": "; ".join(self.quality)}])
+        return pd.DataFrame([{**row, "scale": round(self.scale, 4), "quality": self._quality}])
 
     def overlay(self) -> npt.NDArray[np.uint8]:
         """The image with the outlines of the nuclei: uint8 RGB (H, W, 3)."""
@@ -209,7 +230,7 @@ class Prediction:
         exporters = [get_exporter(name) for name in formats]
         for exporter in exporters:
             exporter.check()
-        image = NamedLabels(stem, self.labels, pixel_size=self.pixel_size, measurements=self.table())
+        image = NamedLabels(stem, self.labels, "", self.pixel_size, self.table(), self._quality)
         return {exporter.name: exporter.export(Path(folder), stem, [image]) for exporter in exporters}
 
     def __repr__(self) -> str:

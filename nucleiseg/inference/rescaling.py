@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Micrograph
-from nucleiseg.inference.limits import smallest_area
+from nucleiseg.inference.limits import is_familiar, smallest_area
 from nucleiseg.inference.maps import predict_maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
@@ -79,15 +79,8 @@ def segment_at_scale(
     passport = None if settings.passport is None else Passport(*settings.passport)
     calibration = calibration_of(settings)
 
-    factor = first_factor(options, settings)
-    if options.diameter is None and options.scale == "auto" and passport is not None:
-        seen = _by_size(look, factor, passport, calibration)
-        in_middle = partial(look, pixels=source.shown[_middle(source.shown.shape)])
-        chosen = _by_doubt(in_middle, seen, passport, calibration)
-        factor, is_whole = chosen.factor, chosen.found.labels.shape == seen.found.labels.shape
-        found = chosen.found if is_whole else look(factor)
-    else:
-        found = look(factor)
+    factor, seen = choose_scale(source.shown, look, settings, options)
+    found = look(factor) if seen is None else seen
     area = smallest_area(options.min_area, decoding.thresholds)
     if options.min_area is None:
         area = round(area / factor**2)  # the model's own is in pixels that the network sees
@@ -95,13 +88,33 @@ def segment_at_scale(
         labels = filter_labels(found.labels, area, remove_edge=options.remove_edge, fill_holes=True)
     else:
         labels = leave_out(np.require(found.labels, np.int32, "W"), area, options.remove_edge)
-    confidence = None
+    confidence = familiar = None
     if decoding.least_confidence.value > 0:
-        areas, every = rated(labels, found.probability, calibration)
+        areas, every = rated(labels, found.probability, calibration, factor)
+        familiar = is_familiar(areas, every)
         sure = decoding.least_confidence.keeps(areas, every)
         _leave_out_unsure(labels, sure)
         confidence = every[sure]
-    return Prediction(source.shown, found.probability, labels, source, calibration, passport, factor, confidence)
+    return Prediction(
+        source.shown, found.probability, labels, source, calibration, passport, factor, confidence, familiar
+    )
+
+
+def choose_scale(
+    image: npt.NDArray[Any], look: Callable[..., Decoded], settings: SegmenterSettings, options: PredictOptions
+) -> tuple[float, Decoded | None]:
+    """By how much to magnify an image, and what is found so, if the whole of it has been looked at so.
+
+    ``look(factor, pixels=...)`` says what is found at a scale, in the image by default, or in the pixels of a part.
+    """
+    factor = first_factor(options, settings)
+    if options.diameter is not None or options.scale != "auto" or settings.passport is None:
+        return factor, None
+    passport, calibration = Passport(*settings.passport), calibration_of(settings)
+    seen = _by_size(look, factor, passport, calibration)
+    chosen = _by_doubt(partial(look, pixels=image[_middle(image.shape)]), seen, passport, calibration)
+    is_whole = chosen.found.labels.shape == seen.found.labels.shape
+    return chosen.factor, chosen.found if is_whole else None
 
 
 def calibration_of(settings: SegmenterSettings) -> Calibration | None:
@@ -128,7 +141,7 @@ class _View(NamedTuple):
 
 def _view(look: Look, factor: float, calibration: Calibration | None) -> _View:
     found = look(factor)
-    return _View(found, factor, *_credible_nuclei(found, calibration))
+    return _View(found, factor, *_credible_nuclei(found, calibration, factor))
 
 
 def _by_size(look: Look, factor: float, passport: Passport, calibration: Calibration | None) -> _View:
@@ -180,10 +193,10 @@ def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decod
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
 
 
-def _credible_nuclei(found: Decoded, calibration: Calibration | None) -> tuple[int, float | None, float]:
+def _credible_nuclei(found: Decoded, calibration: Calibration | None, factor: float) -> tuple[int, float | None, float]:
     """In the middle of the image: how many sizes are believed, their usual diameter, and the mean confidence."""
     middle = _middle(found.labels.shape)
-    areas, confidence = rated(found.labels[middle], found.probability[middle], calibration)
+    areas, confidence = rated(found.labels[middle], found.probability[middle], calibration, factor)
     believed = (areas >= _LEAST_AREA) & (confidence >= _LEAST_CONFIDENCE)
     sureness = float(confidence @ areas / areas.sum()) if areas.size else 0.0
     return int(believed.sum()), usual_diameter_of(areas[believed]), sureness

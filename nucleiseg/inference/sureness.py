@@ -18,7 +18,7 @@ Labels = npt.NDArray[np.int32]
 
 
 def rate_settled(
-    numbers: Labels, settled: Iterable[Settled], calibration: Calibration | None = None
+    numbers: Labels, settled: Iterable[Settled], calibration: Calibration | None = None, scale: float = 1.0
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Area and confidence of each nucleus, the latter as `nucleiseg.instances.rate` of the whole image.
 
@@ -30,6 +30,8 @@ def rate_settled(
         Of every window, with sums of probabilities.
     calibration : Calibration, optional
         Of the model.
+    scale : float
+        By how much the network saw the image magnified.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def rate_settled(
         np.add.at(areas, owners, part.areas)
         np.add.at(sums, owners, part.sums)
     touching = touching_share(_all_sides(numbers, parts), areas.size - 1)
-    return areas[1:], rate_totals(areas[1:], sums[1:], touching, calibration)
+    return areas[1:], rate_totals(areas[1:], sums[1:], touching, calibration, scale)
 
 
 def _all_sides(numbers: Labels, parts: Sequence[Settled]) -> npt.NDArray[np.int64]:

@@ -8,16 +8,19 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.heads import get_head
 from nucleiseg.inference.limits import MIN_AREA, MIN_CONFIDENCE, smallest_area
+from nucleiseg.inference.resizing import resize_labels, resize_maps
 from nucleiseg.instances import calibrate, get_decoder, match
-from nucleiseg.instances.decoders import Decoder
+from nucleiseg.instances.decoders import Decoded, Decoder
+from nucleiseg.instances.filtering import leave_out
 from nucleiseg.instances.matching import InstanceCounts
 
-Case = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+Case = tuple[npt.NDArray[Any], npt.NDArray[Any]] | tuple[npt.NDArray[Any], npt.NDArray[Any], float]
 
 AREAS = (0, 5, 10, 15, 20, 30, 40, 60)
 COARSE = tuple(step / 10 for step in range(1, 10))
@@ -80,8 +83,9 @@ def decoding_score(
 
     Parameters
     ----------
-    cases : sequence of (labels, maps)
-        True labels (H, W) and a network's maps (H, W, C) of the same image.
+    cases : sequence of (labels, maps) or (labels, maps, factor)
+        True labels (H, W) and a network's maps (H, W, C) of the same image; maps of an image that the network saw
+        resized come with the factor, and are as large as the image or as what the network saw.
     decode : function
         From `nucleiseg.instances.get_decoder`.
     min_area : int, optional
@@ -103,12 +107,26 @@ def decoding_score(
     """
 
     def score(thresholds: Mapping[str, float]) -> float:
-        area = smallest_area(min_area, thresholds)
-        counts = (match(truth, decode(maps, thresholds, area)[1]) for truth, maps in cases)
+        counts = (match(case[0], decoded(case, decode, thresholds, min_area).labels) for case in cases)
         pooled: InstanceCounts = reduce(add, counts)
         return pooled.mean_average_precision
 
     return score
+
+
+def decoded(case: Case, decode: Decoder, thresholds: Mapping[str, float], min_area: int | None) -> Decoded:
+    """What `nucleiseg.inference.rescaling.segment_at_scale` makes of the maps."""
+    truth, maps, factor = case if len(case) == 3 else (*case, 1.0)
+    area = smallest_area(min_area, thresholds)
+    if factor == 1:
+        return decode(maps, thresholds, area)
+    if min_area is None:
+        area = round(area / factor**2)  # the model's own is in pixels that the network sees
+    found = decode(maps, thresholds, 0)
+    if found.labels.shape != truth.shape:
+        size = (truth.shape[0], truth.shape[1])
+        found = Decoded(np.clip(resize_maps(found.probability, size), 0, 1), resize_labels(found.labels, size))
+    return Decoded(found.probability, leave_out(np.require(found.labels, np.int32, "W"), area, remove_edge=False))
 
 
 def tune_decoder(
@@ -118,7 +136,7 @@ def tune_decoder(
 
     Parameters
     ----------
-    cases : sequence of (labels, maps)
+    cases : sequence
         As for `decoding_score`.
     decode : function
         From `nucleiseg.instances.get_decoder`.
@@ -154,7 +172,7 @@ def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: 
     ----------
     settings : SegmenterSettings
         Of the model.
-    cases : sequence of (labels, maps)
+    cases : sequence
         As for `decoding_score`.
     min_area : int, optional
         As for `tune_decoder`.
@@ -162,16 +180,20 @@ def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: 
     Returns
     -------
     SegmenterSettings
-        With other ``thresholds`` and ``calibration``.
+        With other ``thresholds`` and ``calibration``. Where there are too few nuclei to calibrate on, the model keeps
+        its own calibration and least confidence; it gets a least confidence if it had one or nuclei are enough to
+        learn from their sizes, too.
     """
     decode = get_decoder(get_head(settings.head).decoder)
     # All that is found is what confidence is calibrated on, so it can't leave anything out before.
     thresholds = tune_decoder(cases, decode, settings.thresholds, min_area)
-    area = smallest_area(min_area, thresholds)
-    decoded = ((truth, decode(maps, thresholds, area)) for truth, maps in cases)
-    calibration = calibrate((truth, found.labels, found.probability) for truth, found in decoded)
-    if calibration is None:
-        return replace(settings, thresholds=thresholds, calibration=None)
-    return replace(
-        settings, thresholds={**thresholds, MIN_CONFIDENCE: LEAST_CONFIDENCE}, calibration=asdict(calibration)
+    found_in = ((case, decoded(case, decode, thresholds, min_area)) for case in cases)
+    calibration = calibrate(
+        (case[0], found.labels, found.probability, case[2] if len(case) == 3 else 1.0) for case, found in found_in
     )
+    least = {MIN_CONFIDENCE: settings.thresholds[MIN_CONFIDENCE]} if MIN_CONFIDENCE in settings.thresholds else {}
+    if calibration is None:
+        return replace(settings, thresholds={**thresholds, **least})
+    if least or calibration.knows_size:
+        least = {MIN_CONFIDENCE: LEAST_CONFIDENCE}
+    return replace(settings, thresholds={**thresholds, **least}, calibration=asdict(calibration))

@@ -60,7 +60,8 @@ def to_coco(images: Iterable[NamedLabels]) -> dict[str, Any]:
     dict
         For `json.dump`: ``info``, ``images``, ``annotations``, ``categories`` and ``licenses``. An annotation for each
         nucleus, in the order of the labels, with compressed run lengths, area and bounding box [x, y, width, height];
-        the only category is "nucleus".
+        the only category is "nucleus". Nuclei whose confidence is in the measurements have it as their ``score``, an
+        image that was judged has its ``quality``.
 
     References
     ----------
@@ -78,13 +79,18 @@ def to_coco(images: Iterable[NamedLabels]) -> dict[str, Any]:
         labels = np.asarray(image.labels)
         height, width = labels.shape
         listed.append({"id": image_id, "file_name": image.file_name, "width": width, "height": height})
-        for _, starts, lengths in find_runs(labels):
+        if image.quality is not None:
+            listed[-1]["quality"] = image.quality
+        scores = _scores(image)
+        for label, starts, lengths in find_runs(labels):
+            score = {"score": scores[label]} if label in scores else {}
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": image_id,
                     "category_id": 1,
                     "iscrowd": 0,
+                    **score,
                     "area": int(lengths.sum()),
                     "bbox": _box(starts, lengths, height),
                     "segmentation": {
@@ -221,6 +227,14 @@ def _paint_counts(columns: npt.NDArray[np.int32], label: int, runs: Mapping[str,
     ends = np.cumsum(numbers).tolist()
     for start, stop in zip(ends[0::2], ends[1::2], strict=False):  # the last run outside has none inside after it
         columns[start:stop] = label
+
+
+def _scores(image: NamedLabels) -> dict[int, float]:
+    """The confidence of nuclei, by label, where it was measured: as COCO's evaluation sorts what was found."""
+    table = image.measurements
+    if table is None or "confidence" not in table:
+        return {}
+    return dict(zip(table["label"].tolist(), table["confidence"].tolist(), strict=True))
 
 
 def _box(starts: _Counts, lengths: _Counts, height: int) -> list[int]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import Array, check_labels, check_number_array, check_same_size, describe
+from nucleiseg._checks import Array, check_labels, check_number_array, check_range, check_same_size, describe
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances._regions import find_totals
+from nucleiseg.instances._regression import regress, sigmoid
 from nucleiseg.instances.assigning import assign
 from nucleiseg.instances.contacts import find_sides, touching_share
 from nucleiseg.instances.overlaps import count_overlap
@@ -19,7 +21,11 @@ __all__ = ["Calibration", "calibrate", "rate", "rate_totals", "rated"]
 
 MATCH = 0.5  # the IoU from which a nucleus counts as found
 _CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1, where the logarithm has no end
-_SHRINK = 0.01  # weight of the penalty on large coefficients: few nuclei can't make them boundless
+# Of few nuclei, a size that happens to be false once would be held against every nucleus of that size in other images.
+_ENOUGH, _ENOUGH_OF_EACH = 100, 20  # nuclei, and those that match and those that do not, from which size counts
+_LEAST_OF_EACH = 5  # from which certainty counts
+_SCALES = (0.01, 100)
+_BOUNDLESS = 1e12  # pixels: no nucleus is larger
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,14 @@ class Calibration:
     ----------
     intercept, certainty, size, size_squared, touching : float
         Coefficients; the defaults make the confidence the mean probability.
+    smallest, largest : float
+        The areas, in pixels that the network saw, between which it is known how size tells; nuclei beyond count as if
+        they were of these.
 
     Raises
     ------
     InvalidInputError
-        If a coefficient is no finite number.
+        If one is no finite number, or the areas are not from 0 and rising.
 
     Examples
     --------
@@ -51,15 +60,33 @@ class Calibration:
     size: float = 0.0
     size_squared: float = 0.0
     touching: float = 0.0
+    smallest: float = 0.0
+    largest: float = _BOUNDLESS
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
                 raise InvalidInputError(f"{name} must be a finite number, got {value!r}; use calibrate to find it")
+        if not 0 <= self.smallest <= self.largest:
+            raise InvalidInputError(
+                f"smallest and largest must be areas from 0 that rise, got {self.smallest} and {self.largest}; "
+                "use calibrate to find them"
+            )
+
+    @property
+    def knows_size(self) -> bool:
+        """Whether it was fitted on nuclei enough to learn from their sizes, too.
+
+        Examples
+        --------
+        >>> Calibration().knows_size, Calibration(size=0.3, smallest=20, largest=900).knows_size
+        (False, True)
+        """
+        return self.largest < _BOUNDLESS
 
 
 def rate(
-    labels: npt.ArrayLike, probability: npt.ArrayLike, calibration: Calibration | None = None
+    labels: npt.ArrayLike, probability: npt.ArrayLike, calibration: Calibration | None = None, scale: float = 1.0
 ) -> npt.NDArray[np.float64]:
     """The confidence of each nucleus: how likely it is to match a real one at IoU .5.
 
@@ -71,6 +98,8 @@ def rate(
         Of being nucleus, in [0, 1].
     calibration : Calibration, optional
         From `calibrate`. Without it, the confidence is the mean probability of the nucleus's pixels.
+    scale : float
+        By how much the network saw the image magnified, .01 to 100: areas count in pixels that it saw.
 
     Returns
     -------
@@ -80,20 +109,21 @@ def rate(
     Raises
     ------
     InvalidInputError
-        If the labels are not (H, W) integers, the probability is not (H, W) in [0, 1], or their sizes differ.
+        If the labels are not (H, W) integers, the probability is not (H, W) in [0, 1], their sizes differ, or the scale
+        is out of its range.
 
     Examples
     --------
     >>> rate([[1, 1, 0, 2]], [[0.9, 0.7, 0.1, 0.6]]).round(3).tolist()
     [0.8, 0.6]
     """
-    return rated(*_check(labels, probability), calibration)[1]
+    return rated(*_check(labels, probability), calibration, check_range(scale, "scale", *_SCALES))[1]
 
 
 def rated(
-    labels: Array, probability: Array, calibration: Calibration | None
+    labels: Array, probability: Array, calibration: Calibration | None, scale: float = 1.0
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Area and confidence of each nucleus, (n,), of arrays that are known to be what `rate` asks for.
+    """Area in the image and confidence of each nucleus, (n,), of arrays that are known to be what `rate` asks for.
 
     Examples
     --------
@@ -102,7 +132,7 @@ def rated(
     ([2, 1], [0.8, 0.6])
     """
     numbers, areas, sums = find_totals(labels, probability)
-    return areas, rate_totals(areas, sums, _touching(labels, numbers), calibration)
+    return areas, rate_totals(areas, sums, _touching(labels, numbers), calibration, scale)
 
 
 def rate_totals(
@@ -110,6 +140,7 @@ def rate_totals(
     sums: npt.NDArray[np.float64],
     touching: npt.NDArray[np.float64],
     calibration: Calibration | None = None,
+    scale: float = 1.0,
 ) -> npt.NDArray[np.float64]:
     """As `rate`, from what adds up over parts of an image: (n,) float64.
 
@@ -118,7 +149,7 @@ def rate_totals(
     areas, sums, touching : numpy.ndarray, (n,)
         Of each nucleus the area, the sum of the probabilities of its pixels, and the share of its outline that touches
         another one (`nucleiseg.instances.contacts.touching_share`).
-    calibration : Calibration, optional
+    calibration, scale
         As for `rate`.
 
     Examples
@@ -128,23 +159,31 @@ def rate_totals(
     """
     used = calibration or Calibration()
     coefficients = np.array([used.intercept, used.certainty, used.size, used.size_squared, used.touching])
-    return _sigmoid(_features(areas, sums, touching) @ coefficients)
+    sizes = (areas * scale**2).clip(used.smallest, used.largest)
+    return sigmoid(_features(sizes, sums / areas, touching) @ coefficients)
 
 
-def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]]) -> Calibration | None:
+def calibrate(
+    cases: Iterable[
+        tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike, float]
+    ],
+) -> Calibration | None:
     """Find the calibration by which confidence is the share of nuclei that match, on labelled images.
 
-    Logistic regression with a small penalty. Calibrate on images that the network was not trained on.
+    Logistic regression with a small penalty. Calibrate on images that the network was not trained on. Size and touching
+    count where there are at least 100 nuclei, 20 of which match and 20 do not: fewer would tell of themselves alone.
 
     Parameters
     ----------
-    cases : iterable of (truth, labels, probability)
-        True labels, found labels and the probability of each image, all (H, W).
+    cases : iterable of (truth, labels, probability) or (truth, labels, probability, scale)
+        True labels, found labels and the probability of each image, all (H, W), and by how much the network saw it
+        magnified, if it did.
 
     Returns
     -------
     Calibration or None
-        None where all found nuclei match or none does, or nothing was found: nothing to learn from.
+        None where fewer than five of the nuclei that were found match, or fewer than five do not: nothing to learn
+        from.
 
     Raises
     ------
@@ -158,24 +197,30 @@ def calibrate(cases: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 
     Examples
     --------
-    >>> truth, found = [[1, 1, 0, 0, 2]], [[1, 1, 0, 2, 0]]
-    >>> calibration = calibrate([(truth, found, [[0.9, 0.9, 0, 0.6, 0]])])
-    >>> sure, unsure = rate(found, [[0.9, 0.9, 0, 0.6, 0]], calibration)
+    >>> found = np.diag(range(1, 11))
+    >>> truth, probability = np.where(found < 6, found, 0), np.where(found < 6, 0.9, 0.6)
+    >>> calibration = calibrate([(truth, found, probability)])
+    >>> sure, unsure = rate(found, probability, calibration)[[0, 9]]
     >>> bool(sure > 0.5 > unsure)
     True
     """
-    features, matched = [], []
-    for truth, labels, probability in cases:
+    sizes: list[npt.NDArray[Any]] = [np.empty(0)]
+    features, matched = [np.empty((0, 5))], [np.empty(0, bool)]
+    for truth, labels, probability, *scale in cases:
         checked, checked_probability = _check(labels, probability)
         overlap = count_overlap(truth, checked)
         partners = overlap.predicted_labels[overlap.predicted_index[assign(overlap, MATCH)]]
         numbers, areas, sums = find_totals(checked, checked_probability)
-        features.append(_features(areas, sums, _touching(checked, numbers)))
+        sizes.append(areas * check_range(scale[0] if scale else 1.0, "scale", *_SCALES) ** 2)
+        features.append(_features(sizes[-1], sums / areas, _touching(checked, numbers)))
         matched.append(np.isin(numbers, partners))
-    x, y = np.concatenate(features or [np.empty((0, 5))]), np.concatenate(matched or [np.empty(0, bool)])
-    if y.all() or not y.any():
+    seen, x, y = np.concatenate(sizes), np.concatenate(features), np.concatenate(matched)
+    of_each = min(np.count_nonzero(y), np.count_nonzero(~y))
+    if of_each < _LEAST_OF_EACH:
         return None
-    return Calibration(*_regress(x, y).tolist())
+    if y.size < _ENOUGH or of_each < _ENOUGH_OF_EACH:
+        return Calibration(*regress(x[:, :2], y).tolist())
+    return Calibration(*np.append(regress(x, y), [seen.min(), seen.max()]).tolist())
 
 
 def _check(labels: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Array, Array]:
@@ -189,9 +234,9 @@ def _check(labels: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Array, Ar
 
 
 def _features(
-    areas: npt.NDArray[np.int64], sums: npt.NDArray[np.float64], touching: npt.NDArray[np.float64]
+    areas: npt.NDArray[Any], means: npt.NDArray[np.float64], touching: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    mean = (sums / areas).clip(_CERTAIN, 1 - _CERTAIN)
+    mean = means.clip(_CERTAIN, 1 - _CERTAIN)
     size = np.log(areas)
     return np.stack([np.ones_like(mean), np.log(mean / (1 - mean)), size, size**2, touching], axis=1)
 
@@ -201,31 +246,3 @@ def _touching(labels: Array, numbers: Array) -> npt.NDArray[np.float64]:
     sides = find_sides(labels)
     sides[:, :2] = np.searchsorted(np.concatenate([[0], numbers]), sides[:, :2])
     return touching_share(sides, numbers.size)
-
-
-def _sigmoid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    from scipy.special import expit
-
-    result: npt.NDArray[np.float64] = expit(values)
-    return result
-
-
-def _regress(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Coefficients of a logistic regression, the first that of the constant 1."""
-    from scipy.optimize import minimize
-
-    # Standardised, the penalty treats all alike; the constant has none.
-    middle, spread = x.mean(axis=0), x.std(axis=0)
-    middle[0], spread[spread == 0] = 0, 1
-    scaled, signs = (x - middle) / spread, np.where(y, 1.0, -1.0)
-
-    def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        margins = signs * (scaled @ w)
-        pull = -signs * _sigmoid(-margins) / len(y)
-        penalty = _SHRINK * np.append(0.0, w[1:])
-        return float(np.logaddexp(0, -margins).mean() + penalty @ w / 2), scaled.T @ pull + penalty
-
-    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x / spread
-    found[0] -= found[1:] @ middle[1:]
-    result: npt.NDArray[np.float64] = found
-    return result

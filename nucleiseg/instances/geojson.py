@@ -38,7 +38,8 @@ def to_geojson(
     labels : array-like of int, (H, W)
         0 background. Values may have gaps, nuclei may have holes and several pieces.
     measurements : pandas.DataFrame, optional
-        A row a nucleus with a column ``label``, as `measure` returns; its numbers become QuPath's measurements.
+        A row a nucleus with a column ``label``, as `measure` returns; its numbers become QuPath's measurements, and a
+        text ``quality`` becomes a property.
     object_type : "detection" or "annotation"
         What QuPath makes of a nucleus: detections are light, annotations can be edited by hand.
     classification : str
@@ -69,6 +70,9 @@ def to_geojson(
             "use nucleiseg.instances.measure"
         )
     numbers = {} if measurements is None else _numbers(measurements)
+    texts = {}
+    if measurements is not None and "quality" in measurements:
+        texts = dict(zip(measurements["label"].tolist(), measurements["quality"], strict=True))
     features = []
     for outline in trace_polygons(labels):
         properties: dict[str, Any] = {
@@ -78,6 +82,8 @@ def to_geojson(
         }
         if outline.label in numbers:
             properties["measurements"] = numbers[outline.label]
+        if outline.label in texts:
+            properties["quality"] = str(texts[outline.label])
         features.append({"type": "Feature", "geometry": _geometry(outline), "properties": properties})
     return {"type": "FeatureCollection", "software": SOFTWARE, "features": features}
 

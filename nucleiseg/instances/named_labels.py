@@ -34,6 +34,8 @@ class NamedLabels:
         Height and width of a pixel in µm, if known.
     measurements : pandas.DataFrame, optional
         A row a nucleus with a column ``label``; see `table`.
+    quality : str, optional
+        What speaks against trusting the image, empty if nothing does; None if it was not judged.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class NamedLabels:
     file_name: str = ""
     pixel_size: float | None = None
     measurements: pd.DataFrame | None = field(default=None, repr=False)
+    quality: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", check_labels(self.labels))

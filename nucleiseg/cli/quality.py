@@ -1,0 +1,55 @@
+"""What ``predict`` says at its end about images that are not to be trusted as they are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nucleiseg.cli.terminal import warn
+
+if TYPE_CHECKING:
+    from nucleiseg.cli.journal import Entry
+    from nucleiseg.inference.options import PredictOptions
+
+__all__ = ["tell_quality"]
+
+_LOGGER = logging.getLogger(__name__)
+
+_NAMED = 3  # images for each flag; all are in summary.csv
+
+
+def tell_quality(entries: Sequence[Entry], options: PredictOptions) -> None:
+    """One line, on standard error, if anything speaks against some of the images.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Of the images that are done.
+    options : PredictOptions
+        By which they were segmented.
+    """
+    flagged: dict[str, list[str]] = {}
+    for entry in entries:
+        for flag in filter(None, entry.quality.split("; ")):
+            flagged.setdefault(flag, []).append(Path(entry.image).name)
+    if not flagged:
+        return
+    count = sum(bool(entry.quality) for entry in entries)
+    found = "; ".join(f"{flag}: {_listed(names)}{_remedy(flag, options)}" for flag, names in flagged.items())
+    text = f"look at {count} of {len(entries)} images before you trust them ({found}); all are in summary.csv"
+    _LOGGER.warning("%s", text)
+    warn(text)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _remedy(flag: str, options: PredictOptions) -> str:
+    """Nuclei of an unusual size can be seen at another scale, where it was fixed."""
+    if flag != "unusual size" or (options.scale == "auto" and options.diameter is None):
+        return ""
+    return " - try --scale auto" + (" or --diameter PIXELS" if options.diameter is None else " without --diameter")

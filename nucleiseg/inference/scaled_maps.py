@@ -1,0 +1,67 @@
+"""A network's maps of an image at the scale at which a prediction would look at it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nucleiseg._settings import SegmenterSettings
+from nucleiseg.engines.engine import Engine
+from nucleiseg.images import Micrograph
+from nucleiseg.inference.maps import Maps, predict_maps
+from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.rescaling import choose_scale
+from nucleiseg.inference.resizing import resize_labels, resize_maps
+from nucleiseg.inference.segmenting import decoding_of
+from nucleiseg.instances.decoders import Decoded
+
+__all__ = ["maps_at_scale"]
+
+
+def maps_at_scale(
+    source: Micrograph, engine: Engine, settings: SegmenterSettings, options: PredictOptions
+) -> tuple[Maps, float]:
+    """Maps of an image, and by how much the network saw it magnified, as `segment_at_scale` decides it.
+
+    Where the scale is left open, what the model's thresholds find so far decides it. An image that is seen at its own
+    size is looked at once.
+
+    Parameters
+    ----------
+    source, engine, settings, options
+        As for `nucleiseg.inference.rescaling.segment_at_scale`.
+
+    Returns
+    -------
+    maps : numpy.ndarray, (h, w, C)
+        float32, on the finer of two grids: that of the image, and that of what the network saw.
+    factor : float
+        By how much it was magnified.
+    """
+    everything = replace(options, min_area=0, remove_edge=False, fill_holes=False, threshold=None)
+    decoding = decoding_of(settings, everything)
+    seen: dict[float, Maps] = {}
+
+    def look(factor: float, pixels: npt.NDArray[Any] = source.shown) -> Decoded:
+        maps = _maps(pixels, engine, settings.scaling, options, factor)
+        if pixels is source.shown:
+            seen[factor] = maps
+        found, size = decoding.whole(maps), (pixels.shape[0], pixels.shape[1])
+        if factor <= 1:
+            return found
+        return Decoded(np.clip(resize_maps(found.probability, size), 0, 1), resize_labels(found.labels, size))
+
+    factor, _ = choose_scale(source.shown, look, settings, options)
+    return seen[factor] if factor in seen else _maps(source.shown, engine, settings.scaling, options, factor), factor
+
+
+def _maps(pixels: npt.NDArray[Any], engine: Engine, scaling: str, options: PredictOptions, factor: float) -> Maps:
+    if factor == 1:
+        return predict_maps(pixels, engine, scaling, options)
+    size = (pixels.shape[0], pixels.shape[1])
+    resized = resize_maps(pixels, (max(1, round(size[0] * factor)), max(1, round(size[1] * factor))))
+    maps = predict_maps(resized, engine, scaling, options)
+    return np.clip(resize_maps(maps, size), 0, 1) if factor < 1 else maps
