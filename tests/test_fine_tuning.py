@@ -74,6 +74,23 @@ def test_a_fit_that_fails_leaves_a_trained_model_as_it_was(segmenter, bright, tm
     assert content(segmenter, tmp_path) == before
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_fit_that_is_interrupted_has_the_settings_of_the_weights_it_leaves(segmenter, dark, tmp_path, error):
+    before, settings, seen = content(segmenter, tmp_path), segmenter._settings, []
+
+    def stop(history):
+        seen.append(len(history.rows))
+        if len(seen) == 2:
+            raise error("the disk is full")
+
+    last = replace(GENTLE, keep="last")
+    with pytest.raises(error, match="the disk is full"):
+        segmenter.fit(dark[:4], dark[4:], epochs=3, options=last, watch=stop)
+    assert content(segmenter, tmp_path) != before
+    assert (segmenter.run["epochs"], segmenter.run["kept_epoch"]) == (2, 2)
+    assert segmenter._settings.run != settings.run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("keep", "validated"), [("last", True), ("best", False)])
 def test_where_nothing_can_be_compared_the_start_does_not_count(segmenter, bright, keep, validated):

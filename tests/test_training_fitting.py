@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nucleiseg import datasets
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import InvalidInputError, TrainingError
 from nucleiseg.networks import find_encoder, get_encoder, unet
 from nucleiseg.training import Augmentation, Checkpoint, FitOptions, Task, fit_two_phases, fitting
 from nucleiseg.training.phases import Phase, compile_phase
@@ -306,6 +306,37 @@ def test_interruptions_while_nothing_improves_change_nothing(tiny_encoder, data,
     stops.clear()
     for one, wanted in zip(run("in parts"), at_once, strict=True):
         np.testing.assert_allclose(one, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("error", "keep", "left", "validation"),
+    [(KeyboardInterrupt, "best", 1, True), (OSError, "last", 2, True), (TrainingError, "best", 1, False)],
+)
+def test_by_whatever_training_ends_early_the_weights_are_those_to_keep(
+    model, data, monkeypatch, error, keep, left, validation
+):
+    before, ends = weights(model), []
+    plain = fitting._Keeper.on_epoch_end
+    score = iter([0.9, 0.1])
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = next(score)
+        plain(self, epoch, {**logs, "val_dice": value} if validation else {"loss": 1 - value})
+        ends.append(weights(self.model))
+
+    def on_train_batch_end(self, batch, logs=None):
+        if len(ends) == stop:
+            raise error("the disk is full")
+
+    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(fitting._Keeper, "on_train_batch_end", on_train_batch_end)
+    options = replace(OPTIONS, keep=keep)
+    for stop in (0, 2):
+        finished = []
+        with pytest.raises(error, match="the disk is full"):
+            fit(model, data, 4, validation, pretrained=False, options=options, finished=finished)
+        assert len(finished) == stop
+        assert same(weights(model), before if stop == 0 else ends[left - 1])
 
 
 @pytest.mark.parametrize(
