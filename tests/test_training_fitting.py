@@ -463,6 +463,8 @@ def test_the_number_of_epochs_is_checked(model, data):
         ({"precision": "float16"}, "unknown precision .float16.; .*choose one of float32, mixed_bfloat16"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"frozen_epochs": -1}, "frozen_epochs"),
+        ({"freeze_statistics": "false"}, "freeze_statistics must be true or false, got 'false'"),
+        ({"balance_area": "no"}, "balance_area must be true or false, got 'no'"),
     ],
 )
 def test_options_are_checked(options, message):

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,13 +52,15 @@ def fit_two_phases(
     """Train a U-Net in place and leave it with the best weights.
 
     While a pretrained encoder is frozen, only the decoder learns. Fine-tuning then trains everything but the encoder's
-    batch normalisation, whose ImageNet statistics batches this small would spoil. An encoder with random weights is
-    trained as a whole from the start. The learning rate of each phase warms up and falls along a cosine.
+    batch normalisation, whose statistics batches this small would spoil, unless ``options.freeze_statistics`` is false.
+    An encoder with random weights is trained as a whole from the start. The learning rate of each phase warms up and
+    falls along a cosine.
 
     Parameters
     ----------
     model : keras.Model
-        From `nucleiseg.networks.unet`. Compiled here; all its layers are trainable afterwards.
+        From `nucleiseg.networks.unet`. Compiled here; all its layers are trainable afterwards, and compute in the
+        precision that they had.
     train, validation : Dataset
         Sequences of labelled images.
     task : Task
@@ -172,15 +175,15 @@ def fit_two_phases(
                 narration = Narration(phases, number, state.phase_epochs, steps, state.rows)
                 finite = FiniteLoss(keeper.rows, phase.learning_rate)
                 callbacks = [finite, *judges, keeper, _Narrator(narration, keeper)]
-                if watch is not None:
-                    callbacks.append(_Watch(watch, keeper))
                 try:
                     with (
                         explain_memory(options, keeper.rows),
                         clean_end(model),
                         narration,
-                        computed_in(model, options.precision),
+                        computed_in(model, options.precision) as as_before,
                     ):
+                        if watch is not None:
+                            callbacks.append(_Watch(watch, keeper, as_before))
                         if start_counts and validation_batches is not None and monitor != "epoch" and not state.rows:
                             keeper.begin_with(judge_start(model, validation_batches, judges, monitor), model)
                             narration.tell_start(keeper.state.rows)
@@ -333,12 +336,19 @@ class _Narrator(keras.callbacks.Callback):
 
 
 class _Watch(keras.callbacks.Callback):
-    """Calls a function with what was measured so far."""
+    """Calls a function with what was measured so far; meanwhile the model is in its own precision, fit to be saved."""
 
-    def __init__(self, watch: Callable[[tuple[Mapping[str, Any], ...]], object], keeper: _Keeper) -> None:
+    def __init__(
+        self,
+        watch: Callable[[tuple[Mapping[str, Any], ...]], object],
+        keeper: _Keeper,
+        as_before: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         super().__init__()
         self._watch = watch
         self._keeper = keeper
+        self._as_before = as_before
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        self._watch(self._keeper.rows())
+        with self._as_before():
+            self._watch(self._keeper.rows())
