@@ -5,7 +5,8 @@ r"""A model that has never seen stained tissue, fine-tuned on ten images of it: 
 The model is trained by the recipe of `nuclei-fast`, in 20 epochs, on the images of `train` that show no histology,
 unless it is in the folder as ``base.keras``. Of the ten histology images, a fixed choice from `train`, seven are
 learned from and three choose epoch and thresholds; the histology of `val` is held out for the verdict. Two hundred
-fluorescence images of `train` are the reference: half of them are learned from too, half judge. The options of
+fluorescence images of `train` are the reference: ninety of them are learned from too, twenty help to choose thresholds,
+ninety judge. The options of
 `FitOptions.for_few_images` were chosen on `val` alone.
 """
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nucleiseg import Segmenter, datasets, fine_tune, learning_curve
-from nucleiseg.datasets.mixing import mix
+from nucleiseg.datasets.mixing import join, mix
 from nucleiseg.errors import InvalidInputError, TrainingError
 from nucleiseg.fine_tuning import CurvePoint, FineTuning, LearningCurve, OwnImages, split_own
-from nucleiseg.fine_tuning.own_images import halves
+from nucleiseg.fine_tuning.own_images import split_reference
 from nucleiseg.fine_tuning.results import is_better
 from nucleiseg.inference import Comparison, Evaluation, ImageScore
 from nucleiseg.instances import match
@@ -224,7 +224,11 @@ def test_a_learning_curve_has_the_sizes_that_are_asked_for(quick, segmenter, bri
     [
         ({"data": 4}, "at least 5 images, .* got 4; label more"),
         ({"data": (0, 1, 2)}, r"\(train\), to choose by \(val\) and to judge by \(test\), got 0, 1, 2; give each part"),
-        ({"reference": 1}, "reference images must be at least 2, .* got 1; add some"),
+        ({"reference": 2}, "reference images must be at least 3, .* got 2; add some"),
+        (
+            {"reference": 3, "options": FitOptions(balance="stain")},
+            "no metadata to balance by, .*'stain'; leave",
+        ),
         ({"tolerance": 2}, "tolerance must be a number from 0 to 1, got 2"),
         ({"epochs": 0}, "epochs must be"),
         ({"seed": -1}, "seed must be"),
@@ -402,12 +406,38 @@ def test_a_few_images_are_split_into_parts_that_share_none(count, seed):
     assert isinstance(own, OwnImages)
 
 
-@given(st.integers(2, 300), st.integers(0, 3))
-def test_reference_images_are_learned_from_or_judge(count, seed):
-    rehearsed, judged = (set(part.ids) for part in halves(blank(count), seed))
-    assert not rehearsed & judged
-    assert len(rehearsed) == pytest.approx(min(count / 2, 100), abs=0.5)
-    assert len(judged) == pytest.approx(count / 2, abs=0.5)
+@given(st.integers(3, 300), st.integers(0, 3))
+def test_reference_images_are_learned_from_or_choose_or_judge(count, seed):
+    parts = split_reference(blank(count), seed)
+    assert sorted(sum((part.ids for part in parts), ())) == sorted(blank(count).ids)
+    learn, choose, judge = map(len, parts)
+    assert choose == pytest.approx(min(max(1, count / 5), 20), abs=0.5)
+    assert learn == min((count - choose) // 2, 100)
+    assert judge >= learn >= 1
+
+
+def test_thresholds_are_chosen_by_images_that_were_not_learned_from_and_each_counts_once(segmenter, monkeypatch):
+    def labelled(count, value):
+        images = [np.full((8, 8), value + number, np.uint8) for number in range(count)]
+        return datasets.from_arrays(images, [np.ones((8, 8), int)] * count)
+
+    def seen(data):
+        return [int(sample.image[0, 0]) for sample in data]
+
+    def fit(self, train, *_, **__):
+        learned.extend(seen(train))
+        return History(({"epoch": 1, "loss": 0.5},))
+
+    learned, chosen = [], []
+    monkeypatch.setattr(Segmenter, "fit", fit)
+    monkeypatch.setattr(Segmenter, "optimize_thresholds", lambda self, data: chosen.extend(seen(data)))
+    found = fine_tune(segmenter, labelled(6, 0), labelled(30, 100))
+    judged = {int(image.id) for image in found.own.before.images}
+    judged |= {100 + int(image.id) for image in found.reference.before.images}
+    assert len(judged) == 1 + 12
+    assert len(chosen) == len(set(chosen)) == 1 + 6
+    assert not set(chosen) & set(learned)
+    assert not judged & {*chosen, *learned}
 
 
 @given(st.integers(1, 9), st.integers(1, 9))
@@ -417,6 +447,13 @@ def test_a_mixture_has_as_many_of_either_kind(one, other):
     assert kinds.count("0") == kinds.count("1") == max(one, other)
     sources = {(name.split("-")[0], name.split("-")[2]) for name in mixed.ids}
     assert len(sources) == one + other
+
+
+@given(st.integers(1, 5), st.integers(1, 5))
+def test_of_datasets_that_are_joined_each_sample_comes_once(one, other):
+    joined = join(blank(one), blank(other, 0))
+    assert len(joined) == len(set(joined.ids)) == one + other
+    assert [bool(sample.labels.any()) for sample in joined].index(True) == one
 
 
 def test_nothing_can_be_mixed_with_nothing():

@@ -44,7 +44,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--reference",
         metavar="DATA",
-        help="labelled images of the kind that must not be forgotten: half are learned from too, half are held out",
+        help="labelled images of the kind that must not be forgotten: two fifths are learned from too, a fifth "
+        "helps to choose thresholds, two fifths are held out",
     )
     parser.add_argument(
         "--tolerance", type=float, default=0.02, metavar="AP", help="the score of those may fall by so much [0.02]"
@@ -64,7 +65,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Tune, compare, print, and write the model if it is better."""
     from nucleiseg._checks import check_count, check_range
-    from nucleiseg.fine_tuning.own_images import OwnImages, halves, split_own
+    from nucleiseg.fine_tuning.own_images import OwnImages, split_own, split_reference
 
     output: Path = arguments.output
     check_new_model(output)
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         OwnImages(*own)
     reference = None if arguments.reference is None else read_data(arguments.reference, None, reading)
     if reference is not None:
-        halves(reference, arguments.seed)
+        split_reference(reference, arguments.seed)
 
     import_tensorflow_quietly()
     from nucleiseg.fine_tuning import fine_tune

@@ -1,4 +1,4 @@
-"""Two datasets in one, in equal parts."""
+"""Two datasets in one: in equal parts, or each sample once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nucleiseg.datasets.arrays import ArrayRecord
 from nucleiseg.datasets.dataset import Dataset
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["mix"]
+__all__ = ["join", "mix"]
 
 
 def mix(one: Dataset, other: Dataset) -> Dataset:
@@ -40,8 +40,37 @@ def mix(one: Dataset, other: Dataset) -> Dataset:
             f"both datasets must have samples, got {len(one)} and {len(other)}; leave the empty out"
         )
     size = max(len(one), len(other))
+    return _one_after_the_other((one, size), (other, size))
+
+
+def join(one: Dataset, other: Dataset) -> Dataset:
+    """All samples of two datasets, each once, in memory: for what must count no image twice.
+
+    Parameters
+    ----------
+    one, other : Dataset
+        An id may be in both.
+
+    Returns
+    -------
+    dataset : Dataset
+        Its ids are numbered, its metadata are lost.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nucleiseg.datasets import from_arrays
+    >>> bright, dark = (from_arrays(np.full((n, 8, 8), n), np.zeros((n, 8, 8), int), list("abc")[:n]) for n in (2, 3))
+    >>> join(bright, dark).ids
+    ('0-0-a', '0-1-b', '1-0-a', '1-1-b', '1-2-c')
+    """
+    return _one_after_the_other((one, len(one)), (other, len(other)))
+
+
+def _one_after_the_other(*parts: tuple[Dataset, int]) -> Dataset:
+    """So many samples of each dataset; where there are fewer, it begins anew."""
     records = []
-    for number, data in enumerate((one, other)):
+    for number, (data, size) in enumerate(parts):
         samples = data.load()
         for index in range(size):
             sample = samples[index % len(samples)]

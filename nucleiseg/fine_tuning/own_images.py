@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from nucleiseg.datasets import Dataset
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["FEWEST", "OwnImages", "halves", "split_own"]
+__all__ = ["FEWEST", "OwnImages", "split_own", "split_reference"]
 
 FEWEST = 5
 """Images of one's own: three to learn from, one to choose by, one to judge by."""
 
 _SHARES = (0.6, 0.2, 0.2)
 _REHEARSED = 100  # reference images; more would hardly come up
+_CHOSEN_BY = 20  # reference images; more would hardly move a threshold
 
 
 @dataclass(frozen=True)
@@ -109,18 +110,23 @@ def _share_out(parts: Sequence[list[str]], bearing: set[str]) -> None:
             giver[index], part[0] = part[0], giver[index]
 
 
-def halves(reference: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """Reference images to learn from, 100 at most, and others to judge by.
+def split_reference(reference: Dataset, seed: int) -> tuple[Dataset, Dataset, Dataset]:
+    """Reference images to learn from, 100 at most; to choose thresholds by, a fifth, 20 at most; and to judge by.
 
     Raises
     ------
     InvalidInputError
-        If there are fewer than 2.
+        If there are fewer than 3.
     """
-    if len(reference) < 2:
+    count = len(reference)
+    if count < 3:
         raise InvalidInputError(
-            f"reference images must be at least 2, one to learn from and one to judge by, got {len(reference)}; "
+            f"reference images must be at least 3, to learn from, to choose by and to judge by, got {count}; "
             "add some, or leave them out"
         )
-    rehearsed, judged = reference.split(min(0.5, _REHEARSED / len(reference)), 0.5, seed=seed)
-    return rehearsed, judged
+    choose = min(max(1, round(count / 5)), _CHOSEN_BY)
+    learn = min((count - choose) // 2, _REHEARSED)
+    rehearsed, chosen_by, judged = reference.split(
+        *(size / count for size in (learn, choose, count - choose - learn)), seed=seed
+    )
+    return rehearsed, chosen_by, judged

@@ -9,10 +9,10 @@ import numpy as np
 
 from nucleiseg._checks import check_count, check_range
 from nucleiseg.datasets import Dataset
-from nucleiseg.datasets.mixing import mix
+from nucleiseg.datasets.mixing import join, mix
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.fine_tuning.curves import CurvePoint, LearningCurve
-from nucleiseg.fine_tuning.own_images import OwnImages, halves, split_own
+from nucleiseg.fine_tuning.own_images import OwnImages, split_own, split_reference
 from nucleiseg.fine_tuning.results import FineTuning, is_better
 from nucleiseg.inference import Comparison
 from nucleiseg.modelfile import copy_network
@@ -23,7 +23,6 @@ from nucleiseg.training import FitOptions
 __all__ = ["fine_tune", "learning_curve"]
 
 EPOCHS, TOLERANCE = 30, 0.02
-_TUNED = 20  # reference images by which thresholds are chosen too, at least
 
 
 def fine_tune(
@@ -51,12 +50,13 @@ def fine_tune(
         Labelled images of one's own, 5 to 50 as a rule; a dataset is split by `split_own`. Three datasets, as
         `Dataset.split_by` gives them, are learned from, chosen by, and held out.
     reference : Dataset, optional
-        Images of the kind that the model should not forget, at least two, none of them in ``data``. One half (at most
-        100) is learned from too, in turns with one's own; the other half is held out and judges.
+        Images of the kind that the model should not forget, at least three, none of them in ``data``. A fifth (at most
+        20) helps to choose the thresholds; of the others one half (at most 100) is learned from too, in turns with
+        one's own, and the other half is held out and judges.
     epochs : int
         At most so many; one has 80 crops, or 160 with reference images.
     options : FitOptions, optional
-        Instead of `FitOptions.for_few_images`.
+        Instead of `FitOptions.for_few_images`. ``balance`` does not go with reference images.
     tolerance : float
         How much the score of the reference images may fall, in [0, 1].
     seed : int
@@ -89,7 +89,7 @@ def fine_tune(
     """
     own, recipe = _prepared(segmenter, data, reference, epochs, options, seed)
     check_range(tolerance, "tolerance", 0, 1)
-    judged = None if reference is None else halves(reference, seed)[1]
+    judged = None if reference is None else split_reference(reference, seed)[2]
     tuned, history = recipe(own.learn, own.choose, watch)
     compared = Comparison(segmenter.evaluate(own.held_out), tuned.evaluate(own.held_out))
     remembered = None if judged is None else Comparison(segmenter.evaluate(judged), tuned.evaluate(judged))
@@ -174,15 +174,21 @@ def _prepared(
             "fine-tuning goes on from a trained model, got one that has learned nothing yet; take "
             'Segmenter.from_pretrained("nuclei"), or fit this one'
         )
+    if reference is not None and options is not None and options.balance is not None:
+        raise InvalidInputError(
+            f"images that are mixed with reference images have no metadata to balance by, got balance="
+            f"{options.balance!r}; leave out one of the two"
+        )
     own = split_own(data, seed) if isinstance(data, Dataset) else OwnImages(*data)
-    rehearsed = None if reference is None else halves(reference, seed)[0]
+    rehearsed, chosen_by, _ = (None, None, None) if reference is None else split_reference(reference, seed)
 
     def recipe(learn: Dataset, choose: Dataset, watch: Callable[[History], object] | None) -> tuple[Segmenter, History]:
         tuned = _copy(segmenter)
         train = learn if rehearsed is None else mix(learn, rehearsed)
         fitted = options or FitOptions.for_few_images(len(learn) if rehearsed is None else len(train) // 2)
         history = tuned.fit(train, choose, epochs, fitted, watch=watch)
-        tuned.optimize_thresholds(choose if rehearsed is None else mix(choose, rehearsed[: max(len(choose), _TUNED)]))
+        # By images that were not learned from, and each once: of an image twice confidence would seem twice as certain.
+        tuned.optimize_thresholds(choose if chosen_by is None else join(choose, chosen_by))
         return tuned, history
 
     return own, recipe
