@@ -98,6 +98,13 @@ def check_count(value: int, name: str, low: int = 1) -> int:
     return int(value)
 
 
+def check_flag(value: bool, name: str) -> bool:
+    """True or false, and nothing that only passes for it: the text "false" would count as true."""
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be true or false, got {value!r}; write it without quotation marks")
+    return value
+
+
 def check_size(value: tuple[int, int], name: str) -> tuple[int, int]:
     """Height and width, whole numbers of at least 1."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +76,17 @@ def train_network(
     task = head.task(settings.scaling, settings.loss)
     if options is None:
         options = FitOptions.for_few_images(max(1, len(train))) if settings.trained else FitOptions()
+    # Before the training, so that nothing can fail, or be interrupted, between new weights and their settings.
+    passport = passport_of(train, options)
     run = run_training(model, settings, task, train, validation, epochs, options, keeper, watch)
     if run.is_as_before:
         return replace(run, settings=settings)
+    return replace(run, settings=replace(run.settings, passport=passport, licence=None))
+
+
+def passport_of(train: Dataset, options: FitOptions) -> tuple[float, float, float] | None:
+    """The sizes of nuclei that a network knows once it has learned from these images; None if there is no nucleus."""
     changes = options.augmentation
     largest = 1.0 if changes is None else max(1.0, changes.scale[1])
     passport = Passport.of_labels((sample.labels for sample in train), largest)
-    known = replace(run.settings, passport=None if passport is None else astuple(passport), licence=None)
-    return replace(run, settings=known)
+    return None if passport is None else (passport.low, passport.typical, passport.high)

@@ -253,7 +253,8 @@ class Segmenter:
             Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
             a run with another network, other settings or other images.
         TrainingError
-            If the loss is no number any more, or memory does not suffice; the model then has its best weights so far.
+            If the loss is no number any more, or memory does not suffice. By whatever training ends early, Ctrl-C too,
+            the model then has its best weights so far; if no epoch was finished, it is what it was.
 
         Warns
         -----

@@ -12,6 +12,7 @@ from nucleiseg._checks import (
     MAX_CHANNELS,
     check_choice,
     check_count,
+    check_flag,
     check_image,
     check_labels,
     check_number_array,
@@ -152,6 +153,16 @@ class TestCount:
     @pytest.mark.parametrize("value", [0, -1, 1.0, "1", True, None, np.bool_(True), float("nan")])
     def test_others_are_refused(self, value):
         refused(lambda: check_count(value, "epochs"), "epochs must be a whole number of at least 1", repr(value))
+
+
+class TestFlag:
+    def test_truth_passes(self):
+        assert check_flag(True, "half") is True
+        assert check_flag(False, "half") is False
+
+    @pytest.mark.parametrize("value", ["false", "", 1, 0, None])
+    def test_what_only_counts_as_truth_is_refused(self, value):
+        refused(lambda: check_flag(value, "half"), "half must be true or false", repr(value), "quotation marks")
 
 
 class TestSize:

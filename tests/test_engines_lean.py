@@ -10,6 +10,7 @@ import pytest
 
 from nucleiseg.engines.lean import followed_by_norm, lean
 from nucleiseg.networks import get_encoder, unet
+from nucleiseg.training.precision import computed_in
 
 layers = keras.layers
 
@@ -169,6 +170,17 @@ def test_weights_may_change():
     after = np.asarray(run(images))
     assert np.abs(after - before).max() > 0.1
     np.testing.assert_allclose(after, np.asarray(model(images)), rtol=1e-4, atol=1e-5)
+
+
+def test_layers_may_compute_in_fewer_bits_meanwhile():
+    model = disturbed(unet(get_encoder("residual_small", weights=None), widths=(4, 4, 4, 4, 4)))
+    images = np.random.default_rng(1).random((1, 64, 64, 3), np.float32)
+    run = lean(model)
+    wanted = np.asarray(run(images))
+    with computed_in(model, "mixed_bfloat16"):
+        rounded = np.asarray(run(images))
+    assert 0 < np.abs(rounded - wanted).max() < 0.05
+    np.testing.assert_array_equal(np.asarray(run(images)), wanted)
 
 
 def test_a_keras_that_has_its_graph_elsewhere_runs_the_model_as_it_is(monkeypatch):

@@ -74,6 +74,23 @@ def test_a_fit_that_fails_leaves_a_trained_model_as_it_was(segmenter, bright, tm
     assert content(segmenter, tmp_path) == before
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_fit_that_is_interrupted_has_the_settings_of_the_weights_it_leaves(segmenter, dark, tmp_path, error):
+    before, settings, seen = content(segmenter, tmp_path), segmenter._settings, []
+
+    def stop(history):
+        seen.append(len(history.rows))
+        if len(seen) == 2:
+            raise error("the disk is full")
+
+    last = replace(GENTLE, keep="last")
+    with pytest.raises(error, match="the disk is full"):
+        segmenter.fit(dark[:4], dark[4:], epochs=3, options=last, watch=stop)
+    assert content(segmenter, tmp_path) != before
+    assert (segmenter.run["epochs"], segmenter.run["kept_epoch"]) == (2, 2)
+    assert segmenter._settings.run != settings.run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("keep", "validated"), [("last", True), ("best", False)])
 def test_where_nothing_can_be_compared_the_start_does_not_count(segmenter, bright, keep, validated):
@@ -208,7 +225,10 @@ def test_a_learning_curve_has_the_sizes_that_are_asked_for(quick, segmenter, bri
         ({"data": 4}, "at least 5 images, .* got 4; label more"),
         ({"data": (0, 1, 2)}, r"\(train\), to choose by \(val\) and to judge by \(test\), got 0, 1, 2; give each part"),
         ({"reference": 2}, "reference images must be at least 3, .* got 2; add some"),
-        ({"reference": 3, "options": FitOptions(balance="stain")}, "no metadata to balance by, .*'stain'; leave out one"),
+        (
+            {"reference": 3, "options": FitOptions(balance="stain")},
+            "no metadata to balance by, .*'stain'; leave",
+        ),
         ({"tolerance": 2}, "tolerance must be a number from 0 to 1, got 2"),
         ({"epochs": 0}, "epochs must be"),
         ({"seed": -1}, "seed must be"),
@@ -288,14 +308,22 @@ def tuning(own, reference=None):
 
 
 def test_the_table_says_what_was_compared():
-    found = tuning(Comparison(scores(4, 6), scores(8, 8)), Comparison(scores(8), scores(8)))
+    found = tuning(Comparison(scores(4, 6, 5), scores(8, 8, 8)), Comparison(scores(8), scores(8)))
     assert str(found).splitlines() == [
         "AP at IoU .5         images  before  after    gain",
-        "held-out, own             2   0.500  0.800  +0.300  (+0.200 to +0.400 in 95 % of such sets)",
+        "held-out, own             3   0.500  0.800  +0.300  (+0.200 to +0.400 in 95 % of such sets)",
         "reference                 1   0.800  0.800  +0.000",
-        "Learned from 6 images, epoch 1 of 1 chosen by 2, judged by 2.",
+        "Learned from 6 images, epoch 1 of 1 chosen by 2, judged by 3.",
         "The tuned model is kept: it is better on the held-out images, and on the reference images at most 0.02 worse.",
     ]
+    assert found.to_dict()["own_interval"] == pytest.approx([0.2, 0.4])
+
+
+@pytest.mark.parametrize(("found", "words"), [([8], "of one image"), ([8, 9], "of two images")])
+def test_of_one_or_two_images_chance_cannot_be_told(found, words):
+    few = tuning(Comparison(scores(*[4] * len(found)), scores(*found)))
+    assert str(few).splitlines()[1].endswith(f"  ({words}: chance cannot be told)")
+    assert few.to_dict()["own_interval"] is None
 
 
 def test_a_model_that_forgets_too_much_is_not_kept():
@@ -326,15 +354,53 @@ def test_a_curve_needs_two_rising_points():
         LearningCurve([CurvePoint(3, 0.5), CurvePoint(3, 0.6)])
 
 
-def blank(count):
-    return datasets.from_arrays(np.zeros((count, 4, 4), np.uint8), np.zeros((count, 4, 4), int))
+def blank(count, *bearing):
+    """Images without nuclei, but for those of these numbers."""
+    labels = np.zeros((count, 4, 4), int)
+    labels[list(bearing), 1, 1] = 1
+    return datasets.from_arrays(np.zeros((count, 4, 4), np.uint8), labels)
+
+
+@given(st.integers(5, 60), st.integers(0, 3), st.data())
+def test_each_part_has_an_image_with_nuclei(count, seed, data):
+    bearing = data.draw(st.sets(st.integers(0, count - 1), min_size=3))
+    images = blank(count, *bearing)
+    own = split_own(images, seed)
+    parts = own.learn, own.choose, own.held_out
+    assert sorted(sum((part.ids for part in parts), ())) == sorted(images.ids)
+    assert all(any(sample.labels.any() for sample in part) for part in parts)
+    plain = images.split(0.6, 0.2, 0.2, seed=seed)
+    assert [*map(len, parts)] == [*map(len, plain)]
+    if all(any(sample.labels.any() for sample in part) for part in plain):
+        assert [set(part.ids) for part in parts] == [set(part.ids) for part in plain]
+
+
+def test_images_without_nuclei_are_learned_from_before_they_choose_or_judge():
+    for seed in range(10):
+        own = split_own(blank(10, 0, 1, 2, 3, 4, 5), seed)
+        assert all(any(sample.labels.any() for sample in part) for part in (own.choose, own.held_out))
+
+
+@pytest.mark.parametrize("bearing", [[], [1, 4]])
+def test_too_few_images_with_nuclei_are_refused(bearing):
+    with pytest.raises(InvalidInputError, match=f"3 images with nuclei, .* got {len(bearing)} among 6; add images"):
+        split_own(blank(6, *bearing))
+
+
+def test_parts_without_nuclei_are_refused():
+    some, none = blank(2, 0), blank(2)
+    assert OwnImages(some, some, some)
+    with pytest.raises(InvalidInputError, match=r"got none to judge by \(test\); move one there"):
+        OwnImages(some, some, none)
+    with pytest.raises(InvalidInputError, match=r"none to learn from \(train\) and none to choose by \(val\); move"):
+        OwnImages(none, none, some)
 
 
 @given(st.integers(5, 60), st.integers(0, 3))
 def test_a_few_images_are_split_into_parts_that_share_none(count, seed):
-    own = split_own(blank(count), seed)
+    own = split_own(blank(count, *range(count)), seed)
     parts = [own.learn.ids, own.choose.ids, own.held_out.ids]
-    assert sorted(sum(parts, ())) == sorted(blank(count).ids)
+    assert sorted(sum(parts, ())) == sorted(f"{number:04}" for number in range(count))
     assert all(parts)
     assert len(parts[0]) >= len(parts[1]) + len(parts[2])
     assert isinstance(own, OwnImages)
@@ -360,13 +426,15 @@ def test_thresholds_are_chosen_by_images_that_were_not_learned_from_and_each_cou
 
     def fit(self, train, *_, **__):
         learned.extend(seen(train))
-        return History(({"epoch": 0, "loss": 0.5},))
+        return History(({"epoch": 1, "loss": 0.5},))
 
     learned, chosen = [], []
     monkeypatch.setattr(Segmenter, "fit", fit)
     monkeypatch.setattr(Segmenter, "optimize_thresholds", lambda self, data: chosen.extend(seen(data)))
     found = fine_tune(segmenter, labelled(6, 0), labelled(30, 100))
     judged = {int(image.id) for image in found.own.before.images}
+    judged |= {100 + int(image.id) for image in found.reference.before.images}
+    assert len(judged) == 1 + 12
     assert len(chosen) == len(set(chosen)) == 1 + 6
     assert not set(chosen) & set(learned)
     assert not judged & {*chosen, *learned}

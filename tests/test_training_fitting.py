@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nucleiseg import datasets
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import InvalidInputError, TrainingError
 from nucleiseg.networks import find_encoder, get_encoder, unet
 from nucleiseg.training import Augmentation, Checkpoint, FitOptions, Task, fit_two_phases, fitting
 from nucleiseg.training.phases import Phase, compile_phase
@@ -309,6 +309,37 @@ def test_interruptions_while_nothing_improves_change_nothing(tiny_encoder, data,
 
 
 @pytest.mark.parametrize(
+    ("error", "keep", "left", "validation"),
+    [(KeyboardInterrupt, "best", 1, True), (OSError, "last", 2, True), (TrainingError, "best", 1, False)],
+)
+def test_by_whatever_training_ends_early_the_weights_are_those_to_keep(
+    model, data, monkeypatch, error, keep, left, validation
+):
+    before, ends = weights(model), []
+    plain = fitting._Keeper.on_epoch_end
+    score = iter([0.9, 0.1])
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = next(score)
+        plain(self, epoch, {**logs, "val_dice": value} if validation else {"loss": 1 - value})
+        ends.append(weights(self.model))
+
+    def on_train_batch_end(self, batch, logs=None):
+        if len(ends) == stop:
+            raise error("the disk is full")
+
+    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(fitting._Keeper, "on_train_batch_end", on_train_batch_end)
+    options = replace(OPTIONS, keep=keep)
+    for stop in (0, 2):
+        finished = []
+        with pytest.raises(error, match="the disk is full"):
+            fit(model, data, 4, validation, pretrained=False, options=options, finished=finished)
+        assert len(finished) == stop
+        assert same(weights(model), before if stop == 0 else ends[left - 1])
+
+
+@pytest.mark.parametrize(
     ("error", "moment"),
     [
         (KeyboardInterrupt, "on_train_batch_end"),
@@ -432,6 +463,8 @@ def test_the_number_of_epochs_is_checked(model, data):
         ({"precision": "float16"}, "unknown precision .float16.; .*choose one of float32, mixed_bfloat16"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"frozen_epochs": -1}, "frozen_epochs"),
+        ({"freeze_statistics": "false"}, "freeze_statistics must be true or false, got 'false'"),
+        ({"balance_area": "no"}, "balance_area must be true or false, got 'no'"),
     ],
 )
 def test_options_are_checked(options, message):

@@ -125,6 +125,8 @@ def test_what_is_written_is_read(tmp_path_factory, changes):
         ("[training]\ncrop = [100, 100]", r"crop must be multiples of 32"),
         ("[augmentation]\nflips = true", r"unknown key in \[augmentation\] 'flips'; did you mean 'flip'\?"),
         ("[augmentation]\nnoise = 'much'", r"noise must be a number from 0 to 1, got 'much'"),
+        ("[training]\nfreeze_statistics = 'false'", "freeze_statistics must be true or false, got 'false'"),
+        ("[augmentation]\nnone = 'no'", "none must be true or false, got 'no'"),
         ("[output]\nhalf = 1", r"half must be true or false, got 1"),
         ("[data]\npath = 3", r"path must be text, got 3"),
         ("[training]\nstart = 3", r"start must be text, got 3"),

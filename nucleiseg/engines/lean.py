@@ -44,24 +44,29 @@ def lean(model: keras.Model) -> Callable[[Any], Any]:
     graph = inner_model(model)
     if graph is None:
         return lambda images: model(images, training=False)
-    norms = followed_by_norm(graph)
-    absorbed = {id(norm) for norm in norms.values()}
 
-    def step(operation: Any) -> Callable[..., Any]:
-        inner = inner_model(operation)
-        if inner is not None:
-            nested = lean(inner)
-            return lambda images, **_: nested(_whole(images))
-        if id(operation) in absorbed:
-            return lambda images, **_: images
-        if type(operation) is keras.layers.Concatenate and operation.axis in (-1, 3):
-            return lambda parts, **_: _Joined([_whole(part) for part in parts])
-        if id(operation) in norms or _can_be_split(operation):
-            return lambda images, **_: _convolve(operation, norms.get(id(operation)), images)
-        fixed = {"training": False} if "training" in inspect.signature(operation.call).parameters else {}
-        return lambda *args, **kwargs: operation(*keras.tree.map_structure(_whole, args), **{**kwargs, **fixed})
+    def run(batch: Any) -> Any:
+        # Looked up now and not before: the precision in which layers compute may have changed.
+        norms = followed_by_norm(graph)
+        absorbed = {id(norm) for norm in norms.values()}
 
-    return lambda images: keras.tree.map_structure(_whole, graph._run_through_graph(images, step))
+        def step(operation: Any) -> Callable[..., Any]:
+            inner = inner_model(operation)
+            if inner is not None:
+                nested = lean(inner)
+                return lambda images, **_: nested(_whole(images))
+            if id(operation) in absorbed:
+                return lambda images, **_: images
+            if type(operation) is keras.layers.Concatenate and operation.axis in (-1, 3):
+                return lambda parts, **_: _Joined([_whole(part) for part in parts])
+            if id(operation) in norms or _can_be_split(operation):
+                return lambda images, **_: _convolve(operation, norms.get(id(operation)), images)
+            fixed = {"training": False} if "training" in inspect.signature(operation.call).parameters else {}
+            return lambda *args, **kwargs: operation(*keras.tree.map_structure(_whole, args), **{**kwargs, **fixed})
+
+        return keras.tree.map_structure(_whole, graph._run_through_graph(batch, step))
+
+    return run
 
 
 def inner_model(operation: Any) -> Any:
@@ -131,7 +136,7 @@ def _convolve(layer: Any, norm: Any, images: Any) -> Any:
     for part in parts:
         channels = part.shape[-1]
         own = kernel if len(parts) == 1 else kernel[:, :, start : start + channels]
-        maps = run(layer, part, own)
+        maps = run(layer, ops.cast(part, layer.compute_dtype), own)  # as Keras does before it calls a layer
         total = maps if total is None else ops.add(maps, total)
         start += channels
     return layer.activation(total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nucleiseg.datasets import Dataset
@@ -33,13 +34,13 @@ class OwnImages:
     Raises
     ------
     InvalidInputError
-        If a part is empty.
+        If a part is empty, or none of its images has a nucleus.
 
     Examples
     --------
     >>> import numpy as np
     >>> from nucleiseg import datasets
-    >>> data = datasets.from_arrays(np.zeros((3, 8, 8), np.uint8), np.zeros((3, 8, 8), int))
+    >>> data = datasets.from_arrays(np.zeros((3, 8, 8), np.uint8), np.ones((3, 8, 8), int))
     >>> OwnImages(data[:1], data[1:2], data[2:]).held_out.ids
     ('0002',)
     """
@@ -55,23 +56,32 @@ class OwnImages:
                 "fine-tuning needs images to learn from (train), to choose by (val) and to judge by (test), got "
                 f"{', '.join(map(str, sizes))}; give each part one at least, or leave the splitting to nucleiseg"
             )
+        parts = {"learn from (train)": self.learn, "choose by (val)": self.choose, "judge by (test)": self.held_out}
+        bare = [use for use, part in parts.items() if not any(sample.labels.any() for sample in part)]
+        if bare:
+            # Of an image without nuclei every model that finds nothing is right, before and after.
+            raise InvalidInputError(
+                f"each part must have an image with a nucleus, got none to {' and none to '.join(bare)}; "
+                "move one there, or leave the splitting to nucleiseg"
+            )
 
 
 def split_own(data: Dataset, seed: int = 0) -> OwnImages:
     """Split a few labelled images: three fifths to learn from, a fifth to choose by, a fifth to judge by.
 
-    At random: where neighbours or images of one donor would come into different parts, split by hand.
+    At random: where neighbours or images of one donor would come into different parts, split by hand. A part without
+    nuclei gives one of its images for one that has some, from those to learn from if they can spare it.
 
     Raises
     ------
     InvalidInputError
-        If there are fewer than 5.
+        If there are fewer than 5, or fewer than 3 that have nuclei.
 
     Examples
     --------
     >>> import numpy as np
     >>> from nucleiseg import datasets
-    >>> own = split_own(datasets.from_arrays(np.zeros((10, 8, 8), np.uint8), np.zeros((10, 8, 8), int)))
+    >>> own = split_own(datasets.from_arrays(np.zeros((10, 8, 8), np.uint8), np.ones((10, 8, 8), int)))
     >>> len(own.learn), len(own.choose), len(own.held_out)
     (6, 2, 2)
     """
@@ -80,7 +90,24 @@ def split_own(data: Dataset, seed: int = 0) -> OwnImages:
             f"fine-tuning needs at least {FEWEST} images, to learn from, to choose by and to judge by, "
             f"got {len(data)}; label more, or cut those that you have into pieces"
         )
-    return OwnImages(*data.split(*_SHARES, seed=seed))
+    bearing = {sample.id for sample in data if sample.labels.any()}
+    parts = [list(part.ids) for part in data.split(*_SHARES, seed=seed)]
+    if len(bearing) < len(parts):
+        raise InvalidInputError(
+            f"fine-tuning needs at least {len(parts)} images with nuclei, one for each part, got {len(bearing)} among "
+            f"{len(data)}; add images that have some, or label the nuclei in these"
+        )
+    _share_out(parts, bearing)
+    return OwnImages(*map(data.select, parts))
+
+
+def _share_out(parts: Sequence[list[str]], bearing: set[str]) -> None:
+    """Swap images, so that each part has one with nuclei; an empty one goes into the first part if possible."""
+    for part in parts:
+        if not bearing.intersection(part):
+            giver = next(other for other in parts if len(bearing.intersection(other)) > 1)
+            index = next(number for number, name in enumerate(giver) if name in bearing)
+            giver[index], part[0] = part[0], giver[index]
 
 
 def split_reference(reference: Dataset, seed: int) -> tuple[Dataset, Dataset, Dataset]:

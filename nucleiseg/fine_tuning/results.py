@@ -12,6 +12,8 @@ from nucleiseg.segmenter import Segmenter
 
 __all__ = ["FineTuning", "is_better"]
 
+_FEWEST = 3  # images that an interval is made of
+
 
 @dataclass(frozen=True)
 class FineTuning:
@@ -79,7 +81,6 @@ class FineTuning:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the models, in JSON values."""
-        low, high = self.own.interval()
         sets = {"own": self.own} | ({} if self.reference is None else {"reference": self.reference})
         return {
             "kept": "tuned" if self.is_better else "old",
@@ -87,7 +88,7 @@ class FineTuning:
                 name: {"images": found.images, "before": found.scores[0], "after": found.scores[1], "gain": found.gain}
                 for name, found in sets.items()
             },
-            "own_interval": [low, high],
+            "own_interval": None if self.own.images < _FEWEST else list(self.own.interval()),
             "tolerance": self.tolerance,
             "learned_from": self.learned,
             "chosen_by": self.chosen,
@@ -96,10 +97,9 @@ class FineTuning:
         }
 
     def __str__(self) -> str:
-        low, high = self.own.interval()
         lines = [
             "AP at IoU .5         images  before  after    gain",
-            _line("held-out, own", self.own) + f"  ({low:+.3f} to {high:+.3f} in 95 % of such sets)",
+            _line("held-out, own", self.own) + f"  ({_chance(self.own)})",
         ]
         if self.reference is not None:
             lines.append(_line("reference", self.reference))
@@ -113,6 +113,14 @@ class FineTuning:
         if self.reference is None:
             lines.append("What it forgets of other images is not known: give it reference images.")
         return "\n".join(lines if self.curve is None else [*lines, "", str(self.curve)])
+
+
+def _chance(found: Comparison) -> str:
+    """How far chance may have moved the gain; images drawn from one or two anew say nothing about that."""
+    if found.images < _FEWEST:
+        return f"of {'one image' if found.images == 1 else 'two images'}: chance cannot be told"
+    low, high = found.interval()
+    return f"{low:+.3f} to {high:+.3f} in 95 % of such sets"
 
 
 def _line(name: str, found: Comparison) -> str:

@@ -135,7 +135,7 @@ def learning_curve(
     Examples
     --------
     >>> from nucleiseg import datasets
-    >>> data = datasets.from_arrays(np.zeros((5, 64, 64), np.uint8), np.zeros((5, 64, 64), int))
+    >>> data = datasets.from_arrays(np.zeros((5, 64, 64), np.uint8), np.ones((5, 64, 64), int))
     >>> learning_curve(Segmenter.from_pretrained("nuclei-fast"), data, sizes=[9])
     Traceback (most recent call last):
     nucleiseg.errors.InvalidInputError: sizes must be from 1 to 2, below the 3 images to learn from, got [9]; ...

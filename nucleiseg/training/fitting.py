@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import logging
 import math
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
 from nucleiseg._checks import check_count
-from nucleiseg.errors import InvalidInputError, TrainingError
-from nucleiseg.training.checkpoints import Checkpoint, RunState, Variables
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.training.checkpoints import Checkpoint, RunState
+from nucleiseg.training.endings import assign, clean_end, sound_end, values_of
 from nucleiseg.training.faults import FiniteLoss, explain_memory
 from nucleiseg.training.fingerprints import describe_images
 from nucleiseg.training.judging import InstanceScores, judge_start, judged_by, labels_target, score_of
@@ -50,17 +47,20 @@ def fit_two_phases(
     images: Mapping[str, Any] | None = None,
     watch: Callable[[tuple[Mapping[str, Any], ...]], object] | None = None,
     start_counts: bool = False,
+    finished: list[Mapping[str, Any]] | None = None,
 ) -> tuple[Mapping[str, Any], ...]:
     """Train a U-Net in place and leave it with the best weights.
 
     While a pretrained encoder is frozen, only the decoder learns. Fine-tuning then trains everything but the encoder's
-    batch normalisation, whose ImageNet statistics batches this small would spoil. An encoder with random weights is
-    trained as a whole from the start. The learning rate of each phase warms up and falls along a cosine.
+    batch normalisation, whose statistics batches this small would spoil, unless ``options.freeze_statistics`` is false.
+    An encoder with random weights is trained as a whole from the start. The learning rate of each phase warms up and
+    falls along a cosine.
 
     Parameters
     ----------
     model : keras.Model
-        From `nucleiseg.networks.unet`. Compiled here; all its layers are trainable afterwards.
+        From `nucleiseg.networks.unet`. Compiled here; all its layers are trainable afterwards, and compute in the
+        precision that they had.
     train, validation : Dataset
         Sequences of labelled images.
     task : Task
@@ -85,6 +85,8 @@ def fit_two_phases(
     start_counts : bool
         Whether the weights at the start take part as epoch 0: they stay if no epoch has a better score. Without
         validation data, or where ``options.keep`` is "last", they do not.
+    finished : list, optional
+        Filled with the rows so far where training ends by an error or Ctrl-C.
 
     Returns
     -------
@@ -99,7 +101,8 @@ def fit_two_phases(
         If epochs is below 1, a dataset is empty, or the checkpoint belongs to a run with other settings, other images
         or another network.
     TrainingError
-        If the loss is no number any more, or memory does not suffice. The model then has the best weights so far.
+        If the loss is no number any more, or memory does not suffice. By whatever training ends early, the model then
+        has the best weights so far, and those from before if no epoch was finished.
 
     Examples
     --------
@@ -139,65 +142,63 @@ def fit_two_phases(
             judges = [InstanceScores(crops(labels_target), task.decoder, task.thresholds)]
         validation_batches = crops(task.target)
     resumed = bool(state.rows)
-    for number in range(state.phase, len(phases)):
-        phase = phases[number]
-        if number > state.phase:
-            state = replace(state, phase=number, phase_epochs=0, waited=0)
-        steps = -(-len(train) * options.crops_per_image // options.batch_size)
-        compile_phase(model, phase, task, phase.epochs * steps, options)
-        if resumed:
-            _assign(model.variables, state.model)
-            model.optimizer.build(model.trainable_variables)
-            _assign(model.optimizer.variables, state.optimizer)
-            resumed = False
-        elif state.best_model:
-            _assign(model.variables, state.best_model)
-        if state.waited < options.patience and state.phase_epochs < phase.epochs:
-            monitor = "epoch" if options.keep == "last" else task.monitor
-            keeper = _Keeper(state, phase.name, monitor, options.patience, checkpoint, settings)
-            batches = as_tf_dataset(
-                train,
-                task.target,
-                options.crop,
-                options.augmentation,
-                options.batch_size,
-                seed,
-                task.scaling,
-                options.balance,
-                first_pass=state.epochs,
-                crops_per_image=options.crops_per_image,
-                balance_area=options.balance_area,
-            )
-            narration = Narration(phases, number, state.phase_epochs, steps, state.rows)
-            callbacks = [FiniteLoss(keeper.rows, phase.learning_rate), *judges, keeper, _Narrator(narration, keeper)]
-            if watch is not None:
-                callbacks.append(_Watch(watch, keeper))
-            try:
-                with (
-                    explain_memory(options, keeper.rows),
-                    _clean_end(model),
-                    narration,
-                    computed_in(model, options.precision),
-                ):
-                    if start_counts and validation_batches is not None and monitor != "epoch" and not state.rows:
-                        keeper.begin_with(judge_start(model, validation_batches, judges, monitor), model)
-                        narration.tell_start(keeper.state.rows)
-                    model.fit(
-                        batches,
-                        validation_data=validation_batches,
-                        initial_epoch=state.epochs,
-                        epochs=state.epochs + phase.epochs - state.phase_epochs,
-                        callbacks=callbacks,
-                        shuffle=False,  # as_tf_dataset does it
-                        verbose=0,  # the narration says more in less room
-                    )
-            except TrainingError:
-                if keeper.state.best_model:
-                    _assign(model.variables, keeper.state.best_model)
-                unfreeze(model)
-                raise
-            state = keeper.state
-    _assign(model.variables, state.best_model)
+    with sound_end(model, lambda: state, [] if finished is None else finished):
+        for number in range(state.phase, len(phases)):
+            phase = phases[number]
+            if number > state.phase:
+                state = replace(state, phase=number, phase_epochs=0, waited=0)
+            steps = -(-len(train) * options.crops_per_image // options.batch_size)
+            compile_phase(model, phase, task, phase.epochs * steps, options)
+            if resumed:
+                assign(model.variables, state.model)
+                model.optimizer.build(model.trainable_variables)
+                assign(model.optimizer.variables, state.optimizer)
+                resumed = False
+            elif state.best_model:
+                assign(model.variables, state.best_model)
+            if state.waited < options.patience and state.phase_epochs < phase.epochs:
+                monitor = "epoch" if options.keep == "last" else task.monitor
+                keeper = _Keeper(state, phase.name, monitor, options.patience, checkpoint, settings)
+                batches = as_tf_dataset(
+                    train,
+                    task.target,
+                    options.crop,
+                    options.augmentation,
+                    options.batch_size,
+                    seed,
+                    task.scaling,
+                    options.balance,
+                    first_pass=state.epochs,
+                    crops_per_image=options.crops_per_image,
+                    balance_area=options.balance_area,
+                )
+                narration = Narration(phases, number, state.phase_epochs, steps, state.rows)
+                finite = FiniteLoss(keeper.rows, phase.learning_rate)
+                callbacks = [finite, *judges, keeper, _Narrator(narration, keeper)]
+                try:
+                    with (
+                        explain_memory(options, keeper.rows),
+                        clean_end(model),
+                        narration,
+                        computed_in(model, options.precision) as as_before,
+                    ):
+                        if watch is not None:
+                            callbacks.append(_Watch(watch, keeper, as_before))
+                        if start_counts and validation_batches is not None and monitor != "epoch" and not state.rows:
+                            keeper.begin_with(judge_start(model, validation_batches, judges, monitor), model)
+                            narration.tell_start(keeper.state.rows)
+                        model.fit(
+                            batches,
+                            validation_data=validation_batches,
+                            initial_epoch=state.epochs,
+                            epochs=state.epochs + phase.epochs - state.phase_epochs,
+                            callbacks=callbacks,
+                            shuffle=False,  # as_tf_dataset does it
+                            verbose=0,  # the narration says more in less room
+                        )
+                finally:
+                    state = keeper.state
+    assign(model.variables, state.best_model)
     unfreeze(model)
     return state.rows
 
@@ -217,28 +218,6 @@ def _validation_crops(
         shuffle=False,
         crops_per_image=options.validation_crops,
     )
-
-
-@contextlib.contextmanager
-def _clean_end(model: keras.Model) -> Iterator[None]:
-    """Have TensorFlow's iterators destroyed at once when an error or Ctrl-C ends training.
-
-    Left to the garbage collector, they may be destroyed by one of their own threads, which then waits for itself.
-    """
-    try:
-        yield
-    except BaseException as error:
-        vars(model).pop("_eval_epoch_iterator", None)  # Keras keeps that of the validation data here
-        # Not along the traceback, which Keras shortens, but from its innermost frame outwards.
-        frame: FrameType | None = list(traceback.walk_tb(error.__traceback__))[-1][0]
-        while frame is not None:
-            try:
-                frame.clear()
-            except RuntimeError:  # it still runs, and so do its callers
-                break
-            frame = frame.f_back
-        gc.collect()
-        raise
 
 
 def _check_data(train: LabelledImages, validation: LabelledImages | None) -> None:
@@ -295,7 +274,7 @@ class _Keeper(keras.callbacks.Callback):
         """Have the weights at the start take part, unless they are too bad to be told how bad."""
         score = score_of(row, self._monitor)
         if math.isfinite(score):
-            self.state = replace(self.state, rows=(row,), best_score=score, best_model=_values(model.variables))
+            self.state = replace(self.state, rows=(row,), best_score=score, best_model=values_of(model.variables))
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
         self._started = time.perf_counter()
@@ -321,13 +300,13 @@ class _Keeper(keras.callbacks.Callback):
             phase_epochs=state.phase_epochs + 1,
             waited=0 if better else state.waited + 1,
             best_score=score if better else state.best_score,
-            best_model=_values(self.model.variables) if better else state.best_model,
+            best_model=values_of(self.model.variables) if better else state.best_model,
         )
         if self._checkpoint:
             now = replace(
                 self.state,
-                model=_values(self.model.variables),
-                optimizer=_values(self.model.optimizer.variables),
+                model=values_of(self.model.variables),
+                optimizer=values_of(self.model.optimizer.variables),
             )
             self._checkpoint.save(now, self._settings)
         if self.state.waited >= self._patience:
@@ -357,21 +336,19 @@ class _Narrator(keras.callbacks.Callback):
 
 
 class _Watch(keras.callbacks.Callback):
-    """Calls a function with what was measured so far."""
+    """Calls a function with what was measured so far; meanwhile the model is in its own precision, fit to be saved."""
 
-    def __init__(self, watch: Callable[[tuple[Mapping[str, Any], ...]], object], keeper: _Keeper) -> None:
+    def __init__(
+        self,
+        watch: Callable[[tuple[Mapping[str, Any], ...]], object],
+        keeper: _Keeper,
+        as_before: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         super().__init__()
         self._watch = watch
         self._keeper = keeper
+        self._as_before = as_before
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        self._watch(self._keeper.rows())
-
-
-def _values(variables: Sequence[Any]) -> Variables:
-    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
-
-
-def _assign(variables: Sequence[Any], values: Variables) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        with self._as_before():
+            self._watch(self._keeper.rows())

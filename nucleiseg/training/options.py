@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nucleiseg._checks import check_choice, check_count, check_range, check_size
+from nucleiseg._checks import check_choice, check_count, check_flag, check_range, check_size
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.augmentation import Augmentation
 
@@ -46,7 +46,8 @@ class FitOptions:
         What the inner layers compute in while training; weights, the first and the last layer stay in float32. With
         bfloat16 training is faster where the processor knows it (AVX512-BF16, AMX, recent GPUs), and slower elsewhere.
     patience : int
-        A phase ends after this many epochs without improvement of the validation Dice (or loss).
+        A phase ends after this many epochs without improvement of what decides the best epoch. Without effect where
+        ``keep`` is "last": every epoch counts as better than the one before, and all are trained.
     keep : "best" or "last"
         The epoch whose weights are kept. Scores of few validation images go up and down by chance, and after a long
         training, whose rate falls to nearly nothing, the last weights are the better choice.
@@ -103,6 +104,8 @@ class FitOptions:
         check_count(self.patience, "patience")
         check_count(self.crops_per_image, "crops_per_image")
         check_count(self.validation_crops, "validation_crops")
+        check_flag(self.balance_area, "balance_area")
+        check_flag(self.freeze_statistics, "freeze_statistics")
         check_choice(self.keep, "keep", ("best", "last"))
         check_choice(self.precision, "precision", ("float32", "mixed_bfloat16"))
         check_range(self.weight_decay, "weight_decay", 0, 1)

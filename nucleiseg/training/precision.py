@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import keras
 
@@ -11,9 +13,11 @@ from nucleiseg.training.phases import layers_of
 
 __all__ = ["computed_in"]
 
+_TRACED = ("train_function", "test_function", "predict_function")
+
 
 @contextlib.contextmanager
-def computed_in(model: keras.Model, precision: str) -> Iterator[None]:
+def computed_in(model: keras.Model, precision: str) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Have the layers of a model compute in a precision for a while; its weights stay as they are, in single precision.
 
     The first layer with weights, which sees the image, and the last, which gives the probabilities, compute as before:
@@ -22,9 +26,14 @@ def computed_in(model: keras.Model, precision: str) -> Iterator[None]:
     Parameters
     ----------
     model : keras.Model
-        Changed in place, and changed back in the end, whatever happens. It must be compiled within.
+        Changed in place, and changed back in the end, whatever happens. What Keras has traced is put aside meanwhile.
     precision : str
-        Name of a Keras policy, ``"float32"`` or ``"mixed_bfloat16"``.
+        Name of a Keras policy such as ``"mixed_bfloat16"``; ``"float32"`` leaves the model alone.
+
+    Yields
+    ------
+    function
+        Gives a context in which the model is as before: for those who save it, or predict with it, meanwhile.
 
     References
     ----------
@@ -35,20 +44,39 @@ def computed_in(model: keras.Model, precision: str) -> Iterator[None]:
     >>> image = keras.Input((4, 4, 1))
     >>> first, second, third = (keras.layers.Conv2D(1, 1) for _ in range(3))
     >>> model = keras.Model(image, third(second(first(image))))
-    >>> with computed_in(model, "mixed_bfloat16"):
-    ...     [layer.compute_dtype for layer in (first, second, third)]
+    >>> with computed_in(model, "mixed_bfloat16") as as_before:
+    ...     print([layer.compute_dtype for layer in (first, second, third)])
+    ...     with as_before():
+    ...         print(second.compute_dtype)
     ['float32', 'bfloat16', 'float32']
+    float32
     >>> second.compute_dtype
     'float32'
     """
+    if precision == "float32":
+        yield contextlib.nullcontext
+        return
     layers = list(layers_of(model))
     weighted = [number for number, layer in enumerate(layers) if layer.weights and not isinstance(layer, keras.Model)]
     inner = [] if not weighted else layers[weighted[0] + 1 : -1]
     before = [(layer, layer.dtype_policy) for layer in inner if not isinstance(layer, keras.Model)]
+    with _policies(model, [(layer, precision) for layer, _ in before]):
+        yield lambda: _policies(model, before)
+
+
+@contextlib.contextmanager
+def _policies(model: keras.Model, wanted: Sequence[tuple[keras.layers.Layer, Any]]) -> Iterator[None]:
+    """Give layers other policies for a while, and the model other traces: a trace keeps the policies of its time."""
+    before = [(layer, layer.dtype_policy) for layer, _ in wanted]
+    traced = {name: getattr(model, name) for name in _TRACED}
     try:
-        for layer, _ in before:
-            layer.dtype_policy = precision
+        for name in _TRACED:
+            setattr(model, name, None)
+        for layer, policy in wanted:
+            layer.dtype_policy = policy
         yield
     finally:
         for layer, policy in before:
             layer.dtype_policy = policy
+        for name, function in traced.items():
+            setattr(model, name, function)

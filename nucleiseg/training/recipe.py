@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nucleiseg._checks import check_choice, check_count
+from nucleiseg._checks import check_choice, check_count, check_flag
 from nucleiseg.errors import InvalidInputError, NucleisegError
 from nucleiseg.training.augmentation import Augmentation
 from nucleiseg.training.options import FitOptions
@@ -142,11 +142,9 @@ def _from_tables(tables: Mapping[str, Any], folder: Path) -> Recipe:
     training = _table(tables, "training", ("start", "epochs", *_names(FitOptions, without="augmentation")))
     augmentation = _table(tables, "augmentation", ("none", *_names(Augmentation)))
     output = _table(tables, "output", ("half",))
-    half = output.get("half", False)
-    if not isinstance(half, bool):
-        raise InvalidInputError(f"half must be true or false, got {half!r}")
+    half = check_flag(output.get("half", False), "half")
     epochs = training.pop("epochs", 30)
-    changes = None if augmentation.pop("none", False) else Augmentation(**augmentation)
+    changes = None if check_flag(augmentation.pop("none", False), "none") else Augmentation(**augmentation)
     start = {"start": training.pop("start")} if "start" in training else {}
     for key, value in (data | start).items():
         if not isinstance(value, str):

@@ -13,7 +13,6 @@ from nucleiseg._forking import check_not_forked
 from nucleiseg._manifest import describe_run, now
 from nucleiseg._seeding import make_deterministic
 from nucleiseg._settings import SegmenterSettings
-from nucleiseg.errors import TrainingError
 from nucleiseg.training.checkpoints import Checkpoint, count_epochs
 from nucleiseg.training.fingerprints import fingerprint
 from nucleiseg.training.fitting import fit_two_phases
@@ -35,13 +34,13 @@ class TrainingRun:
         Of the model as it is now, with the manifest of this run.
     rows : tuple of dict
         What was measured, a row for each finished epoch; before them that of epoch 0, if the start counts.
-    error : TrainingError or None
-        Why it ended early.
+    error : exception or None
+        Why it ended early, after one epoch at least.
     """
 
     settings: SegmenterSettings
     rows: tuple[Mapping[str, Any], ...]
-    error: TrainingError | None = None
+    error: BaseException | None = None
 
     @property
     def is_as_before(self) -> bool:
@@ -63,14 +62,16 @@ def run_training(
     """Train in two phases, see `fit_two_phases`, and write down with what.
 
     The manifest tells the images of each split apart by what is in them. If the settings ask for it, operations are
-    deterministic from here on.
+    deterministic from here on. What ends the training early, Ctrl-C too, is raised if no epoch was finished; after that
+    the model has changed, and it is told in what is returned.
     """
     check_not_forked()
     if settings.deterministic:
         make_deterministic()
     started = now()
     images = {"train": fingerprint(train), "validation": None if validation is None else fingerprint(validation)}
-    problem = None
+    finished: list[Mapping[str, Any]] = []
+    problem: BaseException | None = None
     try:
         rows = fit_two_phases(
             model,
@@ -86,9 +87,12 @@ def run_training(
             images=images,
             watch=watch,
             start_counts=settings.trained,
+            finished=finished,
         )
-    except TrainingError as error:
-        problem, rows = error, error.rows
+    except BaseException as error:
+        if not finished:  # the model is what it was
+            raise
+        problem, rows = error, tuple(finished)
     facts = {
         "seed": settings.seed,
         "deterministic": settings.deterministic,

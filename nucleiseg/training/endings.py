@@ -1,0 +1,80 @@
+"""How training ends early, by an error or Ctrl-C: with a sound model, and nothing that still runs."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+
+from nucleiseg.training.checkpoints import RunState, Variables
+from nucleiseg.training.phases import unfreeze
+
+__all__ = ["assign", "clean_end", "sound_end", "values_of"]
+
+
+@contextlib.contextmanager
+def sound_end(model: keras.Model, state: Callable[[], RunState], finished: list[Mapping[str, Any]]) -> Iterator[None]:
+    """Leave the best weights so far where training ends early, by whatever it is; else those from before.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With its weights from before.
+    state : function
+        Gives the state of the run.
+    finished : list
+        Filled then with the rows of the epochs that were finished.
+    """
+    start = values_of(model.variables)
+    try:
+        yield
+    except BaseException:
+        now = state()
+        assign(model.variables, now.best_model or start)
+        unfreeze(model)
+        finished[:] = now.rows if now.epochs else ()
+        raise
+
+
+@contextlib.contextmanager
+def clean_end(model: keras.Model) -> Iterator[None]:
+    """Have TensorFlow's iterators destroyed at once when an error or Ctrl-C ends training.
+
+    Left to the garbage collector, they may be destroyed by one of their own threads, which then waits for itself.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The one that is trained.
+    """
+    try:
+        yield
+    except BaseException as error:
+        vars(model).pop("_eval_epoch_iterator", None)  # Keras keeps that of the validation data here
+        # Not along the traceback, which Keras shortens, but from its innermost frame outwards.
+        frame: FrameType | None = list(traceback.walk_tb(error.__traceback__))[-1][0]
+        while frame is not None:
+            try:
+                frame.clear()
+            except RuntimeError:  # it still runs, and so do its callers
+                break
+            frame = frame.f_back
+        gc.collect()
+        raise
+
+
+def values_of(variables: Sequence[Any]) -> Variables:
+    """Copies of what variables hold."""
+    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+
+
+def assign(variables: Sequence[Any], values: Variables) -> None:
+    """Have variables hold what they held once."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
