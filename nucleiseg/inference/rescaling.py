@@ -14,12 +14,11 @@ from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Micrograph
 from nucleiseg.inference.limits import is_familiar, smallest_area
-from nucleiseg.inference.maps import predict_maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
-from nucleiseg.inference.resizing import resize_labels, resize_maps
+from nucleiseg.inference.resized import segment_resized
 from nucleiseg.inference.scale import SMALLEST, Passport, usual_diameter_of
-from nucleiseg.inference.segmenting import Decoding, decoding_of, segment
+from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.instances import Calibration, filter_labels
 from nucleiseg.instances.confidence import rated
 from nucleiseg.instances.decoders import Decoded
@@ -74,7 +73,7 @@ def segment_at_scale(
     decoding = decoding_of(settings, everything)
 
     def look(factor: float, pixels: npt.NDArray[Any] = source.shown) -> Decoded:
-        return _look(pixels, engine, settings.scaling, decoding, factor)
+        return segment_resized(pixels, engine, settings.scaling, decoding, factor)
 
     passport = None if settings.passport is None else Passport(*settings.passport)
     calibration = calibration_of(settings)
@@ -176,21 +175,6 @@ def _is_doubtful(view: _View, passport: Passport, in_part: bool) -> bool:
     """Whether what is found may be pieces of larger nuclei. Where nothing is found, it can't be."""
     large = view.diameter is not None and view.diameter * view.factor > _LARGE * passport.typical
     return 0 < view.sureness < (_DOUBTED if large else _DOUBTED_IN_PART if in_part else _DOUBTED_IN_WHOLE)
-
-
-def _look(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, factor: float) -> Decoded:
-    """What is found at one scale, on the pixels of the image."""
-    if factor == 1:
-        return segment(image, engine, scaling, decoding)
-    size = (image.shape[0], image.shape[1])
-    seen = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
-    resized = resize_maps(image, seen)
-    # Decoded on the finer of the two grids, where outlines are smoother and small nuclei come apart.
-    if factor < 1:
-        maps = predict_maps(resized, engine, scaling, decoding.options)
-        return decoding.whole(np.clip(resize_maps(maps, size), 0, 1))
-    probability, labels = segment(resized, engine, scaling, decoding)
-    return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
 
 
 def _credible_nuclei(found: Decoded, calibration: Calibration | None, factor: float) -> tuple[int, float | None, float]:
