@@ -253,8 +253,8 @@ class Segmenter:
             Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
             a run with another network, other settings or other images.
         TrainingError
-            If the loss is no number any more, or memory does not suffice. By whatever training ends early, Ctrl-C too,
-            the model then has its best weights so far; if no epoch was finished, it is what it was.
+            If the loss is no number any more, or memory does not suffice. Whatever ends training early, the model has
+            its best weights so far; if no epoch was finished, it is what it was.
 
         Warns
         -----
@@ -355,8 +355,7 @@ class Segmenter:
         data : Dataset
             Labelled images; their maps are held in memory, of images that are magnified as many times as large.
         options : PredictOptions, optional
-            As for `predict`: each image is looked at at the scale at which that would look at it, with the thresholds
-            that there are. Its threshold is not used. With a ``min_area``, that is no longer chosen.
+            As for `predict`, at whose scale images are seen; a threshold is not used, a ``min_area`` not chosen anew.
 
         Returns
         -------
