@@ -169,6 +169,7 @@ class Unusual(Threshold):
         ((), ""),
         (("--scale", 1), " - try --scale auto or --diameter PIXELS"),
         (("--diameter", 30), " - try --scale auto without --diameter"),
+        (("--diameter-um", 8), " - try --scale auto without --diameter-um"),
         (("--scale", 6), None),
     ],
 )
@@ -502,7 +503,7 @@ def test_names_with_commas_and_quotes_read_back(model, tmp_path):
 
 
 VALUES = {int: 48, float: 0.25, bool: True}
-OTHERS = {"diameter": 30.0, "max_memory": "3GB"}
+OTHERS = {"diameter": 30.0, "diameter_um": 8.0, "max_memory": "3GB"}
 READING = {
     "channel": (1, "DAPI"),
     "axes": "CYX",
@@ -548,7 +549,18 @@ def given(name, value):
 
 
 def test_there_are_flags_to_test():
-    named = {"threshold", "min_area", "min_confidence", "scale", "diameter", "tile", "overlap", "max_memory", "tta"}
+    named = {
+        "threshold",
+        "min_area",
+        "min_confidence",
+        "scale",
+        "diameter",
+        "diameter_um",
+        "tile",
+        "overlap",
+        "max_memory",
+        "tta",
+    }
     assert {*named, "remove_edge", "fill_holes", *READING} <= set(FLAGS)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import disk
 
-from nucleiseg import PredictOptions, Tiling
+from nucleiseg import PredictOptions, ReadOptions, Tiling
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import as_micrograph
@@ -113,6 +113,9 @@ def test_a_diameter_decides_the_scale_and_the_models_own_area_follows():
     assert (options.scale, options.diameter, options.min_area) == (factor, None, 333)
     assert not engine.seen  # nothing has to be looked for
     assert at_one_scale(image, engine, model, PredictOptions(diameter=90, min_area=7))[0].min_area == 7
+    sized = open_lazy(np.zeros((50, 60), np.uint8), ReadOptions(pixel_size=0.25))
+    options, factor = at_one_scale(sized, engine, model, PredictOptions(diameter_um=22.5))
+    assert (factor, options.diameter, options.diameter_um) == (pytest.approx(0.3), None, None)
     assert at_one_scale(image, engine, model, PredictOptions(scale=1))[0].min_area is None
 
 

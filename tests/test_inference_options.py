@@ -46,9 +46,27 @@ def test_values_out_of_range(options, message):
 def test_scale_and_diameter_exclude_each_other():
     with pytest.raises(InvalidInputError, match=r"scale and diameter both say how to resize, got 2.0 and 30"):
         PredictOptions(scale=2.0, diameter=30)
+    with pytest.raises(InvalidInputError, match=r"scale and diameter both say how to resize, got 2.0 and 8"):
+        PredictOptions(scale=2.0, diameter_um=8)
+    with pytest.raises(InvalidInputError, match=r"the same in pixels and in µm, got 30 and 8; pass one of them"):
+        PredictOptions(diameter=30, diameter_um=8)
 
 
-@pytest.mark.parametrize("option", [{"scale": 0}, {"scale": "large"}, {"diameter": 0}, {"min_confidence": 1.5}])
+def test_a_diameter_in_micrometres_needs_the_size_of_a_pixel():
+    options = PredictOptions(diameter_um=8, min_area=5)
+    assert options.in_pixels(0.5) == PredictOptions(diameter=16, min_area=5)
+    assert PredictOptions(diameter=9).in_pixels(None) == PredictOptions(diameter=9)
+    with pytest.raises(
+        InvalidInputError, match=r"does not tell, got 8 µm; pass .*--pixel-size, or the diameter in pix"
+    ):
+        options.in_pixels(None)
+    with pytest.raises(InvalidInputError, match="diameter must be a number from 1"):
+        options.in_pixels(10)
+
+
+@pytest.mark.parametrize(
+    "option", [{"scale": 0}, {"scale": "large"}, {"diameter": 0}, {"diameter_um": 0}, {"min_confidence": 1.5}]
+)
 def test_scale_diameter_and_confidence_have_bounds(option):
     (name,) = option
     with pytest.raises(InvalidInputError, match=rf"{name}.* must be a number from"):

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import disk
 
-from nucleiseg import Segmenter, datasets
+from nucleiseg import ReadOptions, Segmenter, datasets
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import as_micrograph
+from nucleiseg.images.lazy import open_lazy
 from nucleiseg.inference import PredictOptions, resize_labels, resize_maps, usual_diameter
+from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.rescaling import segment_at_scale
 from nucleiseg.inference.tuning import decoded
 from nucleiseg.instances import get_decoder, match
@@ -349,3 +351,29 @@ def test_thresholds_are_tuned_at_the_scale_at_which_an_image_is_looked_at(radius
     found = decoded((truth, maps, factor), get_decoder("components"), model.thresholds, options.get("min_area"))
     np.testing.assert_array_equal(found.labels, wanted.labels)
     np.testing.assert_array_equal(found.probability, wanted.probability)
+
+
+def test_a_diameter_in_micrometres_is_that_of_the_pixels():
+    labels = discs(60)
+    options = PredictOptions(diameter_um=8, reading=ReadOptions(pixel_size=0.25))
+    image = as_micrograph((labels > 0) * np.uint8(200), options.reading)
+    found = segment_at_scale(image, Echo(), MODEL, options)
+    assert found.scale == find(labels, PredictOptions(diameter=32))[0].scale == 27 / 32
+    segmenter = Segmenter.__new__(Segmenter)
+    segmenter._settings, segmenter._engine = MODEL, Echo()
+    assert segmenter.predict((labels > 0) * np.uint8(200), options).scale == 27 / 32
+    segmenter._engine.seen.clear()
+    segmenter.optimize_thresholds(datasets.from_arrays(image.shown[np.newaxis], labels[np.newaxis]), options)
+    assert segmenter._engine.seen == [(round(len(labels) * 27 / 32),) * 2]
+    with pytest.raises(InvalidInputError, match="diameter_um needs the size of a pixel"):
+        find(labels, PredictOptions(diameter_um=8))
+
+
+@pytest.mark.parametrize("options", [{"diameter": 30}, {"diameter_um": 8, "reading": ReadOptions(pixel_size=0.25)}])
+def test_a_diameter_tells_nothing_to_a_model_that_does_not_know_its_sizes(options):
+    options, model = PredictOptions(**options), replace(MODEL, passport=None)
+    image = (discs(9) > 0) * np.uint8(200)
+    with pytest.raises(InvalidInputError, match=r"this one has none, got 3[02] pixels; pass scale \(--scale\) instead"):
+        segment_at_scale(as_micrograph(image, options.reading), Echo(), model, options)
+    with pytest.raises(InvalidInputError, match="this one has none"):
+        at_one_scale(open_lazy(image, options.reading), Echo(), model, options)

@@ -78,6 +78,7 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
         "--scale", type=_scale, default="auto", metavar="FACTOR", help="resize the image for the network [auto]"
     )
     group.add_argument("--diameter", type=float, metavar="PIXELS", help="usual diameter of the nuclei [estimated]")
+    group.add_argument("--diameter-um", type=float, metavar="UM", help="the same in µm, where --pixel-size is known")
     group.add_argument("--remove-edge", action="store_true", help="leave nuclei at the edge of the image out")
     group.add_argument("--fill-holes", action="store_true", help="fill holes in nuclei")
     group.add_argument(
@@ -156,6 +157,7 @@ def predict_options(arguments: argparse.Namespace) -> PredictOptions:
         min_confidence=arguments.min_confidence,
         scale=arguments.scale,
         diameter=arguments.diameter,
+        diameter_um=arguments.diameter_um,
         remove_edge=arguments.remove_edge,
         fill_holes=arguments.fill_holes,
         tiling=tiling,

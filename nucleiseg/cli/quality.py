@@ -50,6 +50,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def _remedy(flag: str, options: PredictOptions) -> str:
     """Nuclei of an unusual size can be seen at another scale, where it was fixed."""
-    if flag != "unusual size" or (options.scale == "auto" and options.diameter is None):
+    if flag != "unusual size":
         return ""
-    return " - try --scale auto" + (" or --diameter PIXELS" if options.diameter is None else " without --diameter")
+    for name in ("diameter", "diameter_um"):
+        if getattr(options, name) is not None:
+            return f" - try --scale auto without --{name.replace('_', '-')}"
+    return "" if options.scale == "auto" else " - try --scale auto or --diameter PIXELS"

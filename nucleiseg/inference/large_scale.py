@@ -35,8 +35,9 @@ def at_one_scale(
     settings : SegmenterSettings
         Of the model.
     options : PredictOptions
-        Its ``scale`` or ``diameter`` are obeyed.
+        Its ``scale``, ``diameter`` or ``diameter_um`` are obeyed.
     """
+    options = options.in_pixels(image.pixel_size)
     factor = first_factor(options, settings)
     if options.diameter is None and options.scale == "auto" and settings.passport is not None:
         factor = _found_factor(image, engine, settings, options)

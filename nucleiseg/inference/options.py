@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nucleiseg._checks import check_count, check_range
@@ -33,7 +33,11 @@ class PredictOptions:
         By how much the image is resized for the network, .05 to 20. ``"auto"`` looks at it as it is, and again at
         another scale if the nuclei that are found are far smaller or larger than those that the model was trained on.
     diameter : float, optional
-        Usual diameter of the nuclei in pixels: instead of ``scale``, which follows from it.
+        Usual diameter of the nuclei in pixels: instead of ``scale``, which follows from it. The model must know the
+        sizes that it was trained on, as models that were fitted do.
+    diameter_um : float, optional
+        The same in µm: one number for images of every magnification, where the size of their pixels is known, from the
+        file or from ``reading``.
     min_confidence : float, optional
         Nuclei whose confidence is lower are left out, in [0, 1]; 0 keeps all. None takes the model's own, but keeps
         all in an image of which the model is unsure as a whole, and all if ``threshold`` is given: who asks for a
@@ -64,6 +68,7 @@ class PredictOptions:
     tta: bool = False
     scale: float | Literal["auto"] = "auto"
     diameter: float | None = None
+    diameter_um: float | None = None
     min_confidence: float | None = None
     remove_edge: bool = False
     fill_holes: bool = False
@@ -76,12 +81,7 @@ class PredictOptions:
             check_count(self.min_area, "min_area", 0)
         if self.scale != "auto":
             check_range(self.scale, "scale (a number, or 'auto')", 0.05, 20)
-        if self.diameter is not None:
-            check_range(self.diameter, "diameter", 1, 1e5)
-            if self.scale != "auto":
-                raise InvalidInputError(
-                    f"scale and diameter both say how to resize, got {self.scale} and {self.diameter}; pass one of them"
-                )
+        self._check_diameters()
         if self.min_confidence is not None:
             check_range(self.min_confidence, "min_confidence", 0, 1)
         if self.tiling not in (None, "auto") and not isinstance(self.tiling, Tiling):
@@ -91,6 +91,44 @@ class PredictOptions:
         parse_memory(self.max_memory)
         if not isinstance(self.reading, ReadOptions):
             raise InvalidInputError(f"reading must be ReadOptions, got {self.reading!r}; use ReadOptions(channel=0)")
+
+    def _check_diameters(self) -> None:
+        if self.diameter is not None:
+            check_range(self.diameter, "diameter", 1, 1e5)
+        if self.diameter_um is not None:
+            check_range(self.diameter_um, "diameter_um", 0.01, 1e5)
+            if self.diameter is not None:
+                raise InvalidInputError(
+                    f"diameter and diameter_um are the same in pixels and in µm, got {self.diameter} and "
+                    f"{self.diameter_um}; pass one of them"
+                )
+        given = [value for value in (self.diameter, self.diameter_um) if value is not None]
+        if given and self.scale != "auto":
+            raise InvalidInputError(
+                f"scale and diameter both say how to resize, got {self.scale} and {given[0]}; pass one of them"
+            )
+
+    def in_pixels(self, pixel_size: float | None) -> PredictOptions:
+        """The same with ``diameter`` instead of ``diameter_um``, for an image with pixels of this size in µm.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is a ``diameter_um`` but no pixel size, or the nuclei would be smaller than a pixel.
+
+        Examples
+        --------
+        >>> PredictOptions(diameter_um=8).in_pixels(0.25).diameter
+        32.0
+        """
+        if self.diameter_um is None:
+            return self
+        if pixel_size is None:
+            raise InvalidInputError(
+                f"diameter_um needs the size of a pixel, which the image does not tell, got {self.diameter_um} µm; "
+                "pass that size with ReadOptions(pixel_size=...) or --pixel-size, or the diameter in pixels"
+            )
+        return replace(self, diameter=self.diameter_um / pixel_size, diameter_um=None)
 
     @property
     def memory_bytes(self) -> int:

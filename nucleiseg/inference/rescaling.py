@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
+from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import Micrograph
 from nucleiseg.inference.limits import is_familiar, smallest_area
 from nucleiseg.inference.options import PredictOptions
@@ -68,6 +69,7 @@ def segment_at_scale(
     Prediction
         With the scale at which the network saw the image.
     """
+    options = options.in_pixels(source.pixel_size)
     # All that is found counts until the scale is known.
     everything = replace(options, min_area=0, remove_edge=False, fill_holes=False)
     decoding = decoding_of(settings, everything)
@@ -122,9 +124,20 @@ def calibration_of(settings: SegmenterSettings) -> Calibration | None:
 
 
 def first_factor(options: PredictOptions, settings: SegmenterSettings) -> float:
-    """By how much to magnify an image before anything is known of it but the options."""
+    """By how much to magnify an image before anything is known of it but the options, with a diameter in pixels.
+
+    Raises
+    ------
+    InvalidInputError
+        If a diameter is given to a model without a passport.
+    """
     if options.diameter is not None:
-        return 1.0 if settings.passport is None else Passport(*settings.passport).factor(options.diameter)
+        if settings.passport is None:
+            raise InvalidInputError(
+                "a diameter tells the scale if a model knows the sizes that it was trained on, this one has none, got "
+                f"{options.diameter:g} pixels; pass scale (--scale) instead, or fit the model, which learns its sizes"
+            )
+        return Passport(*settings.passport).factor(options.diameter)
     return 1.0 if options.scale == "auto" else float(options.scale)
 
 

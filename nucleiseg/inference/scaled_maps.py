@@ -41,6 +41,7 @@ def maps_at_scale(
     factor : float
         By how much it was magnified.
     """
+    options = options.in_pixels(source.pixel_size)
     everything = replace(options, min_area=0, remove_edge=False, fill_holes=False, threshold=None)
     decoding = decoding_of(settings, everything)
     seen: dict[float, Maps] = {}
