@@ -345,10 +345,9 @@ class Segmenter:
     def optimize_thresholds(self, data: Dataset, options: PredictOptions | None = None) -> Mapping[str, float]:
         """Choose, by labelled images, what the maps are cut at and the smallest area, and keep it in the model.
 
-        The confidence of nuclei is calibrated on the same images.
-
-        The score is the average precision, pooled over the images, averaged over IoU thresholds .5 to .95. Choose on
-        validation data; a score on the same images is too good afterwards.
+        The confidence of nuclei is calibrated on the same images. The score is the average precision, pooled over the
+        images, averaged over IoU thresholds .5 to .95. Choose on validation data; a score on the same images is too
+        good afterwards.
 
         Parameters
         ----------
