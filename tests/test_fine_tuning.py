@@ -449,6 +449,16 @@ def test_a_mixture_has_as_many_of_either_kind(one, other):
     assert len(sources) == one + other
 
 
+def test_the_passport_is_that_of_the_own_images(segmenter, quick):
+    def discs(count, side):
+        labels = np.zeros((count, 64, 64), int)
+        labels[:, :side, :side] = 1
+        return datasets.from_arrays(np.zeros(labels.shape, np.uint8), labels)
+
+    found = fine_tune(segmenter, discs(6, 40), discs(10, 10), options=replace(GENTLE, augmentation=None))
+    assert found.tuned._settings.passport == pytest.approx([40 * np.sqrt(4 / np.pi)] * 3, rel=0.01)
+
+
 @given(st.integers(1, 5), st.integers(1, 5))
 def test_of_datasets_that_are_joined_each_sample_comes_once(one, other):
     joined = join(blank(one), blank(other, 0))

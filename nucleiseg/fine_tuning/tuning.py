@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -187,6 +188,11 @@ def _prepared(
         train = learn if rehearsed is None else mix(learn, rehearsed)
         fitted = options or FitOptions.for_few_images(len(learn) if rehearsed is None else len(train) // 2)
         history = tuned.fit(train, choose, epochs, fitted, watch=watch)
+        if history.best_epoch:
+            from nucleiseg.learning import passport_of
+
+            # Not of the reference images, which are many more: the model is for images like one's own.
+            tuned._settings = replace(tuned._settings, passport=passport_of(learn, fitted))
         # By images that were not learned from, and each once: of an image twice confidence would seem twice as certain.
         tuned.optimize_thresholds(choose if chosen_by is None else join(choose, chosen_by))
         return tuned, history
