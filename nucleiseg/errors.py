@@ -23,6 +23,7 @@ __all__ = [
     "PluginError",
     "SizeMismatchError",
     "TrainingError",
+    "TrainingWarning",
 ]
 
 
@@ -188,4 +189,16 @@ class DatasetWarning(UserWarning):
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore", DatasetWarning)  # for data that is meant to be as it is
     ...     warnings.warn("an image is black", DatasetWarning)
+    """
+
+
+class TrainingWarning(UserWarning):
+    """Training can go on, but nothing tells whether the model becomes worse.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", TrainingWarning)  # for models that are compared afterwards
+    ...     warnings.warn("a trained model goes on without validation data", TrainingWarning)
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +14,10 @@ from nucleiseg._seeding import seeded
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.datasets.doctor import warn_about_errors
 from nucleiseg.engines.gpus import grow_gpu_memory
+from nucleiseg.errors import TrainingWarning
 from nucleiseg.heads import get_head
 from nucleiseg.images import list_scalings
+from nucleiseg.inference.limits import MIN_CONFIDENCE
 from nucleiseg.inference.scale import Passport
 from nucleiseg.networks import get_encoder, unet
 from nucleiseg.training import Checkpoint, FitOptions, losses
@@ -56,23 +60,37 @@ def train_network(
     validation: Dataset | None,
     epochs: int,
     options: FitOptions | None,
-    checkpoint: Path | None,
+    checkpoint: str | os.PathLike[str] | None,
     resume: bool,
     watch: Callable[[tuple[Mapping[str, Any], ...]], object] | None = None,
 ) -> TrainingRun:
     """Train a network in place; returns its settings as they are then, what was measured, and why it failed if it did.
 
     A network that was trained before goes on with `FitOptions.for_few_images` unless there are options. If no epoch is
-    better than its start, weights and settings are what they were.
+    better than its start, weights and settings are what they were. With new weights, how the confidence of the old ones
+    was calibrated is dropped, as is the least confidence; thresholds stay.
+
+    Warns
+    -----
+    TrainingWarning
+        If a trained network goes on without validation data.
 
     Raises
     ------
     InvalidInputError
         What `fit_two_phases` refuses, or a checkpoint that exists although ``resume`` is false.
     """
-    keeper = Checkpoint.for_run(checkpoint, resume)
+    keeper = Checkpoint.for_run(None if checkpoint is None else Path(checkpoint), resume)
     head = get_head(settings.head)
     warn_about_errors(train, semantic=head.target == "mask")
+    if settings.trained and validation is None:
+        warnings.warn(
+            "a trained model goes on without validation data: nothing can tell whether it gets worse, and its "
+            "confidence will not be calibrated; give fit validation_data, e.g. of data.split(0.8, 0.2), or call "
+            "nucleiseg.fine_tune, which keeps the better model",
+            TrainingWarning,
+            stacklevel=3,  # the line that calls Segmenter.fit
+        )
     task = head.task(settings.scaling, settings.loss)
     if options is None:
         options = FitOptions.for_few_images(max(1, len(train))) if settings.trained else FitOptions()
@@ -81,7 +99,14 @@ def train_network(
     run = run_training(model, settings, task, train, validation, epochs, options, keeper, watch)
     if run.is_as_before:
         return replace(run, settings=settings)
-    return replace(run, settings=replace(run.settings, passport=passport, licence=None))
+    thresholds = {name: value for name, value in settings.thresholds.items() if name != MIN_CONFIDENCE}
+    known = replace(run.settings, passport=passport, licence=None, thresholds=thresholds, calibration=None)
+    return replace(run, settings=known)
+
+
+def is_tuned(settings: SegmenterSettings) -> bool:
+    """Whether thresholds were chosen by labelled images, or confidence was calibrated: a new network has the head's."""
+    return settings.calibration is not None or dict(settings.thresholds) != dict(get_head(settings.head).thresholds)
 
 
 def passport_of(train: Dataset, options: FitOptions) -> tuple[float, float, float] | None:

@@ -222,8 +222,9 @@ class Segmenter:
         """Train in two phases: the upsampling path on a frozen encoder, then everything at a lower rate.
 
         The best weights are kept, by the score of the validation data that the head names: Dice, or average precision.
-        A trained model goes on as a whole, and counts as epoch 0: where no epoch is better, it stays what it was. To
-        compare before and after on images of their own: `nucleiseg.fine_tune`.
+        A trained model goes on as a whole, and counts as epoch 0: where no epoch is better, it stays what it was. Else
+        `optimize_thresholds` follows if it was used before; without validation data, confidence loses its calibration.
+        To compare before and after on images of their own: `nucleiseg.fine_tune`.
 
         Parameters
         ----------
@@ -232,15 +233,13 @@ class Segmenter:
         epochs : int
             At most so many passes over the training data.
         options : FitOptions, optional
-            Batch size, crops, augmentation, rates, patience. By default `FitOptions()`, and for a trained model
-            `FitOptions.for_few_images`.
+            Batch size, crops, rates; by default `FitOptions()`, and for a trained model `FitOptions.for_few_images`.
         checkpoint : path, optional
             A folder where the state is kept after every epoch.
         resume : bool
             Go on from the state in that folder, if there is one: same optimiser, same order of the data.
         watch : function, optional
-            Called after every epoch with the history so far: `print` shows it, and
-            ``lambda history: history.to_csv("log.csv")`` leaves a log however the run ends.
+            Called after every epoch with the history so far: `print`, or ``lambda now: now.to_csv("log.csv")``.
 
         Returns
         -------
@@ -250,26 +249,26 @@ class Segmenter:
         Raises
         ------
         InvalidInputError
-            Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one that belongs to
-            a run with another network, other settings or other images.
+            Empty data, a number below 1, a checkpoint that exists although ``resume`` is false, or one of a run with
+            another network, other settings or other images.
         TrainingError
-            If the loss is no number any more, or memory does not suffice. Whatever ends training early, the model has
-            its best weights so far; if no epoch was finished, it is what it was.
+            The loss is no number any more, or memory lacks. Whatever ends training, the best weights so far are kept.
 
         Warns
         -----
-        DatasetWarning
-            Once, if some of the training images or labels are plainly wrong; see `nucleiseg.datasets.check`.
+        DatasetWarning, TrainingWarning
+            Once: training data are wrong, see `nucleiseg.datasets.check`; no validation data for a trained model.
         """
-        model = self.model
-        from nucleiseg.learning import train_network
+        model, before = self.model, self._settings
+        from nucleiseg.learning import is_tuned, train_network
 
-        folder = None if checkpoint is None else Path(checkpoint)
         told = None if watch is None else lambda rows: watch(History(rows))
-        run = train_network(model, self._settings, train, validation_data, epochs, options, folder, resume, told)
+        run = train_network(model, before, train, validation_data, epochs, options, checkpoint, resume, told)
         self._settings = run.settings
         if run.error is not None:
             raise run.error
+        if validation_data is not None and not run.is_as_before and is_tuned(before):
+            self.optimize_thresholds(validation_data)
         return History(run.rows)
 
     @overload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from dataclasses import replace
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucleiseg import Segmenter, datasets, fine_tune, learning_curve
+from nucleiseg import Segmenter, datasets, fine_tune, fine_tuning, learning_curve
 from nucleiseg.datasets.mixing import join, mix
-from nucleiseg.errors import InvalidInputError, TrainingError
+from nucleiseg.errors import InvalidInputError, TrainingError, TrainingWarning
 from nucleiseg.fine_tuning import CurvePoint, FineTuning, LearningCurve, OwnImages, split_own
 from nucleiseg.fine_tuning.own_images import split_reference
 from nucleiseg.fine_tuning.results import is_better
@@ -21,6 +22,7 @@ from nucleiseg.inference import Comparison, Evaluation, ImageScore
 from nucleiseg.instances import match
 from nucleiseg.plotting import History
 from nucleiseg.training import FitOptions
+from nucleiseg.training.runs import TrainingRun
 
 WIDTHS = (8, 8, 8, 8, 8)
 QUICK = FitOptions(batch_size=3, crop=(64, 64), learning_rate=0.02, augmentation=None)
@@ -95,7 +97,8 @@ def test_a_fit_that_is_interrupted_has_the_settings_of_the_weights_it_leaves(seg
 @pytest.mark.parametrize(("keep", "validated"), [("last", True), ("best", False)])
 def test_where_nothing_can_be_compared_the_start_does_not_count(segmenter, bright, keep, validated):
     options = FitOptions(batch_size=3, crop=(64, 64), frozen_epochs=0, augmentation=None, keep=keep)
-    history = segmenter.fit(bright[:3], bright[4:] if validated else None, epochs=1, options=options)
+    with contextlib.nullcontext() if validated else pytest.warns(TrainingWarning):
+        history = segmenter.fit(bright[:3], bright[4:] if validated else None, epochs=1, options=options)
     assert [row["epoch"] for row in history.rows] == [1]
 
 
@@ -121,6 +124,56 @@ def test_an_interrupted_run_of_a_trained_model_goes_on_exactly(model, dark, tmp_
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+STALE = {"intercept": 9.0}
+
+
+@pytest.fixture
+def calibrated(segmenter):
+    """The model as if its thresholds and confidence had been tuned."""
+    thresholds = {"probability": 0.45, "min_area": 5, "min_confidence": 0.3}
+    segmenter._settings = replace(segmenter._settings, thresholds=thresholds, calibration=STALE)
+    return segmenter
+
+
+def test_new_weights_without_validation_data_are_told_and_lose_the_calibration_of_the_old(calibrated, dark):
+    with pytest.warns(TrainingWarning, match="nothing can tell whether it gets worse.*fine_tune") as caught:
+        calibrated.fit(dark[:4], epochs=1, options=GENTLE)
+    assert [each.filename for each in caught if each.category is TrainingWarning] == [__file__]
+    assert calibrated._settings.calibration is None
+    assert calibrated.thresholds == {"probability": 0.45, "min_area": 5}
+
+
+def test_thresholds_that_were_chosen_are_chosen_anew_for_new_weights(calibrated, dark, monkeypatch):
+    looked = []
+    monkeypatch.setattr(Segmenter, "optimize_thresholds", lambda self, data: looked.append((data, self._settings)))
+    calibrated.fit(dark[:4], valid := dark[4:], epochs=1, options=replace(GENTLE, keep="last"))
+    ((data, settings),) = looked
+    assert data is valid
+    assert (settings.calibration, settings.thresholds) == (None, {"probability": 0.45, "min_area": 5})
+
+
+def test_weights_that_stay_keep_thresholds_and_calibration(calibrated, bright, monkeypatch):
+    monkeypatch.setattr(Segmenter, "optimize_thresholds", lambda *_: pytest.fail("they were chosen anew"))
+    before = calibrated._settings
+    assert calibrated.fit(bright[:4], bright[4:], epochs=1, options=ABSURD).best_epoch == 0
+    assert calibrated._settings == before
+
+
+def test_thresholds_that_were_never_chosen_stay_those_of_the_head(segmenter, dark, monkeypatch):
+    monkeypatch.setattr(Segmenter, "optimize_thresholds", lambda *_: pytest.fail("they were chosen"))
+    before = segmenter.thresholds
+    segmenter.fit(dark[:4], dark[4:], epochs=1, options=replace(GENTLE, keep="last"))
+    assert segmenter.thresholds == before
+
+
+def test_fine_tuning_looks_at_the_choosing_images_once(calibrated, quick, bright, monkeypatch):
+    looked = []
+    monkeypatch.setattr(Segmenter, "optimize_thresholds", lambda self, data: looked.append(data.ids))
+    found = fine_tune(calibrated, bright)
+    assert len(looked) == 1
+    assert len(looked[0]) == found.chosen
+
+
 def test_a_trained_model_has_defaults_of_its_own(segmenter, tiny_segmenter, bright, monkeypatch):
     from nucleiseg import learning
 
@@ -133,7 +186,7 @@ def test_a_trained_model_has_defaults_of_its_own(segmenter, tiny_segmenter, brig
     monkeypatch.setattr(learning, "run_training", run_training)
     for each in (segmenter, tiny_segmenter):
         with pytest.raises(ZeroDivisionError):
-            each.fit(bright[:4])
+            each.fit(bright[:4], bright[4:])
     assert used == [FitOptions.for_few_images(4), FitOptions()]
 
 
@@ -193,14 +246,14 @@ def test_a_model_that_does_not_become_better_stays(segmenter, bright, tmp_path):
 
 
 def untrained(self, train, *_, **__):
-    """In place of `Segmenter.fit`: the more images, the higher the threshold."""
+    """In place of the training: the more images, the higher the threshold."""
     self._settings = replace(self._settings, thresholds={"probability": len(train) / 10})
-    return History(({"epoch": 1, "loss": 0.5},))
+    return TrainingRun(self._settings, ({"epoch": 1, "loss": 0.5, "monitor": "loss"},))
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(Segmenter, "fit", untrained)
+    monkeypatch.setattr(fine_tuning.tuning, "_train", untrained)
     monkeypatch.setattr(Segmenter, "optimize_thresholds", lambda self, data: self.thresholds)
 
 
@@ -235,7 +288,7 @@ def test_a_learning_curve_has_the_sizes_that_are_asked_for(quick, segmenter, bri
     ],
 )
 def test_what_cannot_be_tuned_is_refused_before_it_is_trained(segmenter, bright, monkeypatch, arguments, message):
-    monkeypatch.setattr(Segmenter, "fit", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(fine_tuning.tuning, "_train", lambda *_: pytest.fail("it was trained"))
     given = {"data": bright, **arguments}
     for name in ("data", "reference"):
         if isinstance(given.get(name), int):
@@ -426,10 +479,10 @@ def test_thresholds_are_chosen_by_images_that_were_not_learned_from_and_each_cou
 
     def fit(self, train, *_, **__):
         learned.extend(seen(train))
-        return History(({"epoch": 1, "loss": 0.5},))
+        return TrainingRun(self._settings, ({"epoch": 1, "loss": 0.5, "monitor": "loss"},))
 
     learned, chosen = [], []
-    monkeypatch.setattr(Segmenter, "fit", fit)
+    monkeypatch.setattr(fine_tuning.tuning, "_train", fit)
     monkeypatch.setattr(Segmenter, "optimize_thresholds", lambda self, data: chosen.extend(seen(data)))
     found = fine_tune(segmenter, labelled(6, 0), labelled(30, 100))
     judged = {int(image.id) for image in found.own.before.images}
@@ -447,6 +500,16 @@ def test_a_mixture_has_as_many_of_either_kind(one, other):
     assert kinds.count("0") == kinds.count("1") == max(one, other)
     sources = {(name.split("-")[0], name.split("-")[2]) for name in mixed.ids}
     assert len(sources) == one + other
+
+
+def test_the_passport_is_that_of_the_own_images(segmenter, quick):
+    def discs(count, side):
+        labels = np.zeros((count, 64, 64), int)
+        labels[:, :side, :side] = 1
+        return datasets.from_arrays(np.zeros(labels.shape, np.uint8), labels)
+
+    found = fine_tune(segmenter, discs(6, 40), discs(10, 10), options=replace(GENTLE, augmentation=None))
+    assert found.tuned._settings.passport == pytest.approx([40 * np.sqrt(4 / np.pi)] * 3, rel=0.01)
 
 
 @given(st.integers(1, 5), st.integers(1, 5))

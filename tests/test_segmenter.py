@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets, list_pretrained
-from nucleiseg.errors import ImageFileError, InvalidInputError, ModelFileError
+from nucleiseg.errors import ImageFileError, InvalidInputError, ModelFileError, TrainingWarning
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import match
 from nucleiseg.modelfile import read_settings
@@ -154,7 +154,8 @@ def test_predictions_follow_the_weights(tiny_encoder, discs):
 
 def test_a_trained_model_goes_on_in_two_phases(trained, discs, tmp_path):
     again = Segmenter.load(trained[0].save(tmp_path / "model.keras"))
-    history = again.fit(discs[:3], epochs=2, options=QUICK)
+    with pytest.warns(TrainingWarning):
+        history = again.fit(discs[:3], epochs=2, options=QUICK)
     assert [row["phase"] for row in history.rows] == ["frozen", "fine-tune"]
 
 

@@ -130,7 +130,9 @@ def _train(
         )
         if history.best_epoch == 0:
             warn(f"no epoch was better than {recipe.start} was, so its weights are kept")
-        if val is not None:
+        # Where a start model whose thresholds were chosen has learned, fit has chosen them anew.
+        chosen = recipe.start is not None and history.best_epoch > 0 and "min_area" in segmenter.thresholds
+        if val is not None and not chosen:
             segmenter.optimize_thresholds(val)
     except KeyboardInterrupt:
         hint = "; go on with --resume" if stage.checkpoint.exists() else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from nucleiseg.modelfile import copy_network
 from nucleiseg.plotting import History
 from nucleiseg.segmenter import Segmenter
 from nucleiseg.training import FitOptions
+
+if TYPE_CHECKING:
+    from nucleiseg.training.runs import TrainingRun
 
 __all__ = ["fine_tune", "learning_curve"]
 
@@ -186,12 +191,36 @@ def _prepared(
         tuned = _copy(segmenter)
         train = learn if rehearsed is None else mix(learn, rehearsed)
         fitted = options or FitOptions.for_few_images(len(learn) if rehearsed is None else len(train) // 2)
-        history = tuned.fit(train, choose, epochs, fitted, watch=watch)
+        run = _train(tuned, train, choose, epochs, fitted, watch)  # thresholds follow, by more images
+        if not run.is_as_before:
+            from nucleiseg.learning import passport_of
+
+            # Not of the reference images, which are many more: the model is for images like one's own.
+            tuned._settings = replace(tuned._settings, passport=passport_of(learn, fitted))
         # By images that were not learned from, and each once: of an image twice confidence would seem twice as certain.
         tuned.optimize_thresholds(choose if chosen_by is None else join(choose, chosen_by))
-        return tuned, history
+        return tuned, History(run.rows)
 
     return own, recipe
+
+
+def _train(
+    tuned: Segmenter,
+    train: Dataset,
+    choose: Dataset,
+    epochs: int,
+    options: FitOptions,
+    watch: Callable[[History], object] | None,
+) -> TrainingRun:
+    """As `Segmenter.fit`, which would choose thresholds by the choosing images alone."""
+    from nucleiseg.learning import train_network
+
+    told = None if watch is None else lambda rows: watch(History(rows))
+    run = train_network(tuned.model, tuned._settings, train, choose, epochs, options, None, False, told)
+    tuned._settings = run.settings
+    if run.error is not None:
+        raise run.error
+    return run
 
 
 def _copy(segmenter: Segmenter) -> Segmenter:
