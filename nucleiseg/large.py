@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_choice
 from nucleiseg._optional import check_extra
+from nucleiseg._version import __version__
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.inference.large import Found, LargeJob, plan_job, run_here, write_labels_of
@@ -155,4 +156,9 @@ def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:
     for array in [] if model is None else model.get_weights():  # an ONNX file is told by its settings and its path
         weights.update(array.tobytes())
     neutral = replace(options, max_memory=1)  # the windows are compared instead
-    return {"model": weights.hexdigest(), "settings": repr(segmenter._settings), "options": repr(neutral)}
+    return {
+        "model": weights.hexdigest(),
+        "settings": repr(segmenter._settings),
+        "options": repr(neutral),
+        "version of nucleiseg": __version__,
+    }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 
 import nucleiseg.large
 from nucleiseg import PredictOptions
@@ -36,9 +38,11 @@ class Echo:
     multiple = 1
 
     def __init__(self):
-        self.seen = []
+        self.seen, self.broken = [], False
 
     def __call__(self, images):
+        if self.broken:
+            raise MemoryError("as if")
         self.seen.append(images.shape[1:3])
         return images[..., :1]
 
@@ -68,3 +72,27 @@ def test_further_files_of_others_are_refused_before_the_network_runs(name, engin
         predict_large("any", IMAGE, tmp_path / "slide.zarr", OPTIONS, export=[name])
     assert (tmp_path / f"slide.{name}").read_text() == "drawn by hand"
     assert not engine.seen
+
+
+@pytest.mark.parametrize("change", ["pixels", "date", "version"])
+def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, engine, tmp_path, monkeypatch):
+    """However alike they are: same name, size and range."""
+    source = tmp_path / "image.tif"
+    tifffile.imwrite(source, IMAGE)
+    engine.broken = True
+    with pytest.raises(MemoryError):
+        predict_large("any", source, tmp_path / "labels.tif", OPTIONS)
+    engine.broken = False
+    date = source.stat()
+    expected = "file of the image"
+    if change == "pixels":
+        tifffile.imwrite(source, IMAGE[::-1].copy())
+        os.utime(source, ns=(date.st_atime_ns, date.st_mtime_ns))
+        expected = "image"
+    elif change == "date":
+        os.utime(source, ns=(date.st_atime_ns, date.st_mtime_ns + 10**9))
+    else:
+        monkeypatch.setattr(nucleiseg.large, "__version__", "99")
+        expected = "version of nucleiseg"
+    with pytest.raises(InvalidInputError, match=f"unfinished prediction with another {expected};"):
+        predict_large("any", source, tmp_path / "labels.tif", OPTIONS)
