@@ -156,7 +156,8 @@ def write_labels_of(
     }
     scratch = Scratch(target.with_name(f"{target.name}.part"), {**facts, **known})
     every = range(len(job.windows))
-    missing = [number for number in every if not scratch.has("window", number)]
+    kinds = ("window", "probability") if job.rated else ("window",)
+    missing = [number for number in every if not all(scratch.has(kind, number) for kind in kinds)]
     for number, found in progress(compute(missing), "tiles", len(missing)):
         if found.probability is not None:  # first, since a window with labels is finished
             scratch.save("probability", number, found.probability)

@@ -123,7 +123,7 @@ def stream_parquet(path: str | os.PathLike[str], blocks: Iterator[Block]) -> Ite
     check_suffix(path, ".parquet")
     arrow = import_extra("pyarrow", "parquet", "writing Parquet")
     parquet = import_extra("pyarrow.parquet", "parquet", "writing Parquet")
-    with atomic_path(path) as temporary:
+    with atomic_path(path, lasting=True) as temporary:
         writer = None
         try:
             for block in blocks:
@@ -141,7 +141,7 @@ def stream_parquet(path: str | os.PathLike[str], blocks: Iterator[Block]) -> Ite
 def stream_geojson(path: str | os.PathLike[str], blocks: Iterator[Block]) -> Iterator[Block]:
     """Write outlines and measurements as GeoJSON, and hand the blocks on; complete or not at all."""
     check_suffix(path, ".geojson", ".json")
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_path(path, lasting=True) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(f'{{"type":"FeatureCollection","software":{json.dumps(SOFTWARE)},"features":[')
         separator = ""
         for block in blocks:
