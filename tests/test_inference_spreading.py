@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,52 @@ import tifffile
 from scipy import ndimage
 
 from nucleiseg.images import rescale
+from nucleiseg.inference import spreading
 from nucleiseg.instances import split_components
 
 pytest.importorskip("zarr")
 pytest.importorskip("distributed")
+
+
+class Cluster:
+    """As little of a client as is needed: three workers of two threads join after the first result."""
+
+    def __init__(self):
+        self.submitted, self.finished, self.most = 0, 0, []
+
+    def nthreads(self):
+        return {} if self.finished == 0 else {f"tcp://{number}": 2 for number in range(3)}
+
+    def scheduler_info(self):
+        return {"workers": self.nthreads()}
+
+    def submit(self, work, item, *shared, **how):
+        self.submitted += 1
+        self.most.append(self.submitted - self.finished)
+        return SimpleNamespace(key=item, result=lambda: work(item, *shared))
+
+    def as_completed(self, futures):
+        waiting, cluster = list(futures), self
+
+        class Completed:
+            add = staticmethod(waiting.append)
+
+            def __iter__(self):
+                while waiting:
+                    cluster.finished += 1
+                    yield waiting.pop(0)
+
+        return Completed()
+
+
+def test_workers_that_join_later_get_work_at_once(monkeypatch):
+    cluster = Cluster()
+    monkeypatch.setattr(spreading, "import_extra", lambda *_: cluster)
+    found = dict(spreading.spread(cluster, lambda item, factor: item * factor, range(40), 2))
+    assert found == {item: 2 * item for item in range(40)}
+    assert cluster.most[:3] == [1, 2, 3]  # nobody is there yet
+    assert max(cluster.most) == 3 * 6
+
 
 SPREAD = """
 import os, signal, sys, time

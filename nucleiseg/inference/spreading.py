@@ -15,7 +15,7 @@ from nucleiseg._optional import import_extra
 __all__ = ["connect", "once", "spread"]
 
 Labels = npt.NDArray[np.int32]
-# So many windows wait at each worker; results of more would pile up here while they are written.
+# So many windows are with each thread; results of more would pile up here while they are written.
 WAITING = 3
 
 
@@ -39,24 +39,25 @@ def connect(scheduler: Any) -> Iterator[Any]:
 def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
     """Run ``work(item, *shared)`` for every item on the workers; yields items and results as they come.
 
-    What a worker that dies has begun is done again by another.
+    What a worker that dies has begun is done again by another, and workers that come later get their share.
     """
     distributed = import_extra("distributed", "dask", "a Dask cluster")
     waiting = list(reversed(items))
-    workers = max(len(client.scheduler_info()["workers"]), 1)
     running = {}
 
-    def submit() -> Any:
-        item = waiting.pop()
-        future = client.submit(work, item, *shared, pure=False, retries=3)
-        running[future.key] = item
-        return future
+    def submitted() -> Iterator[Any]:
+        most = WAITING * max(sum(client.nthreads().values()), 1) if waiting else 0
+        while waiting and len(running) < most:
+            item = waiting.pop()
+            future = client.submit(work, item, *shared, pure=False, retries=3)
+            running[future.key] = item
+            yield future
 
-    futures = distributed.as_completed([submit() for _ in range(min(len(waiting), WAITING * workers))])
+    futures = distributed.as_completed(list(submitted()))
     for future in futures:
         yield running.pop(future.key), future.result()
-        if waiting:
-            futures.add(submit())
+        for more in submitted():
+            futures.add(more)
 
 
 @lru_cache(maxsize=2)
