@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,6 +60,45 @@ def test_workers_that_join_later_get_work_at_once(monkeypatch):
     assert found == {item: 2 * item for item in range(40)}
     assert cluster.most[:3] == [1, 2, 3]  # nobody is there yet
     assert max(cluster.most) == 3 * 6
+
+
+def test_a_file_is_loaded_once_until_it_changes(tmp_path):
+    paths, loaded = [str(tmp_path / name) for name in ("a", "b", "c")], []
+
+    def load(path):
+        loaded.append(path)
+        return Path(path).read_text()
+
+    for path in paths:
+        Path(path).write_text("1")
+    a, b, c = paths
+    assert [spreading.once(load, path) for path in (a, b, a, b)] == ["1"] * 4
+    assert loaded == [a, b]
+    Path(a).write_text("22")
+    assert (spreading.once(load, a), spreading.once(load, b)) == ("22", "1")
+    os.utime(a, ns=(1, 1))
+    assert spreading.once(load, a) == "22"
+    assert loaded == [a, b, a, a]
+    spreading.once(load, c)  # and b goes, which was used least recently
+    assert [spreading.once(load, path) for path in (c, a, b)] == ["1", "22", "1"]
+    assert loaded == [a, b, a, a, c, b]
+
+
+def test_threads_that_ask_at_once_wait_for_one_that_loads():
+    together, loaded = threading.Barrier(4), []
+
+    def load(name):
+        time.sleep(0.05)
+        loaded.append(name)
+        return object()
+
+    def ask(_):
+        together.wait()
+        return spreading.once(load, "model of four threads")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(ask, range(4)))) == 1
+    assert len(loaded) == 1
 
 
 SPREAD = """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +62,30 @@ def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared:
             futures.add(more)
 
 
-@lru_cache(maxsize=2)
+_KEPT = 2
+_made: dict[Any, Any] = {}
+_making = threading.RLock()
+
+
 def once(make: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function makes of these arguments, made once in each process."""
-    return make(*arguments)
+    """What a function makes of these arguments, made once in each process, whatever number of threads ask.
+
+    Made anew where an argument is the path of a file that has changed. The last two are kept.
+    """
+    key = make, arguments, tuple(map(_state, arguments))
+    with _making:
+        value = _made.pop(key) if key in _made else make(*arguments)
+        for old in [other for other in _made if other[:2] == key[:2]]:
+            del _made[old]
+        _made[key] = value  # the last one used is the last one to go
+        while len(_made) > _KEPT:
+            del _made[next(iter(_made))]
+        return value
+
+
+def _state(argument: Any) -> tuple[int, int] | None:
+    """Time of the last change of a file, and its size."""
+    if not isinstance(argument, (str, os.PathLike)) or not Path(argument).is_file():
+        return None
+    found = Path(argument).stat()
+    return found.st_mtime_ns, found.st_size
