@@ -19,6 +19,7 @@ __all__ = [
     "check_reachable",
     "check_suffix",
     "file_sha256",
+    "flush",
     "locked",
     "text_sha256",
     "write_json",
@@ -30,21 +31,38 @@ SOFTWARE = "nucleiseg"
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], lasting: bool = False) -> Iterator[Path]:
     """A temporary path beside ``path``, moved onto it when the block ends without an error.
 
     The temporary name keeps the suffix, since many writers choose the format by it. The block makes the file; folders
     are made as needed.
+
+    What is ``lasting`` is on the disk before it is moved, so that a power cut leaves no empty file, which takes some
+    milliseconds; and its temporary name is always the same, so that the next try replaces what a killed one has left.
+    No two processes may write it at once.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".tmp-{secrets.token_hex(8)}{target.suffix}")
+    temporary = target.with_name(f".tmp-{target.name if lasting else secrets.token_hex(8) + target.suffix}")
     try:
         yield temporary
+        if lasting:
+            flush(temporary)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def flush(path: str | os.PathLike[str]) -> None:
+    """Wait until a file, or all files of a folder, are on the disk and not only on the way there."""
+    path = Path(path)
+    for file in filter(Path.is_file, path.rglob("*")) if path.is_dir() else [path]:
+        handle = os.open(file, os.O_RDWR)  # Windows wants one for writing
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def check_reachable(path: str | os.PathLike[str], error: type[NucleisegError]) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_choice
 from nucleiseg._optional import check_extra
+from nucleiseg._version import __version__
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.inference.large import Found, LargeJob, plan_job, run_here, write_labels_of
@@ -23,7 +24,7 @@ from nucleiseg.inference.rescaling import calibration_of
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
 from nucleiseg.instances.label_stores import check_label_store
-from nucleiseg.instances.streaming import STREAMED, measured_blocks, stream_geojson, stream_parquet
+from nucleiseg.instances.streaming import STREAMED, measured_blocks, stream_geojson, stream_parquet, stream_paths
 from nucleiseg.segmenter import Segmenter
 
 __all__ = ["predict_large"]
@@ -58,8 +59,8 @@ def predict_large(
         the image from the same paths; what a worker that dies had begun is done again by another.
 
     export : sequence of "geojson" and "parquet"
-        Further files beside the output, of the same stem: outlines and measurements for QuPath, and a table of the
-        measurements. They are written part by part, too.
+        Further files beside the output, of the same name but for the ending: outlines and measurements for QuPath, and
+        a table of the measurements. They are written part by part, too.
 
     Returns
     -------
@@ -69,8 +70,8 @@ def predict_large(
     Raises
     ------
     InvalidInputError
-        If the output is no such path or not ours to replace, the memory too small, or there is an unfinished prediction
-        with other settings.
+        If the output is no such path, it or a further file is not ours to replace, the memory too small, or there is an
+        unfinished prediction with other settings.
     ImageFileError
         If the image can't be read part by part.
 
@@ -89,6 +90,7 @@ def predict_large(
         check_choice(name, "export", STREAMED)
     if "parquet" in export:
         check_extra("pyarrow", "parquet", "writing Parquet")
+    stream_paths(target, export)  # raises before the work is done
     if scheduler is not None and isinstance(model, Segmenter):
         raise InvalidInputError(
             "workers load the model themselves, got a Segmenter; save it and pass the path of the file"
@@ -126,9 +128,7 @@ def write_exports(
         image.channels,
         confidence=confidence,
     )
-    stem = target.name.split(".")[0]
-    for name in export:
-        path = target.with_name(f"{stem}.{name}")
+    for name, path in stream_paths(target, export).items():
         blocks = stream_geojson(path, blocks) if name == "geojson" else stream_parquet(path, blocks)
     for _ in blocks:  # each is measured once and goes through all files
         pass
@@ -156,4 +156,9 @@ def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:
     for array in [] if model is None else model.get_weights():  # an ONNX file is told by its settings and its path
         weights.update(array.tobytes())
     neutral = replace(options, max_memory=1)  # the windows are compared instead
-    return {"model": weights.hexdigest(), "settings": repr(segmenter._settings), "options": repr(neutral)}
+    return {
+        "model": weights.hexdigest(),
+        "settings": repr(segmenter._settings),
+        "options": repr(neutral),
+        "version of nucleiseg": __version__,
+    }

@@ -36,6 +36,12 @@ def own_cache(tmp_path_factory, monkeypatch):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_flush(monkeypatch):
+    """Files are not flushed to the disk: no test outlasts a power cut, and a busy disk makes each wait."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory):
     """The package `examples/plugin`, installed as far as nucleiseg can tell: an encoder, a head and a loss."""

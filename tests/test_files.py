@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nucleiseg._files import atomic_path, write_json, write_text
+from nucleiseg._files import atomic_path, flush, write_json, write_text
 
 LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -45,6 +45,28 @@ def fail_half_way(target, error):
     with atomic_path(target) as temporary:
         temporary.write_text("half of the n")
         raise error
+
+
+def test_what_is_lasting_is_flushed_before_it_is_moved(tmp_path, monkeypatch):
+    target, flushed = tmp_path / "labels.tif", []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append((os.fstat(handle).st_size, target.exists())))
+    with atomic_path(target, lasting=True) as temporary:
+        temporary.write_bytes(b"labels")
+    assert flushed == [(6, False)]
+    (tmp_path / "folder" / "0").mkdir(parents=True)
+    (tmp_path / "folder" / "0" / "1").touch()
+    flush(tmp_path / "folder")
+    assert len(flushed) == 2
+
+
+def test_what_a_killed_process_has_left_of_a_lasting_file_is_replaced(tmp_path):
+    """Only an exception can clean up, which a kill is not."""
+    with atomic_path(tmp_path / "labels.tif", lasting=True) as temporary:
+        temporary.touch()
+    temporary.write_text("half of the labels")
+    with atomic_path(tmp_path / "labels.tif", lasting=True) as again:
+        again.write_text("labels")
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.tif"]
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError, KeyboardInterrupt])

@@ -227,6 +227,37 @@ def test_unfinished_work_with_other_settings_is_not_mixed_in(picture, tmp_path):
         predict(picture[:500] // 2, tmp_path / "labels.tif")
 
 
+@pytest.mark.parametrize("kind", ["window", "probability"])
+@pytest.mark.parametrize("damage", [b"", b"\0", None], ids=["empty", "zeros", "missing"])
+def test_windows_that_a_power_cut_damaged_are_done_again(kind, damage, picture, tmp_path):
+    output = tmp_path / "labels.tif"
+    with pytest.raises(MemoryError):
+        predict(picture, output, Brightness(fails_at=9), rated=True)
+    windows = sorted((tmp_path / "labels.tif.part").glob(f"{kind}_*.npz"))
+    if damage is None:
+        windows[2].unlink()
+    else:
+        windows[2].write_bytes(damage * windows[2].stat().st_size)
+    content = bytearray(windows[3].read_bytes())  # one byte in the middle of the next one
+    content[len(content) // 2] ^= 255
+    windows[3].write_bytes(content)
+    again, whole = Brightness(), Brightness()
+    written = predict(picture, output, again, rated=True)
+    expected = predict(picture, tmp_path / "whole.tif", whole, rated=True)
+    np.testing.assert_array_equal(tifffile.imread(output), tifffile.imread(tmp_path / "whole.tif"))
+    np.testing.assert_array_equal(written.confidence, expected.confidence)
+    assert again.calls == whole.calls - len(windows) + 2
+
+
+@pytest.mark.parametrize("record", [b"", b"\0\0\0", b"[]", b"\xff"])
+def test_a_damaged_record_says_what_to_remove(record, picture, tmp_path):
+    with pytest.raises(MemoryError):
+        predict(picture, tmp_path / "labels.tif", Brightness(fails_at=5))
+    (tmp_path / "labels.tif.part" / "facts.json").write_bytes(record)
+    with pytest.raises(InvalidInputError, match=r"is damaged; remove the folder .*labels\.tif\.part"):
+        predict(picture, tmp_path / "labels.tif")
+
+
 def test_the_folder_for_unfinished_work_is_not_taken_from_others(picture, tmp_path):
     (tmp_path / "labels.tif.part").mkdir()
     (tmp_path / "labels.tif.part" / "notes.txt").touch()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +15,91 @@ import tifffile
 from scipy import ndimage
 
 from nucleiseg.images import rescale
+from nucleiseg.inference import spreading
 from nucleiseg.instances import split_components
 
 pytest.importorskip("zarr")
 pytest.importorskip("distributed")
+
+
+class Cluster:
+    """As little of a client as is needed: three workers of two threads join after the first result."""
+
+    def __init__(self):
+        self.submitted, self.finished, self.most = 0, 0, []
+
+    def nthreads(self):
+        return {} if self.finished == 0 else {f"tcp://{number}": 2 for number in range(3)}
+
+    def scheduler_info(self):
+        return {"workers": self.nthreads()}
+
+    def submit(self, work, item, *shared, **how):
+        self.submitted += 1
+        self.most.append(self.submitted - self.finished)
+        return SimpleNamespace(key=item, result=lambda: work(item, *shared))
+
+    def as_completed(self, futures):
+        waiting, cluster = list(futures), self
+
+        class Completed:
+            add = staticmethod(waiting.append)
+
+            def __iter__(self):
+                while waiting:
+                    cluster.finished += 1
+                    yield waiting.pop(0)
+
+        return Completed()
+
+
+def test_workers_that_join_later_get_work_at_once(monkeypatch):
+    cluster = Cluster()
+    monkeypatch.setattr(spreading, "import_extra", lambda *_: cluster)
+    found = dict(spreading.spread(cluster, lambda item, factor: item * factor, range(40), 2))
+    assert found == {item: 2 * item for item in range(40)}
+    assert cluster.most[:3] == [1, 2, 3]  # nobody is there yet
+    assert max(cluster.most) == 3 * 6
+
+
+def test_a_file_is_loaded_once_until_it_changes(tmp_path):
+    paths, loaded = [str(tmp_path / name) for name in ("a", "b", "c")], []
+
+    def load(path):
+        loaded.append(path)
+        return Path(path).read_text()
+
+    for path in paths:
+        Path(path).write_text("1")
+    a, b, c = paths
+    assert [spreading.once(load, path) for path in (a, b, a, b)] == ["1"] * 4
+    assert loaded == [a, b]
+    Path(a).write_text("22")
+    assert (spreading.once(load, a), spreading.once(load, b)) == ("22", "1")
+    os.utime(a, ns=(1, 1))
+    assert spreading.once(load, a) == "22"
+    assert loaded == [a, b, a, a]
+    spreading.once(load, c)  # and b goes, which was used least recently
+    assert [spreading.once(load, path) for path in (c, a, b)] == ["1", "22", "1"]
+    assert loaded == [a, b, a, a, c, b]
+
+
+def test_threads_that_ask_at_once_wait_for_one_that_loads():
+    together, loaded = threading.Barrier(4), []
+
+    def load(name):
+        time.sleep(0.05)
+        loaded.append(name)
+        return object()
+
+    def ask(_):
+        together.wait()
+        return spreading.once(load, "model of four threads")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(ask, range(4)))) == 1
+    assert len(loaded) == 1
+
 
 SPREAD = """
 import os, signal, sys, time

@@ -35,7 +35,7 @@ def run_large(arguments: argparse.Namespace, options: PredictOptions) -> int:
     from nucleiseg._checks import check_choice
     from nucleiseg.images.lazy import open_lazy
     from nucleiseg.instances.label_stores import check_label_store
-    from nucleiseg.instances.streaming import STREAMED
+    from nucleiseg.instances.streaming import STREAMED, stream_paths
 
     if len(arguments.input) != 1:
         raise InvalidInputError(
@@ -48,7 +48,7 @@ def run_large(arguments: argparse.Namespace, options: PredictOptions) -> int:
     for name in export:
         check_choice(name, "format of --export beside one file of labels", STREAMED)
     model = check_model(arguments.model)
-    check_label_store(arguments.output)
+    stream_paths(check_label_store(arguments.output), export)
     image = open_lazy(arguments.input[0], options.reading)
 
     import_engine(model)

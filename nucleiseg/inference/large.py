@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from nucleiseg._progress import progress
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Tile
 from nucleiseg.images.lazy import LazyImage
+from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.inference.maps import Network
 from nucleiseg.inference.memory import Plan, network_bytes_of
 from nucleiseg.inference.reach import measure_reach
@@ -67,6 +69,8 @@ class LargeJob:
         By how much the network sees it magnified.
     rated : bool
         Whether the confidence of nuclei is asked for.
+    digest : str
+        Of the pixels that decide the range: another image of the same range has another one.
     """
 
     image: LazyImage
@@ -75,6 +79,7 @@ class LargeJob:
     windows: list[Tile]
     factor: float = 1.0
     rated: bool = False
+    digest: str = ""
 
 
 def plan_job(
@@ -86,7 +91,11 @@ def plan_job(
     plan = make_scaled_plan(image.shape, options.tiling, options.memory_bytes, reach, factor, needed)
     windows = aligned_windows(image.shape, plan, engine.multiple, factor)
     rated = rated or decoding.least_confidence.value > 0
-    return LargeJob(image, resized_range(image, scaling, factor), plan, windows, factor, rated)
+    sample = sample_pixels(image)  # of which the sample is itself
+    bounds = resized_range(sample, scaling, factor)
+    digest = hashlib.sha256(f"{sample.dtype} {sample.shape}".encode())
+    digest.update(np.ascontiguousarray(sample).data)
+    return LargeJob(image, bounds, plan, windows, factor, rated, digest.hexdigest())
 
 
 def run_here(job: LargeJob, engine: Engine, decoding: Decoding, missing: Iterable[int]) -> Iterator[tuple[int, Found]]:
@@ -142,11 +151,13 @@ def write_labels_of(
         "range": repr(job.bounds),
         "scale": job.factor,
         "rated": job.rated,
-        "image": [job.image.name, *job.image.shape],
+        "image": [job.image.name, *job.image.shape, job.digest],
+        "file of the image": _state(job.image),
     }
     scratch = Scratch(target.with_name(f"{target.name}.part"), {**facts, **known})
     every = range(len(job.windows))
-    missing = [number for number in every if not scratch.has("window", number)]
+    kinds = ("window", "probability") if job.rated else ("window",)
+    missing = [number for number in every if not all(scratch.has(kind, number) for kind in kinds)]
     for number, found in progress(compute(missing), "tiles", len(missing)):
         if found.probability is not None:  # first, since a window with labels is finished
             scratch.save("probability", number, found.probability)
@@ -156,6 +167,14 @@ def write_labels_of(
     write_label_store(target, job.image.shape, lambda rows: _band(job, scratch, numbers, rows), job.image.pixel_size)
     scratch.remove()
     return Written(int(numbers.max()), confidence)
+
+
+def _state(image: LazyImage) -> list[int]:
+    """Size of an image's file and time of its last change; nothing of a folder, whose own say nothing of its chunks."""
+    if not image.from_file or not Path(image.name).is_file():
+        return []
+    found = Path(image.name).stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _settle(

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._files import atomic_path, write_json
+from nucleiseg._files import atomic_path
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["Scratch"]
@@ -35,7 +36,7 @@ class Scratch:
     Raises
     ------
     InvalidInputError
-        If the folder belongs to another prediction.
+        If the folder belongs to another prediction, or its record of that is damaged.
 
     Examples
     --------
@@ -51,7 +52,7 @@ class Scratch:
         wanted = json.loads(json.dumps(facts))
         record = self.folder / "facts.json"
         if record.is_file():
-            found = json.loads(record.read_text(encoding="utf-8"))
+            found = self._read(record)
             if found != wanted:
                 different = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
                 raise InvalidInputError(
@@ -61,18 +62,35 @@ class Scratch:
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise InvalidInputError(f"{self.folder} is needed for unfinished work, but holds other files; remove it")
         else:
-            write_json(record, wanted)
+            with atomic_path(record, lasting=True) as temporary:
+                temporary.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+
+    def _read(self, record: Path) -> dict[str, Any]:
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise InvalidInputError(
+                f"{record} must tell what the unfinished prediction is of, but is damaged; "
+                f"remove the folder {self.folder} to begin anew"
+            )
+        return found
 
     def has(self, kind: str, number: int) -> bool:
-        """Whether that window is finished."""
-        return self._path(kind, number).is_file()
+        """Whether that window is finished, and its file whole."""
+        try:
+            with zipfile.ZipFile(self._path(kind, number)) as archive:
+                return "values.npy" in archive.namelist() and archive.testzip() is None
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error):
+            return False
 
     def save(self, kind: str, number: int, values: Array) -> None:
         """Keep an array; it appears complete or not at all."""
         # As np.savez_compressed, but several times faster at little more space. Floats hardly get smaller.
         method = zipfile.ZIP_STORED if values.dtype.kind == "f" else zipfile.ZIP_DEFLATED
         with (
-            atomic_path(self._path(kind, number)) as temporary,
+            atomic_path(self._path(kind, number), lasting=True) as temporary,
             zipfile.ZipFile(temporary, "w", method, compresslevel=1) as archive,
             archive.open("values.npy", "w", force_zip64=True) as member,
         ):

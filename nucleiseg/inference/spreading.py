@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from nucleiseg._optional import import_extra
 __all__ = ["connect", "once", "spread"]
 
 Labels = npt.NDArray[np.int32]
-# So many windows wait at each worker; results of more would pile up here while they are written.
+# So many windows are with each thread; results of more would pile up here while they are written.
 WAITING = 3
 
 
@@ -39,27 +41,51 @@ def connect(scheduler: Any) -> Iterator[Any]:
 def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
     """Run ``work(item, *shared)`` for every item on the workers; yields items and results as they come.
 
-    What a worker that dies has begun is done again by another.
+    What a worker that dies has begun is done again by another, and workers that come later get their share.
     """
     distributed = import_extra("distributed", "dask", "a Dask cluster")
     waiting = list(reversed(items))
-    workers = max(len(client.scheduler_info()["workers"]), 1)
     running = {}
 
-    def submit() -> Any:
-        item = waiting.pop()
-        future = client.submit(work, item, *shared, pure=False, retries=3)
-        running[future.key] = item
-        return future
+    def submitted() -> Iterator[Any]:
+        most = WAITING * max(sum(client.nthreads().values()), 1) if waiting else 0
+        while waiting and len(running) < most:
+            item = waiting.pop()
+            future = client.submit(work, item, *shared, pure=False, retries=3)
+            running[future.key] = item
+            yield future
 
-    futures = distributed.as_completed([submit() for _ in range(min(len(waiting), WAITING * workers))])
+    futures = distributed.as_completed(list(submitted()))
     for future in futures:
         yield running.pop(future.key), future.result()
-        if waiting:
-            futures.add(submit())
+        for more in submitted():
+            futures.add(more)
 
 
-@lru_cache(maxsize=2)
+_KEPT = 2
+_made: dict[Any, Any] = {}
+_making = threading.RLock()
+
+
 def once(make: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function makes of these arguments, made once in each process."""
-    return make(*arguments)
+    """What a function makes of these arguments, made once in each process, whatever number of threads ask.
+
+    Made anew where an argument is the path of a file that has changed. The last two are kept.
+    """
+    key = make, arguments, tuple(map(_state, arguments))
+    with _making:
+        value = _made.pop(key) if key in _made else make(*arguments)
+        for old in [other for other in _made if other[:2] == key[:2]]:
+            del _made[old]
+        _made[key] = value  # the last one used is the last one to go
+        while len(_made) > _KEPT:
+            del _made[next(iter(_made))]
+        return value
+
+
+def _state(argument: Any) -> tuple[int, int] | None:
+    """Time of the last change of a file, and its size."""
+    if not isinstance(argument, (str, os.PathLike)) or not Path(argument).is_file():
+        return None
+    found = Path(argument).stat()
+    return found.st_mtime_ns, found.st_size

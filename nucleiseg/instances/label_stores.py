@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._files import SOFTWARE, atomic_path
+from nucleiseg._files import SOFTWARE, atomic_path, flush
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import InvalidInputError
 
@@ -117,6 +117,7 @@ def _write_zarr(target: Path, shape: tuple[int, int], bands: Bands, pixel_size: 
                 array.attrs["pixel_size"] = pixel_size
         for rows in _rows(shape[0]):
             array[rows] = bands(rows)
+        flush(unfinished)
         if target.exists():
             shutil.rmtree(target)
         unfinished.replace(target)
@@ -152,7 +153,7 @@ def _write_tiff(target: Path, shape: tuple[int, int], bands: Bands, pixel_size: 
     resolution: dict[str, Any] = {}
     if pixel_size is not None:
         resolution = {"resolution": (1e4 / pixel_size, 1e4 / pixel_size), "resolutionunit": "CENTIMETER"}
-    with atomic_path(target) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as writer:
+    with atomic_path(target, lasting=True) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as writer:
         writer.write(
             blocks(),
             shape=shape,

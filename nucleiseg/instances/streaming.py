@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +14,20 @@ import numpy.typing as npt
 
 from nucleiseg._files import SOFTWARE, atomic_path, check_suffix
 from nucleiseg._optional import import_extra
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances.exporters import is_own_export
 from nucleiseg.instances.geojson import to_geojson
 from nucleiseg.instances.measuring import measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STREAMED", "Block", "measured_blocks", "stream_geojson", "stream_parquet"]
+__all__ = ["STREAMED", "Block", "measured_blocks", "stream_paths", "stream_geojson", "stream_parquet"]
 
 STREAMED = ("geojson", "parquet")
 SIDE = 2048
+
+_ENDINGS = (".ome.zarr", ".ome.tif", ".ome.tiff", ".zarr", ".tif", ".tiff")
 
 _ROWS = ("centroid-0", "bbox-0", "bbox-2")
 _COLUMNS = ("centroid-1", "bbox-1", "bbox-3")
@@ -118,7 +123,7 @@ def stream_parquet(path: str | os.PathLike[str], blocks: Iterator[Block]) -> Ite
     check_suffix(path, ".parquet")
     arrow = import_extra("pyarrow", "parquet", "writing Parquet")
     parquet = import_extra("pyarrow.parquet", "parquet", "writing Parquet")
-    with atomic_path(path) as temporary:
+    with atomic_path(path, lasting=True) as temporary:
         writer = None
         try:
             for block in blocks:
@@ -136,7 +141,7 @@ def stream_parquet(path: str | os.PathLike[str], blocks: Iterator[Block]) -> Ite
 def stream_geojson(path: str | os.PathLike[str], blocks: Iterator[Block]) -> Iterator[Block]:
     """Write outlines and measurements as GeoJSON, and hand the blocks on; complete or not at all."""
     check_suffix(path, ".geojson", ".json")
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_path(path, lasting=True) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(f'{{"type":"FeatureCollection","software":{json.dumps(SOFTWARE)},"features":[')
         separator = ""
         for block in blocks:
@@ -147,6 +152,30 @@ def stream_geojson(path: str | os.PathLike[str], blocks: Iterator[Block]) -> Ite
                 separator = ",\n"
             yield block
         file.write("]}\n")
+
+
+def stream_paths(target: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Where the files beside a label image go: its name with another ending.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is a file that nucleiseg has not written.
+
+    Examples
+    --------
+    >>> stream_paths(Path("2024.05.01_A1.ome.zarr"), ["geojson"])["geojson"].name
+    '2024.05.01_A1.geojson'
+    """
+    ending = next((end for end in _ENDINGS if target.name.lower().endswith(end)), "")
+    stem = target.name[: len(target.name) - len(ending)]
+    paths = {name: target.with_name(f"{stem}.{name}") for name in names}
+    for path in paths.values():
+        if not is_own_export(path, missing=True):
+            raise InvalidInputError(
+                f"{path} would be replaced, but nucleiseg did not write it; choose another output or remove it"
+            )
+    return paths
 
 
 def _boxes(labels: Any, side: int) -> npt.NDArray[np.int64]:

@@ -1,0 +1,98 @@
+"""`predict_large` from one end to the other, with a plain function in place of the network."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+
+import nucleiseg.large
+from nucleiseg import PredictOptions
+from nucleiseg._settings import SegmenterSettings
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.large import predict_large
+
+pytest.importorskip("zarr")
+OPTIONS = PredictOptions(scale=1)
+IMAGE = np.zeros((90, 120), np.uint8)
+IMAGE[10:80:15, 20:40] = 200  # five bars
+MODEL = SegmenterSettings(
+    encoder="none",
+    weights=None,
+    head="semantic",
+    loss="dice",
+    upsampling="pix2pix",
+    widths=(1,),
+    scaling="minmax",
+    seed=0,
+    thresholds={"probability": 0.5},
+)
+
+
+class Echo:
+    """What is bright is nucleus; remembers the sizes that it has seen."""
+
+    multiple = 1
+
+    def __init__(self):
+        self.seen, self.broken = [], False
+
+    def __call__(self, images):
+        if self.broken:
+            raise MemoryError("as if")
+        self.seen.append(images.shape[1:3])
+        return images[..., :1]
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """What runs in place of every model."""
+    engine = Echo()
+    monkeypatch.setattr(nucleiseg.large, "load_segmenter", lambda _: SimpleNamespace(_engine=engine, _settings=MODEL))
+    return engine
+
+
+def test_further_files_are_named_as_the_labels_whatever_dots_there_are(engine, tmp_path):
+    for name in ("2024.05.01_A1.zarr", "2024.05.01_B7.ome.zarr", "c.labels.ome.tif"):
+        assert predict_large("any", IMAGE, tmp_path / name, OPTIONS, export=["geojson"]) == 5
+    found = {path.name for path in tmp_path.glob("*.geojson")}
+    assert found == {"2024.05.01_A1.geojson", "2024.05.01_B7.geojson", "c.labels.geojson"}
+    predict_large("any", IMAGE, tmp_path / "2024.05.01_A1.zarr", OPTIONS, export=["geojson"])  # our own is replaced
+
+
+@pytest.mark.parametrize("name", ["geojson", "parquet"])
+def test_further_files_of_others_are_refused_before_the_network_runs(name, engine, tmp_path):
+    if name == "parquet":
+        pytest.importorskip("pyarrow")
+    (tmp_path / f"slide.{name}").write_text("drawn by hand")
+    with pytest.raises(InvalidInputError, match=f"slide.{name} would be replaced, but nucleiseg did not write it"):
+        predict_large("any", IMAGE, tmp_path / "slide.zarr", OPTIONS, export=[name])
+    assert (tmp_path / f"slide.{name}").read_text() == "drawn by hand"
+    assert not engine.seen
+
+
+@pytest.mark.parametrize("change", ["pixels", "date", "version"])
+def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, engine, tmp_path, monkeypatch):
+    """However alike they are: same name, size and range."""
+    source = tmp_path / "image.tif"
+    tifffile.imwrite(source, IMAGE)
+    engine.broken = True
+    with pytest.raises(MemoryError):
+        predict_large("any", source, tmp_path / "labels.tif", OPTIONS)
+    engine.broken = False
+    date = source.stat()
+    expected = "file of the image"
+    if change == "pixels":
+        tifffile.imwrite(source, IMAGE[::-1].copy())
+        os.utime(source, ns=(date.st_atime_ns, date.st_mtime_ns))
+        expected = "image"
+    elif change == "date":
+        os.utime(source, ns=(date.st_atime_ns, date.st_mtime_ns + 10**9))
+    else:
+        monkeypatch.setattr(nucleiseg.large, "__version__", "99")
+        expected = "version of nucleiseg"
+    with pytest.raises(InvalidInputError, match=f"unfinished prediction with another {expected};"):
+        predict_large("any", source, tmp_path / "labels.tif", OPTIONS)
