@@ -46,7 +46,7 @@ def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared:
     """
     distributed = import_extra("distributed", "dask", "a Dask cluster")
     waiting = list(reversed(items))
-    running = {}
+    running: dict[Any, Any] = {}
     # A task, since what is scattered is gone with the worker that holds it.
     held = client.submit(_together, *shared, pure=False, retries=3)
 
