@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
@@ -39,7 +40,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     model : path or name
         A ``.keras`` file or a shipped model; every worker loads it once.
     image : dask.array.Array, (H, W) or (H, W, C)
-        Raw pixels, any real dtype.
+        Raw pixels, any real dtype. Other axes are told by ``options.reading``.
     options : PredictOptions, optional
         As for `Segmenter.predict`; ``max_memory`` is for one worker.
 
@@ -71,8 +72,10 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     decoding = decoding_of(settings, options)
     job = plan_job(lazy, engine, settings.scaling, decoding, factor)
 
-    def label_window(pixels: npt.NDArray[Any], inside: tuple[slice, slice]) -> Decoded:
-        return _label_window(pixels, inside, lazy.axes, name, job.bounds, job.plan, options, factor)
+    # Goes to the workers with every window, so it must not hold the image.
+    label_window = partial(
+        _label_window, axes=lazy.axes, model=name, bounds=job.bounds, plan=job.plan, options=options, factor=factor
+    )
 
     return lazy_labels(
         image,
@@ -84,6 +87,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
         decoding.least_confidence,
         calibration_of(settings),
         factor,
+        lazy.axes,
     )
 
 

@@ -26,7 +26,7 @@ class Cluster:
     """As little of a client as is needed: three workers of two threads join after the first result."""
 
     def __init__(self):
-        self.submitted, self.finished, self.most = 0, 0, []
+        self.submitted, self.finished, self.most, self.sent = -1, 0, [], []  # what is shared comes first
 
     def nthreads(self):
         return {} if self.finished == 0 else {f"tcp://{number}": 2 for number in range(3)}
@@ -34,10 +34,13 @@ class Cluster:
     def scheduler_info(self):
         return {"workers": self.nthreads()}
 
-    def submit(self, work, item, *shared, **how):
+    def submit(self, work, *arguments, **how):
         self.submitted += 1
-        self.most.append(self.submitted - self.finished)
-        return SimpleNamespace(key=item, result=lambda: work(item, *shared))
+        if self.submitted:
+            self.most.append(self.submitted - self.finished)
+        self.sent += [argument for argument in arguments if isinstance(argument, np.ndarray)]
+        values = [argument.result() if isinstance(argument, SimpleNamespace) else argument for argument in arguments]
+        return SimpleNamespace(key=self.submitted, result=lambda: work(*values))
 
     def as_completed(self, futures):
         waiting, cluster = list(futures), self
@@ -99,6 +102,13 @@ def test_threads_that_ask_at_once_wait_for_one_that_loads():
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(ask, range(4)))) == 1
     assert len(loaded) == 1
+
+
+def test_an_image_in_memory_is_sent_once(monkeypatch):
+    cluster, image = Cluster(), np.arange(9)
+    monkeypatch.setattr(spreading, "import_extra", lambda *_: cluster)
+    assert dict(spreading.spread(cluster, lambda item, image: image[item], range(9), image))[7] == 7
+    assert len(cluster.sent) == 1
 
 
 SPREAD = """

@@ -35,13 +35,14 @@ def lazy_labels(
     least_confidence: LeastConfidence = ALL,
     calibration: Calibration | None = None,
     scale: float = 1.0,
+    axes: str = "YX",
 ) -> Any:
     """Labels of a Dask array, as a Dask array.
 
     Parameters
     ----------
-    image : dask.array.Array, (H, W) or (H, W, C)
-        Raw pixels.
+    image : dask.array.Array
+        Raw pixels; what its axes are, ``axes`` says.
     windows : list of Tile
         From `nucleiseg.images.tiles`.
     context : int
@@ -58,6 +59,8 @@ def lazy_labels(
         How confidence is computed.
     scale : float
         By how much the network sees the image magnified.
+    axes : str
+        Letters of all axes, or of the first ones; Y and X are rows and columns.
 
     Returns
     -------
@@ -68,14 +71,15 @@ def lazy_labels(
     dask = import_extra("dask", "dask", "Dask arrays")
     array = import_extra("dask.array", "dask", "Dask arrays")
     delayed = dask.delayed
-    height, width = image.shape[:2]
-    shape = (height, width)
+    shape = (int(image.shape[axes.index("Y")]), int(image.shape[axes.index("X")]))
 
     rated = least_confidence.value > 0
     found, likely = [], []
     for tile in windows:
         reads, inside = with_context(tile.read, context, shape)
-        part = delayed(label_window)(image[reads], inside)
+        sides = dict(zip("YX", reads, strict=True))
+        pixels = image[tuple(sides.get(axis, slice(None)) for axis in axes)]
+        part = delayed(label_window)(pixels, inside)
         found.append(part.labels)
         likely.append(delayed(_kept)(part, tile) if rated else None)
     offsets = delayed(_offsets)([delayed(_highest)(labels) for labels in found])

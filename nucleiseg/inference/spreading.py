@@ -41,17 +41,20 @@ def connect(scheduler: Any) -> Iterator[Any]:
 def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
     """Run ``work(item, *shared)`` for every item on the workers; yields items and results as they come.
 
-    What a worker that dies has begun is done again by another, and workers that come later get their share.
+    What a worker that dies has begun is done again by another, and workers that come later get their share. What is
+    shared, an image in memory at times, is sent once.
     """
     distributed = import_extra("distributed", "dask", "a Dask cluster")
     waiting = list(reversed(items))
-    running = {}
+    running: dict[Any, Any] = {}
+    # A task, since what is scattered is gone with the worker that holds it.
+    held = client.submit(_together, *shared, pure=False, retries=3)
 
     def submitted() -> Iterator[Any]:
         most = WAITING * max(sum(client.nthreads().values()), 1) if waiting else 0
         while waiting and len(running) < most:
             item = waiting.pop()
-            future = client.submit(work, item, *shared, pure=False, retries=3)
+            future = client.submit(_apply, work, item, held, pure=False, retries=3)
             running[future.key] = item
             yield future
 
@@ -60,6 +63,14 @@ def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared:
         yield running.pop(future.key), future.result()
         for more in submitted():
             futures.add(more)
+
+
+def _together(*shared: Any) -> tuple[Any, ...]:
+    return shared
+
+
+def _apply(work: Callable[..., Any], item: Any, shared: tuple[Any, ...]) -> Any:
+    return work(item, *shared)
 
 
 _KEPT = 2
