@@ -17,7 +17,7 @@ from nucleiseg._optional import check_extra
 from nucleiseg._version import __version__
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
-from nucleiseg.inference.large import Found, LargeJob, plan_job, run_here, write_labels_of
+from nucleiseg.inference.large import Found, LargeJob, Written, plan_job, run_here, write_labels_of
 from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import calibration_of
@@ -110,10 +110,11 @@ def predict_large(
         with connect(scheduler) as client:
             yield from spread(client, _run_there, missing, str(model), job, options)
 
-    written = write_labels_of(job, target, compute, asked, decoding, calibration_of(settings))
-    if export and written.nuclei:
-        write_exports(lazy, target, export, written.confidence)
-    return written.nuclei
+    def finish(written: Written) -> None:
+        if export:
+            write_exports(lazy, target, export, written.confidence)
+
+    return write_labels_of(job, target, compute, asked, decoding, calibration_of(settings), finish).nuclei
 
 
 def write_exports(

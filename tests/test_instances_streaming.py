@@ -101,5 +101,8 @@ def test_without_pyarrow_the_error_says_what_it_is_needed_for(tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_without_nuclei_there_are_no_blocks():
-    assert not list(blocks_of(np.zeros((9, 9), np.int32), np.zeros((9, 9, 2)), 4))
+def test_without_nuclei_a_block_says_which_columns_there_would_be():
+    (block,) = blocks_of(np.zeros((9, 9), np.int32), np.zeros((9, 9, 2)), 4)
+    (other,) = blocks_of(np.ones((9, 9), np.int32), np.zeros((9, 9, 2)), 16)
+    assert len(block.table) == 0
+    assert list(block.table.columns) == list(other.table.columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from types import SimpleNamespace
 
@@ -96,3 +97,32 @@ def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, en
         expected = "version of nucleiseg"
     with pytest.raises(InvalidInputError, match=f"unfinished prediction with another {expected};"):
         predict_large("any", source, tmp_path / "labels.tif", OPTIONS)
+
+
+def test_an_interrupted_export_loses_no_finished_work(engine, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    output = tmp_path / "labels.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(nucleiseg.large, "stream_geojson", full)
+        with pytest.raises(OSError, match="no space left"):
+            predict_large("any", IMAGE, output, OPTIONS, export=["geojson"])
+    looks = len(engine.seen)
+    assert predict_large("any", IMAGE, output, OPTIONS, export=["geojson"]) == 5
+    assert len(engine.seen) == looks
+    assert (tmp_path / "labels.geojson").exists()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_image_without_nuclei_has_empty_exports(engine, tmp_path):
+    pytest.importorskip("pyarrow")
+    import pandas as pd
+
+    empty = np.zeros_like(IMAGE)
+    for image, count in ((IMAGE, 5), (empty, 0)):
+        assert predict_large("any", image, tmp_path / "labels.zarr", OPTIONS, export=["geojson", "parquet"]) == count
+        assert len(json.loads((tmp_path / "labels.geojson").read_text())["features"]) == count
+        table = pd.read_parquet(tmp_path / "labels.parquet")
+        assert len(table) == count
+        assert {"label", "area", "confidence"} <= set(table.columns)

@@ -122,6 +122,7 @@ def write_labels_of(
     facts: Mapping[str, Any],
     decoding: Decoding,
     calibration: Calibration | None = None,
+    finish: Callable[[Written], object] | None = None,
 ) -> Written:
     """Compute the windows that are not finished, stitch all, and write the labels.
 
@@ -139,6 +140,8 @@ def write_labels_of(
         Of its options, what leaves nuclei out.
     calibration : Calibration, optional
         How confidence is computed.
+    finish : function, optional
+        What is done with the labels before the finished windows are given up: interrupted, it can be done again.
 
     Returns
     -------
@@ -165,8 +168,11 @@ def write_labels_of(
 
     numbers, confidence = _settle(job, scratch, decoding, calibration)
     write_label_store(target, job.image.shape, lambda rows: _band(job, scratch, numbers, rows), job.image.pixel_size)
+    written = Written(int(numbers.max()), confidence)
+    if finish is not None:
+        finish(written)
     scratch.remove()
-    return Written(int(numbers.max()), confidence)
+    return written
 
 
 def _state(image: LazyImage) -> list[int]:

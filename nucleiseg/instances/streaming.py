@@ -80,7 +80,7 @@ def measured_blocks(
     Yields
     ------
     Block
-        Each nucleus is in one of them, whole.
+        Each nucleus is in one of them, whole. Where there is no nucleus, one block whose table has no rows.
 
     Examples
     --------
@@ -91,7 +91,9 @@ def measured_blocks(
     """
     height, width = labels.shape
     boxes = _boxes(labels, side)
-    for owned in _owners(boxes, (height, width), side):
+    if len(boxes) == 1:  # without any nucleus, the first pixel says which columns there are
+        boxes = np.array([[0, 0, 1, 1]])
+    for owned in _owners(boxes, (height, width), side) if len(boxes) > 1 else [np.array([0])]:
         rows = slice(int(boxes[owned, 0].min()), int(boxes[owned, 2].max()))
         columns = slice(int(boxes[owned, 1].min()), int(boxes[owned, 3].max()))
         part = np.asarray(labels[rows, columns])
