@@ -183,9 +183,10 @@ def main() -> None:
         chosen = {way: run for way, run in ways.items() if side <= limits.get(way, side)}
         rounds = min(arguments.rounds, 7 if side < 2048 else 3 if side < 8192 else 1)
         runs = {way: lambda run=run, image=image: run(image) for way, run in chosen.items()}
-        rows = compare(runs, rounds, warm_up=side < 8192)
+        rows = compare(runs, rounds, warm_up=side < 8192, processor=True)
         for row in rows:
-            row["seconds per megapixel"] = round(row["seconds"] / (side**2 / 1e6), 3)
+            for seconds in ("seconds", "processor seconds"):
+                row[f"{seconds} per megapixel"] = round(row[seconds] / (side**2 / 1e6), 3)
         tables[f"{side} × {side} pixels, {rounds} rounds"] = rows
     keep("speed", "python benchmarks/speed.py --stardist FOLDER", tables)
 

@@ -81,6 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
     options = predict_options(arguments)
     if is_large(arguments):
         return run_large(arguments, options)
+    if arguments.scheduler is not None:
+        raise InvalidInputError(
+            f"--scheduler shares out one image, whose labels are one file, but {arguments.output} is a folder; name a "
+            ".zarr or .tif file as --output, or call nucleiseg.predict_many for many files"
+        )
     exporters = find_exporters(arguments.export)
     model = check_model(arguments.model)
     output: Path = arguments.output
