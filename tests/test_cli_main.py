@@ -98,7 +98,7 @@ WRONG = {
     "fine-tune no .keras": (["fine-tune", "DATA", "-o", "NEW/mine.h5"], 2, [".keras", "use mine.keras"]),
     "fine-tune from nothing": ([*FINE_TUNE, "--start", "nuclie"], 2, ["did you mean 'nuclei'?"]),
     "too few images to fine-tune": (["fine-tune", "NEW/few.npz", "-o", "NEW/mine.keras"], 2, ["at least 5", "got 2"]),
-    "too few reference images": ([*FINE_TUNE, "--reference", "NEW/one.npz"], 2, ["at least 2", "got 1"]),
+    "too few reference images": ([*FINE_TUNE, "--reference", "NEW/one.npz"], 2, ["at least 3", "got 1"]),
     "missing data": (["train", "NEW/none", "-o", "NEW/model.keras"], 1, ["none: no such file or folder"]),
     "unknown layout": (["train", "NEW/empty", "-o", "NEW/model.keras"], 1, ["empty: unknown layout"]),
     "evaluate missing data": (["evaluate", "NEW/none"], 1, ["none: no such file or folder"]),

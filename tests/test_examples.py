@@ -133,7 +133,7 @@ def test_compare_encoders(disc_dataset, tiny_encoder, plugin, run, tmp_path):
     rows = {row["encoder"]: row for row in rows_of(tmp_path / "comparison" / "comparison.csv")}
     assert set(rows) == {"tiny", "five_convolutions"}
     for name, row in rows.items():
-        assert int(row["parameters"]) == Segmenter(name, None).model.count_params()
+        assert int(row["parameters"]) == Segmenter(name, None, head="distance").model.count_params()
         assert 0 <= float(row["ap75"]) <= float(row["ap50"]) <= 1
         assert float(row["seconds_per_image"]) > 0
     with pytest.raises(SystemExit) as refused:

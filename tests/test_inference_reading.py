@@ -55,7 +55,7 @@ def test_the_network_sees_the_channel_and_all_are_measured(segmenter, dapi, tmp_
 
 def test_options_filter_the_nuclei(dapi, monkeypatch):
     bright = (dapi > 1000).astype(np.float32)  # what a perfect network would see
-    monkeypatch.setattr("nucleiseg.segmenter.predict_maps", lambda *_: bright[..., np.newaxis])
+    monkeypatch.setattr("nucleiseg.inference.maps.Network.__call__", lambda *_: bright[..., np.newaxis])
     segmenter = Segmenter(weights=None, head="semantic")
     plain = segmenter.predict(dapi).labels
     area = int(measure(filter_labels(plain, fill_holes=True))["area"].max())  # of the one that has a hole

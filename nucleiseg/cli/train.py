@@ -90,32 +90,37 @@ def run(arguments: argparse.Namespace) -> int:
         _check_balance(stage.recipe, recipe.splits, train)
 
     import_tensorflow_quietly()
+    todo = [stage for stage in stages[:-1] if not stage.output.exists()] + stages[-1:]
+    segmenter = _built(todo[0].recipe)
     data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
-    for stage in stages[:-1]:
-        if not stage.output.exists():
-            status, _, _ = _train(stage, train, val, arguments)
-            if status:
-                return status
-    status, segmenter, written = _train(stages[-1], train, val, arguments)
+    for stage in todo:
+        if stage is not todo[0]:
+            segmenter = _built(stage.recipe)
+        status, written = _train(stage, segmenter, train, val, arguments)
+        if status and stage is not todo[-1]:
+            return status
     if test is not None:
         say(str(segmenter.evaluate(test)))
     say("\n".join(str(path) for path in written))
     return status
 
 
-def _train(
-    stage: Stage, train: Dataset, val: Dataset | None, arguments: argparse.Namespace
-) -> tuple[int, Segmenter, list[Path]]:
-    """Exit status, model and files of one training."""
+def _built(recipe: Recipe) -> Segmenter:
+    """The model that a training begins with."""
     from nucleiseg.segmenter import Segmenter
 
-    recipe, output = stage.recipe, stage.output
     if recipe.start is None:
-        segmenter = Segmenter(**recipe.network)
-    elif recipe.start.endswith(".keras"):
-        segmenter = Segmenter.load(recipe.start)
-    else:
-        segmenter = Segmenter.from_pretrained(recipe.start)
+        return Segmenter(**recipe.network)
+    if recipe.start.endswith(".keras"):
+        return Segmenter.load(recipe.start)
+    return Segmenter.from_pretrained(recipe.start)
+
+
+def _train(
+    stage: Stage, segmenter: Segmenter, train: Dataset, val: Dataset | None, arguments: argparse.Namespace
+) -> tuple[int, list[Path]]:
+    """Exit status and files of one training."""
+    recipe, output = stage.recipe, stage.output
     status = 0
     log = output.with_name(f"{output.stem}_history.csv")
     try:
@@ -148,7 +153,7 @@ def _train(
     written = _write(segmenter, history, output, log, recipe.half)
     if status == 0:
         shutil.rmtree(stage.checkpoint, ignore_errors=True)
-    return status, segmenter, written
+    return status, written
 
 
 def _write(segmenter: Segmenter, history: History, output: Path, log: Path, half: bool) -> list[Path]:

@@ -63,7 +63,7 @@ class Scratch:
             raise InvalidInputError(f"{self.folder} is needed for unfinished work, but holds other files; remove it")
         else:
             with atomic_path(record, lasting=True) as temporary:
-                temporary.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+                temporary.write_text(json.dumps(wanted, indent=2), encoding="utf-8", newline="\n")
 
     def _read(self, record: Path) -> dict[str, Any]:
         try:

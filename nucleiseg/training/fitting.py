@@ -106,6 +106,7 @@ def fit_two_phases(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from nucleiseg import datasets, networks
     >>> data = datasets.from_arrays(np.zeros((2, 32, 32), np.uint8), np.zeros((2, 32, 32), int))
     >>> image = keras.Input((None, None, 3))
