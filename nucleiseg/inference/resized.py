@@ -12,8 +12,9 @@ import numpy.typing as npt
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.images.scaling import Bound, scaling_range
-from nucleiseg.inference.maps import Network, predict_maps
+from nucleiseg.inference.maps import Maps, Network, predict_maps
 from nucleiseg.inference.memory import RESULT_BYTES, WINDOW_BYTES, network_bytes_of, usable
+from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.resizing import resize_labels, resize_maps
 from nucleiseg.inference.scaled_plan import aligned_windows, make_scaled_plan
@@ -22,7 +23,7 @@ from nucleiseg.inference.watching import expect_passes
 from nucleiseg.inference.windows import decoded_windows, with_context
 from nucleiseg.instances.decoders import Decoded
 
-__all__ = ["resized_range", "segment_resized"]
+__all__ = ["predict_resized", "resized_range", "segment_resized"]
 
 # For each pixel of the resized image, beside what its segmentation takes: raw and as floats, probability and labels.
 _RESIZED_BYTES = 40
@@ -66,12 +67,33 @@ def segment_resized(
         if 2 * held > usable(options.memory_bytes):
             return _in_windows(image, engine, scaling, decoding, factor)
         decoding = replace(decoding, options=replace(options, max_memory=options.memory_bytes - held))
-    resized = resize_maps(image, tuple(max(1, round(length * factor)) for length in size))
     if factor < 1:
-        maps = predict_maps(resized, engine, scaling, decoding.options)
-        return decoding.whole(np.clip(resize_maps(maps, size), 0, 1))
-    probability, labels = segment(resized, engine, scaling, decoding)
+        return decoding.whole(predict_resized(image, engine, scaling, decoding.options, factor))
+    probability, labels = segment(_resize(image, factor), engine, scaling, decoding)
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
+
+
+def predict_resized(
+    image: npt.NDArray[Any], engine: Engine, scaling: str, options: PredictOptions, factor: float
+) -> Maps:
+    """Maps of an image that the network sees at another size, on the finer of the two grids: (h, w, C) float32.
+
+    Parameters
+    ----------
+    image, engine, scaling, options
+        As for `nucleiseg.inference.maps.predict_maps`.
+    factor : float
+        By how much it is magnified.
+    """
+    if factor == 1:
+        return predict_maps(image, engine, scaling, options)
+    maps = predict_maps(_resize(image, factor), engine, scaling, options)
+    return np.clip(resize_maps(maps, (image.shape[0], image.shape[1])), 0, 1) if factor < 1 else maps
+
+
+def _resize(image: npt.NDArray[Any], factor: float) -> npt.NDArray[np.float32]:
+    height, width = image.shape[:2]
+    return resize_maps(image, (max(1, round(height * factor)), max(1, round(width * factor))))
 
 
 def resized_range(image: Any, scaling: str, factor: float) -> tuple[Bound, Bound]:
@@ -93,8 +115,7 @@ def resized_range(image: Any, scaling: str, factor: float) -> tuple[Bound, Bound
     """
     sample = sample_pixels(image)
     if factor < 1:  # magnified, pixels are between those that there are
-        height, width = sample.shape[:2]
-        sample = resize_maps(sample, (max(1, round(height * factor)), max(1, round(width * factor))))
+        sample = _resize(sample, factor)
     return scaling_range(sample, scaling)
 
 

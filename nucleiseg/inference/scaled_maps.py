@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Micrograph
-from nucleiseg.inference.maps import Maps, predict_maps
+from nucleiseg.inference.maps import Maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import choose_scale
-from nucleiseg.inference.resizing import resize_labels, resize_maps
+from nucleiseg.inference.resized import predict_resized
 from nucleiseg.inference.segmenting import decoding_of
+from nucleiseg.inference.windows import decode_window
 from nucleiseg.instances.decoders import Decoded
 
 __all__ = ["maps_at_scale"]
@@ -47,22 +47,12 @@ def maps_at_scale(
     seen: dict[float, Maps] = {}
 
     def look(factor: float, pixels: npt.NDArray[Any] = source.shown) -> Decoded:
-        maps = _maps(pixels, engine, settings.scaling, options, factor)
+        maps = predict_resized(pixels, engine, settings.scaling, options, factor)
         if pixels is source.shown:
             seen[factor] = maps
-        found, size = decoding.whole(maps), (pixels.shape[0], pixels.shape[1])
-        if factor <= 1:
-            return found
-        return Decoded(np.clip(resize_maps(found.probability, size), 0, 1), resize_labels(found.labels, size))
+        return decode_window(maps, decoding.whole, (pixels.shape[0], pixels.shape[1]))
 
     factor, _ = choose_scale(source.shown, look, settings, options)
-    return seen[factor] if factor in seen else _maps(source.shown, engine, settings.scaling, options, factor), factor
-
-
-def _maps(pixels: npt.NDArray[Any], engine: Engine, scaling: str, options: PredictOptions, factor: float) -> Maps:
-    if factor == 1:
-        return predict_maps(pixels, engine, scaling, options)
-    size = (pixels.shape[0], pixels.shape[1])
-    resized = resize_maps(pixels, (max(1, round(size[0] * factor)), max(1, round(size[1] * factor))))
-    maps = predict_maps(resized, engine, scaling, options)
-    return np.clip(resize_maps(maps, size), 0, 1) if factor < 1 else maps
+    if factor not in seen:
+        seen[factor] = predict_resized(source.shown, engine, settings.scaling, options, factor)
+    return seen[factor], factor

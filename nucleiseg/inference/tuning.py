@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.heads import get_head
 from nucleiseg.inference.limits import MIN_AREA, MIN_CONFIDENCE, smallest_area
-from nucleiseg.inference.resizing import resize_labels, resize_maps
+from nucleiseg.inference.windows import decode_window
 from nucleiseg.instances import calibrate, get_decoder, match
 from nucleiseg.instances.decoders import Decoded, Decoder
 from nucleiseg.instances.filtering import leave_out
@@ -122,10 +122,7 @@ def decoded(case: Case, decode: Decoder, thresholds: Mapping[str, float], min_ar
         return decode(maps, thresholds, area)
     if min_area is None:
         area = round(area / factor**2)  # the model's own is in pixels that the network sees
-    found = decode(maps, thresholds, 0)
-    if found.labels.shape != truth.shape:
-        size = (truth.shape[0], truth.shape[1])
-        found = Decoded(np.clip(resize_maps(found.probability, size), 0, 1), resize_labels(found.labels, size))
+    found = decode_window(maps, lambda seen: decode(seen, thresholds, 0), (truth.shape[0], truth.shape[1]))
     return Decoded(found.probability, leave_out(np.require(found.labels, np.int32, "W"), area, remove_edge=False))
 
 
