@@ -34,6 +34,7 @@ FLOORS = (
         "_seeding",
         "_settings",
         "_smoothing",
+        "_threads",
         "_units",
         "_version",
         "modelchecks",

@@ -150,6 +150,35 @@ def test_two_nuclei_do_not_tell_that_a_smaller_scale_is_better():
     assert len(engine.seen) == 2
 
 
+@FEW
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([None, 0, 30]),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([None, 0.7]),
+)
+def test_what_told_the_scale_tells_the_confidence_too(seed, min_area, remove_edge, fill_holes, min_confidence):
+    """At a scale that was chosen, nuclei are as sure as at one that was given, for which all is looked at anew."""
+    rng = np.random.default_rng(seed)
+    image = np.where(rng.random((90, 80)) < 0.6, rng.random((90, 80)), 0.0)
+    calibration = {"intercept": 0.5, "certainty": 1.0, "size": -0.3, "touching": 1.0}
+    settings = replace(MODEL, calibration=calibration, passport=(1.0, 6.0, 300.0))
+    options = PredictOptions(
+        min_area=min_area, remove_edge=remove_edge, fill_holes=fill_holes, min_confidence=min_confidence
+    )
+    chosen, given_scale = (
+        segment_at_scale(as_micrograph(image), Echo(), settings, replace(options, scale=scale))
+        for scale in ("auto", 1.0)
+    )
+    assert chosen.scale == 1
+    assert chosen.familiar == given_scale.familiar
+    np.testing.assert_array_equal(chosen.labels, given_scale.labels)
+    np.testing.assert_array_equal(chosen.confidence, given_scale.confidence)
+    rated = chosen.confidence
+    assert min_confidence is None or (rated >= min_confidence).all()
+
+
 def test_a_model_without_passport_looks_once():
     labels = discs(60)
     found, seen = find(labels, model=replace(MODEL, passport=None))

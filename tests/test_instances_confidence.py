@@ -13,6 +13,7 @@ from nucleiseg.instances import Calibration, calibrate, rate
 from nucleiseg.instances._regions import find_regions, find_totals
 from nucleiseg.instances.confidence import rate_totals
 from nucleiseg.instances.contacts import find_sides, meet, touching_share, united
+from nucleiseg.instances.evidence import find_evidence
 
 SHAPE = (6, 7)
 label_images = hnp.arrays(np.int32, SHAPE, elements=st.integers(0, 4))
@@ -29,6 +30,17 @@ def test_each_nucleus_has_one_from_0_to_1_whatever_its_number(labels, probabilit
     renamed = np.array([0, 10, 300, 5000, 60000])[labels]
     np.testing.assert_array_equal(rate(renamed, probability, calibration), confidence)
     np.testing.assert_allclose(rate(np.rot90(labels), np.rot90(probability), calibration), confidence, atol=1e-6)
+
+
+@given(label_images, probabilities, st.lists(st.booleans(), min_size=5, max_size=5), st.sampled_from([1, 50]))
+def test_nuclei_can_be_left_out_of_the_evidence_as_out_of_the_image(labels, probability, keep, factor):
+    named = labels * factor
+    every = find_evidence(named, probability)
+    kept = np.array(keep)[every.labels // factor]
+    fewer = find_evidence(np.where(np.isin(named, every.labels[kept]), named, 0), probability)
+    rest = every.keeping(kept)
+    for field in ("labels", "areas", "sums", "touching"):
+        np.testing.assert_array_equal(getattr(rest, field), getattr(fewer, field))
 
 
 @given(label_images, probabilities, st.sampled_from([np.uint8, np.int64, np.uint64, bool]), st.sampled_from([1, 50]))

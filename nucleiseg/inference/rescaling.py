@@ -21,9 +21,10 @@ from nucleiseg.inference.resized import segment_resized
 from nucleiseg.inference.scale import SMALLEST, Passport, usual_diameter_of
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.instances import Calibration, filter_labels
-from nucleiseg.instances.confidence import rated
+from nucleiseg.instances.confidence import rate_evidence
 from nucleiseg.instances.decoders import Decoded
-from nucleiseg.instances.filtering import leave_out
+from nucleiseg.instances.evidence import Evidence, find_evidence
+from nucleiseg.instances.filtering import at_edge, keep_only, leave_out
 
 Look: TypeAlias = Callable[[float], Decoded]
 
@@ -81,30 +82,50 @@ def segment_at_scale(
     calibration = calibration_of(settings)
 
     factor, seen = choose_scale(source.shown, look, settings, options)
-    found = look(factor) if seen is None else seen
+    found, evidence = seen or (look(factor), None)
     area = smallest_area(options.min_area, decoding.thresholds)
     if options.min_area is None:
         area = round(area / factor**2)  # the model's own is in pixels that the network sees
     if options.fill_holes:
         labels = filter_labels(found.labels, area, remove_edge=options.remove_edge, fill_holes=True)
+        evidence = None
     else:
-        labels = leave_out(np.require(found.labels, np.int32, "W"), area, options.remove_edge)
+        labels = np.require(found.labels, np.int32, "W")
+        evidence = _count_those(labels, evidence, area, options.remove_edge)
     confidence = familiar = None
     if decoding.least_confidence.value > 0:
-        areas, every = rated(labels, found.probability, calibration, factor)
-        familiar = is_familiar(areas, every)
-        sure = decoding.least_confidence.keeps(areas, every)
-        _leave_out_unsure(labels, sure)
+        evidence = evidence or find_evidence(labels, found.probability)
+        every = rate_evidence(evidence, calibration, factor)
+        familiar = is_familiar(evidence.areas, every)
+        sure = decoding.least_confidence.keeps(evidence.areas, every)
+        labels = keep_only(labels, sure)
         confidence = every[sure]
     return Prediction(
         source.shown, found.probability, labels, source, calibration, passport, factor, confidence, familiar
     )
 
 
+def _count_those(
+    labels: npt.NDArray[np.int32], evidence: Evidence | None, area: int, remove_edge: bool
+) -> Evidence | None:
+    """Leave out nuclei that are too small or at the edge, in place, and of the evidence, too."""
+    if evidence is None:
+        leave_out(labels, area, remove_edge)
+        return None
+    kept = np.zeros(int(evidence.labels.max(initial=0)), bool)  # numbers may have gaps
+    kept[evidence.labels - 1] = evidence.areas >= area
+    if remove_edge:
+        kept &= ~at_edge(labels, kept.size)
+    keep_only(labels, kept)
+    return evidence.keeping(kept[evidence.labels - 1])
+
+
 def choose_scale(
     image: npt.NDArray[Any], look: Callable[..., Decoded], settings: SegmenterSettings, options: PredictOptions
-) -> tuple[float, Decoded | None]:
+) -> tuple[float, tuple[Decoded, Evidence | None] | None]:
     """By how much to magnify an image, and what is found so, if the whole of it has been looked at so.
+
+    With it comes the evidence in all that is found, if the whole was needed to tell the scale.
 
     ``look(factor, pixels=...)`` says what is found at a scale, in the image by default, or in the pixels of a part.
     """
@@ -115,7 +136,7 @@ def choose_scale(
     seen = _by_size(look, factor, passport, calibration)
     chosen = _by_doubt(partial(look, pixels=image[_middle(image.shape)]), seen, passport, calibration)
     is_whole = chosen.found.labels.shape == seen.found.labels.shape
-    return chosen.factor, chosen.found if is_whole else None
+    return chosen.factor, (chosen.found, chosen.evidence) if is_whole else None
 
 
 def calibration_of(settings: SegmenterSettings) -> Calibration | None:
@@ -149,11 +170,7 @@ class _View(NamedTuple):
     credible: int  # nuclei whose sizes are believed
     diameter: float | None  # the usual one of those, in pixels of the image
     sureness: float  # mean confidence, over pixels of nuclei; 0 where there is none
-
-
-def _view(look: Look, factor: float, calibration: Calibration | None) -> _View:
-    found = look(factor)
-    return _View(found, factor, *_credible_nuclei(found, calibration, factor))
+    evidence: Evidence | None  # in all that is found, where the middle of the image is the whole of it
 
 
 def _by_size(look: Look, factor: float, passport: Passport, calibration: Calibration | None) -> _View:
@@ -190,13 +207,18 @@ def _is_doubtful(view: _View, passport: Passport, in_part: bool) -> bool:
     return 0 < view.sureness < (_DOUBTED if large else _DOUBTED_IN_PART if in_part else _DOUBTED_IN_WHOLE)
 
 
-def _credible_nuclei(found: Decoded, calibration: Calibration | None, factor: float) -> tuple[int, float | None, float]:
-    """In the middle of the image: how many sizes are believed, their usual diameter, and the mean confidence."""
+def _view(look: Look, factor: float, calibration: Calibration | None) -> _View:
+    """Look at a scale; the middle of the image tells what sizes are believed, and how sure all is."""
+    found = look(factor)
     middle = _middle(found.labels.shape)
-    areas, confidence = rated(found.labels[middle], found.probability[middle], calibration, factor)
+    evidence = find_evidence(found.labels[middle], found.probability[middle])
+    areas, confidence = evidence.areas, rate_evidence(evidence, calibration, factor)
     believed = (areas >= _LEAST_AREA) & (confidence >= _LEAST_CONFIDENCE)
     sureness = float(confidence @ areas / areas.sum()) if areas.size else 0.0
-    return int(believed.sum()), usual_diameter_of(areas[believed]), sureness
+    whole = found.labels[middle].shape == found.labels.shape
+    return _View(
+        found, factor, int(believed.sum()), usual_diameter_of(areas[believed]), sureness, evidence if whole else None
+    )
 
 
 def _middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -204,11 +226,3 @@ def _middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
     height, width = (min(length, _LOOKED_AT) for length in shape[:2])
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
     return slice(top, top + height), slice(left, left + width)
-
-
-def _leave_out_unsure(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> None:
-    """Keep these of the nuclei 1 … n, and number them anew, in place."""
-    if not kept.all():
-        numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-        for row in labels:  # one after the other, which needs no second image
-            row[:] = numbers[row]

@@ -11,13 +11,12 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_labels, check_number_array, check_range, check_same_size, describe
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances._regions import find_totals
 from nucleiseg.instances._regression import regress, sigmoid
 from nucleiseg.instances.assigning import assign
-from nucleiseg.instances.contacts import find_sides, touching_share
+from nucleiseg.instances.evidence import Evidence, find_evidence
 from nucleiseg.instances.overlaps import count_overlap
 
-__all__ = ["Calibration", "calibrate", "rate", "rate_totals", "rated"]
+__all__ = ["Calibration", "calibrate", "rate", "rate_evidence", "rate_totals", "rated"]
 
 MATCH = 0.5  # the IoU from which a nucleus counts as found
 _CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1, where the logarithm has no end
@@ -131,8 +130,21 @@ def rated(
     >>> areas.tolist(), confidence.round(3).tolist()
     ([2, 1], [0.8, 0.6])
     """
-    numbers, areas, sums = find_totals(labels, probability)
-    return areas, rate_totals(areas, sums, _touching(labels, numbers), calibration, scale)
+    evidence = find_evidence(labels, probability)
+    return evidence.areas, rate_evidence(evidence, calibration, scale)
+
+
+def rate_evidence(
+    evidence: Evidence, calibration: Calibration | None = None, scale: float = 1.0
+) -> npt.NDArray[np.float64]:
+    """As `rate`, from what was gathered of an image before: (n,) float64.
+
+    Examples
+    --------
+    >>> rate_evidence(find_evidence(np.array([[1, 1, 0, 2]]), np.array([[0.9, 0.7, 0.1, 0.6]]))).round(3).tolist()
+    [0.8, 0.6]
+    """
+    return rate_totals(evidence.areas, evidence.sums, evidence.touching, calibration, scale)
 
 
 def rate_totals(
@@ -210,10 +222,10 @@ def calibrate(
         checked, checked_probability = _check(labels, probability)
         overlap = count_overlap(truth, checked)
         partners = overlap.predicted_labels[overlap.predicted_index[assign(overlap, MATCH)]]
-        numbers, areas, sums = find_totals(checked, checked_probability)
-        sizes.append(areas * check_range(scale[0] if scale else 1.0, "scale", *_SCALES) ** 2)
-        features.append(_features(sizes[-1], sums / areas, _touching(checked, numbers)))
-        matched.append(np.isin(numbers, partners))
+        found = find_evidence(checked, checked_probability)
+        sizes.append(found.areas * check_range(scale[0] if scale else 1.0, "scale", *_SCALES) ** 2)
+        features.append(_features(sizes[-1], found.sums / found.areas, found.touching))
+        matched.append(np.isin(found.labels, partners))
     seen, x, y = np.concatenate(sizes), np.concatenate(features), np.concatenate(matched)
     of_each = min(np.count_nonzero(y), np.count_nonzero(~y))
     if of_each < _LEAST_OF_EACH:
@@ -239,10 +251,3 @@ def _features(
     mean = means.clip(_CERTAIN, 1 - _CERTAIN)
     size = np.log(areas)
     return np.stack([np.ones_like(mean), np.log(mean / (1 - mean)), size, size**2, touching], axis=1)
-
-
-def _touching(labels: Array, numbers: Array) -> npt.NDArray[np.float64]:
-    """Of the outline of each of these labels, the share that touches another one."""
-    sides = find_sides(labels)
-    sides[:, :2] = np.searchsorted(np.concatenate([[0], numbers]), sides[:, :2])
-    return touching_share(sides, numbers.size)

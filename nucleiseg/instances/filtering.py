@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_count, check_labels
 
-__all__ = ["filter_labels", "leave_out"]
+__all__ = ["at_edge", "filter_labels", "keep_only", "leave_out"]
 
 _AT_ONCE = 2**20  # pixels
 
@@ -57,14 +57,37 @@ def filter_labels(
 
 def leave_out(labels: npt.NDArray[np.int32], min_area: int, remove_edge: bool = False) -> npt.NDArray[np.int32]:
     """As `filter_labels`, in place and part by part: beside a large image there is no room for a second one."""
-    kept = _areas(labels) >= max(min_area, 1)
+    kept = _areas(labels)[1:] >= max(min_area, 1)
     if remove_edge:
-        for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-            kept[edge] = False
-    kept[0] = False
-    if kept[1:].all():
+        kept &= ~at_edge(labels, kept.size)
+    return keep_only(labels, kept)
+
+
+def at_edge(labels: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.bool_]:
+    """Of nucleus 1 … n, whether it has a pixel at the edge of the image: (n,).
+
+    Examples
+    --------
+    >>> at_edge(np.array([[0, 1, 0], [0, 2, 0], [0, 0, 0]], np.int32), 2).tolist()
+    [True, False]
+    """
+    found = np.zeros(count + 1, bool)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        found[edge] = True
+    return found[1:]
+
+
+def keep_only(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """Leave out all nuclei of 1 … n but these, and number them anew, in place and part by part.
+
+    Examples
+    --------
+    >>> keep_only(np.array([[1, 2, 0, 3]], np.int32), np.array([False, True, True])).tolist()
+    [[0, 1, 0, 2]]
+    """
+    if kept.all():
         return labels
-    numbers: npt.NDArray[np.int32] = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
     for part in _parts(labels):
         inside = part > 0
         part[inside] = numbers[part[inside]]

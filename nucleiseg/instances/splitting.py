@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_count, check_number_array, check_range, check_same_size, describe
 from nucleiseg._smoothing import smooth
+from nucleiseg._threads import at_once
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["split_by_distance", "split_components"]
+
+_WORTH_A_THREAD = 2**17  # pixels
 
 
 def split_components(probability: npt.ArrayLike, threshold: float = 0.5, min_area: int = 0) -> npt.NDArray[np.int32]:
@@ -113,8 +117,11 @@ def split_by_distance(
         np.clip(depth, 0, 1, out=depth)
     deep = mask & (depth > seed_threshold)
     parts, seeds = np.empty(mask.shape, np.int32), np.empty(mask.shape, np.int32)
-    count = ndimage.label(mask, output=parts)
-    seed_count = ndimage.label(deep, output=seeds)
+    find_parts, find_seeds = partial(ndimage.label, mask, output=parts), partial(ndimage.label, deep, output=seeds)
+    if mask.size > _WORTH_A_THREAD:
+        count, seed_count = at_once(find_parts, find_seeds)
+    else:
+        count, seed_count = find_parts(), find_seeds()
     part_of_seed = np.zeros(seed_count + 1, np.intp)
     part_of_seed[seeds[deep]] = parts[deep]
     crowded = np.bincount(part_of_seed[1:], minlength=count + 1) > 1
