@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["at_once"]
+__all__ = ["at_once", "count_cores"]
 
 T = TypeVar("T")
 
@@ -26,3 +27,14 @@ def at_once(first: Callable[[], T], *others: Callable[[], T]) -> list[T]:
     with ThreadPoolExecutor(len(others)) as pool:
         waiting = [pool.submit(other) for other in others]
         return [first(), *(found.result() for found in waiting)]
+
+
+def count_cores() -> int:
+    """How many processor cores this process may use.
+
+    Examples
+    --------
+    >>> count_cores() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -257,3 +257,11 @@ def test_full_arrays_become_batches():
 def test_arrays_that_do_not_fit_are_refused(shape):
     with pytest.raises(InvalidInputError, match="same N, H and W"):
         arrays_to_tf_dataset(np.zeros((5, 8, 6, 3)), np.zeros(shape))
+
+
+def test_no_thread_tunes_a_pipeline():
+    """At the end of an epoch, training would wait for it at times, for up to a minute."""
+    images = np.zeros((2, 32, 32), np.uint8)
+    labelled = as_tf_dataset(datasets.from_arrays(images, images), crop=(32, 32))
+    arrays = arrays_to_tf_dataset(np.zeros((2, 8, 8, 3)), np.zeros((2, 8, 8, 1)))
+    assert [batches.options().autotune.enabled for batches in (labelled, arrays)] == [False, False]

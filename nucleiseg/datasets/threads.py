@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from nucleiseg._checks import check_count
 from nucleiseg._progress import progress
+from nucleiseg._threads import count_cores
 
 __all__ = ["in_threads"]
 
@@ -21,12 +21,8 @@ def in_threads(function: Callable[[T], R], items: Sequence[T], workers: int | No
 
     Threads, not processes: decoding lets go of the interpreter, and scripts need no ``__main__`` guard.
     """
-    pool = ThreadPoolExecutor(_count_cores() if workers is None else check_count(workers, "workers"))
+    pool = ThreadPoolExecutor(count_cores() if workers is None else check_count(workers, "workers"))
     try:
         yield from progress(pool.map(function, items), description, len(items))
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _count_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

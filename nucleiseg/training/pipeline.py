@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_choice, check_count, check_size
 from nucleiseg._optional import import_framework
+from nucleiseg._threads import count_cores
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import list_scalings, scaling_range
 from nucleiseg.images.scaling import Bound
@@ -29,6 +30,8 @@ from nucleiseg.training.targets import Target, get_target
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_PREFETCHED = 2  # batches
 
 _Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
@@ -156,9 +159,22 @@ def as_tf_dataset(
 
     # flat_map runs once for every iterator, which makes one_pass the place that knows a new pass has begun.
     positions = tf.data.Dataset.range(1).flat_map(one_pass)
-    pairs = positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    pairs = positions.map(load, num_parallel_calls=count_cores(), deterministic=True)
     batches = pairs.batch(batch_size).apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.prefetch(_PREFETCHED).with_options(_untuned())
+
+
+def _untuned() -> tf.data.Options:
+    """Without the thread that tunes a pipeline.
+
+    It sleeps for up to a minute, and an iterator can't end before. In long epochs that was seen about every other time:
+    training stood still for 40 to 60 seconds.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 @lru_cache(maxsize=1)
@@ -224,7 +240,7 @@ def arrays_to_tf_dataset(
     pairs = tf.data.Dataset.zip((features, labels))
     if shuffle_seed is not None:
         pairs = pairs.shuffle(len(images), seed=shuffle_seed)
-    return pairs.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return pairs.batch(batch_size).prefetch(_PREFETCHED).with_options(_untuned())
 
 
 def _drawer(
