@@ -31,8 +31,9 @@ def benchmark(name: str) -> str:
     for table in record["tables"]:
         parts += [f"*{table['title']}*"] if table["title"] else []
         parts.append(as_markdown(table["rows"]))
+    memory = f"{machine['memory']}, " if "memory" in machine else ""  # older results don't tell
     parts.append(
-        f"*{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
+        f"*{machine['processor']}, {machine['cores']} cores, {memory}Python {machine['python']}, "
         f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}.*"
     )
     return "\n\n".join(parts)
