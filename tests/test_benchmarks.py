@@ -16,6 +16,7 @@ from nucleiseg.inference import Prediction
 from nucleiseg.inference.bootstrap import Bootstrap
 from nucleiseg.inference.evaluation import evaluate_images
 from nucleiseg.instances import match
+from nucleiseg.pretrained import list_pretrained, model_card
 
 ROOT = Path(__file__).parents[1]
 SCORE = re.compile(r"\d\.\d{3} \(\d\.\d\d-\d\.\d\d\)")
@@ -179,6 +180,13 @@ def test_fine_tuning_has_intervals(script, split):
     assert row.pop("histology images") == 2
     assert row["histology, val and test"] == row["histology, val"] == "0.333 (0.33-0.33)"
     assert row["fluorescence, val and test"] == "0.286 (0.29-0.29)"
+
+
+@pytest.mark.parametrize("name", list_pretrained())
+def test_cards_say_of_use_and_limits_what_the_script_writes(script, name):
+    source, card = script("model_card"), model_card(name)
+    assert card["intended_use"] == source.INTENDED_USE
+    assert card["limits"] == [*source.LIMITS, *source.OWN_LIMITS[name]]
 
 
 def test_results_tell_the_machine_and_its_memory(script, monkeypatch, tmp_path, capsys):
