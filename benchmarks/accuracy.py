@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from initialisation import FOUNDING, MINUTES, trained
+from intervals import by_group
 from results import FOLDER, keep
 from scipy import ndimage
 from skimage.feature import peak_local_max
@@ -98,15 +99,9 @@ def evaluated(way: Way, data: datasets.Dataset) -> Evaluation:
 
 def tables_of(found: Mapping[str, Evaluation], split: str) -> Tables:
     """One table a score: a row a way, a column a kind of image, with 95 % confidence intervals."""
-    measured = {way: (scores.to_dict(), scores.intervals()) for way, scores in found.items()}
-
-    def cell(way: str, group: str, score: str) -> str:
-        scores, intervals = measured[way]
-        low, high = intervals[group][score]
-        return f"{scores[group][score]:.3f} ({low:.2f}-{high:.2f})"
-
+    cells = {way: by_group(scores, list(SCORES.values())) for way, scores in found.items()}
     return {
-        f"{title} on {split}": [{"way": way, **{group: cell(way, group, key) for group in GROUPS}} for way in found]
+        f"{title} on {split}": [{"way": way, **{group: cells[way][group][key] for group in GROUPS}} for way in found]
         for title, key in SCORES.items()
     }
 

@@ -7,23 +7,28 @@ distance, over ten bins of confidence weighted by their nuclei, between the mean
 matched [1]; the AUROC is the chance that a matched nucleus has more confidence than a false one. Both are told of all
 nuclei that are found, and of those that are left where nothing is asked for: the surer ones are harder to tell apart.
 
+The intervals of the calibration error lie high and may leave out the error itself: drawing images anew adds noise to
+the bins, and a mean of distances can only grow by noise. Read their upper end.
+
 [1] C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
 """
 
 from __future__ import annotations
 
 import argparse
-from functools import reduce
-from operator import add
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from intervals import of_counts, of_images
 from results import keep
 from scipy.stats import rankdata
 
 from nucleiseg import PredictOptions, Segmenter, datasets
-from nucleiseg.instances import assign, count_overlap, match
+from nucleiseg.instances import InstanceCounts, assign, count_overlap, match
 from nucleiseg.pretrained import list_pretrained, pretrained_path
 
 BINS = 10
@@ -31,30 +36,48 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
-def judged(segmenter: Segmenter, data: datasets.Dataset, options: PredictOptions) -> tuple[Floats, Bools, float]:
-    """Confidence of the nuclei that are found, which of them are matched, and the average precision at IoU .5."""
-    confidences, matches, counts = [], [], []
-    for sample in data:
-        found = segmenter.predict(sample.image, options)
-        counts.append(match(sample.labels, found.labels))
-        overlap = count_overlap(sample.labels, found.labels)
-        pairs = assign(overlap, 0.5)
-        numbers = overlap.predicted_labels[overlap.predicted_index[pairs]]
-        confidences.append(np.asarray(found.confidence, float))
-        matches.append(np.isin(np.arange(1, len(confidences[-1]) + 1), numbers))
-    return np.concatenate(confidences), np.concatenate(matches), reduce(add, counts).average_precision(0.5)
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What was found in an image: the confidence of nuclei, which of them are matched, and the counts."""
+
+    confidence: Floats
+    matched: Bools
+    counts: InstanceCounts
+
+
+def judged(segmenter: Segmenter, sample: datasets.Sample, options: PredictOptions) -> Judged:
+    """What a model finds in an image."""
+    found = segmenter.predict(sample.image, options)
+    overlap = count_overlap(sample.labels, found.labels)
+    numbers = overlap.predicted_labels[overlap.predicted_index[assign(overlap, 0.5)]]
+    matched = np.isin(np.arange(1, found.count + 1), numbers)
+    return Judged(np.asarray(found.confidence, float), matched, match(sample.labels, found.labels))
+
+
+def pooled(images: Sequence[Judged]) -> tuple[Floats, Bools]:
+    """Confidence of the nuclei of all images together, and which of them are matched."""
+    return np.concatenate([each.confidence for each in images]), np.concatenate([each.matched for each in images])
+
+
+def scored(score: Callable[[Floats, Bools], float], images: Sequence[Judged], digits: int = 2) -> str:
+    """A score of the nuclei of all images together, with its interval."""
+    return of_images(lambda drawn: score(*pooled([images[index] for index in drawn])), len(images), digits)
 
 
 def calibration_error(confidence: Floats, matched: Bools) -> float:
-    """Expected calibration error, in [0, 1]."""
+    """Expected calibration error, in [0, 1]; not a number without any nuclei."""
+    if not len(confidence):
+        return math.nan
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     sums = (np.bincount(bins, values, BINS) for values in (confidence, matched.astype(float)))
     return float(np.abs(np.subtract(*sums)).sum() / len(confidence))
 
 
 def area_under_curve(confidence: Floats, matched: Bools) -> float:
-    """AUROC by the ranks of the matched (Mann and Whitney); ties count half."""
+    """AUROC by the ranks of the matched (Mann and Whitney); ties count half. Not a number without either kind."""
     hits = int(matched.sum())
+    if hits in (0, len(matched)):
+        return math.nan
     ranks = rankdata(confidence)[matched].sum() - hits * (hits + 1) / 2
     return float(ranks / (hits * (len(matched) - hits)))
 
@@ -74,20 +97,21 @@ def main() -> None:
         segmenter = Segmenter.load(model)
         for name, data in (("val", val), ("test", test)):
             for least in (None, 0.0):  # the last one, of all nuclei, is the one for the table by confidence
-                confidence, matched, precision = judged(segmenter, data, PredictOptions(min_confidence=least))
+                options = PredictOptions(min_confidence=least)
+                images = [judged(segmenter, sample, options) for sample in data]
                 summary.append(
                     {
                         "model": model.stem,
                         "split": name,
                         "nuclei": f"from {segmenter.thresholds.get('min_confidence', 0)}" if least is None else "all",
-                        "found": len(matched),
-                        "matched": float(matched.mean()),
-                        "AP at IoU .5": precision,
-                        "expected calibration error": calibration_error(confidence, matched),
-                        "AUROC": area_under_curve(confidence, matched),
+                        "found": sum(image.counts.found for image in images),
+                        "matched": scored(lambda _, matched: float(matched.mean()), images),
+                        "AP at IoU .5": of_counts([image.counts for image in images])["ap50"],
+                        "expected calibration error": scored(calibration_error, images, digits=3),
+                        "AUROC": scored(area_under_curve, images),
                     }
                 )
-        tables[f"{model.stem} on test, by confidence"] = by_confidence(confidence, matched)
+        tables[f"{model.stem} on test, by confidence"] = by_confidence(*pooled(images))
     command = "python benchmarks/confidence.py stage1_train.zip --splits splits.csv"
     keep("confidence", command + (" --model MODEL" if arguments.model else ""), tables)
 

@@ -20,12 +20,13 @@ from operator import add
 
 import numpy as np
 import numpy.typing as npt
+from intervals import of_counts
 from results import keep
 
 from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg.heads import get_head
 from nucleiseg.inference import predict_maps, resize_maps
-from nucleiseg.instances import ErrorCounts, count_overlap, filter_labels, find_errors, get_decoder, match, score_images
+from nucleiseg.instances import ErrorCounts, count_overlap, filter_labels, find_errors, get_decoder, match
 
 Labels = npt.NDArray[np.int64]
 Pairs = list[tuple[Labels, Labels]]
@@ -70,8 +71,8 @@ def without_specks(truth: Labels) -> Labels:
 
 
 def scores(pairs: Pairs) -> dict[str, object]:
-    """Of images."""
-    found = score_images([match(truth, labels) for truth, labels in pairs])
+    """Of images, with intervals."""
+    found = of_counts([match(truth, labels) for truth, labels in pairs], ("ap50", "dsb"))
     return {name: found[key] for name, key in (("AP at IoU .5", "ap50"), ("DSB2018 score", "dsb"))}
 
 

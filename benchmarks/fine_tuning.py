@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from intervals import by_group
 from results import keep
 
 from nucleiseg import Segmenter, datasets, fine_tune
 from nucleiseg.datasets import Dataset
+from nucleiseg.inference import Evaluation
 from nucleiseg.pretrained import pretrained_recipe
 from nucleiseg.training import read_recipe
 
@@ -82,15 +84,18 @@ def tuned_on(base: Segmenter, images: Images, count: int) -> Segmenter:
     return fine_tune(base, parts, chosen(images.of("train", "fluorescence"), REFERENCE, 0)).tuned
 
 
+def evaluated(segmenter: Segmenter, images: Images) -> dict[str, Evaluation]:
+    """What the learning curve shows, by its columns."""
+    columns = {f"{modality}, val and test": ("both", modality) for modality in ("histology", "fluorescence")}
+    columns |= {f"histology, {split}": (split, "histology") for split in ("val", "test")}
+    return {name: segmenter.evaluate(images.of(*part)) for name, part in columns.items()}
+
+
 def row(count: int, segmenter: Segmenter, images: Images) -> dict[str, object]:
     """One line of the learning curve: AP at IoU .5."""
-
-    def score(split: str, modality: str) -> float:
-        return segmenter.evaluate(images.of(split, modality)).to_dict()["all"]["ap50"]
-
-    both = {f"{modality}, val and test": score("both", modality) for modality in ("histology", "fluorescence")}
-    parts = {f"histology, {split}": score(split, "histology") for split in ("val", "test")}
-    return {"histology images": count, **both, **parts}
+    found = evaluated(segmenter, images)
+    scores = {name: by_group(part, ["ap50"])["all"]["ap50"] for name, part in found.items()}
+    return {"histology images": count, **scores}
 
 
 def main() -> None:

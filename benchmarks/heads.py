@@ -1,4 +1,4 @@
-"""The three heads side by side: same encoder, same schedule, same data, thresholds tuned on `val`, scored on `test`.
+"""The heads side by side: same encoder, same schedule, same data, thresholds tuned on `val`, scored on `test`.
 
     python benchmarks/heads.py stage1_train.zip --splits splits.csv --folder trained
 
@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-from functools import reduce
-from operator import add
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from intervals import by_group, of_counts
 from results import keep
 
 from nucleiseg import Segmenter, datasets
@@ -26,7 +25,7 @@ from nucleiseg.inference import Prediction
 from nucleiseg.instances import InstanceCounts, count_overlap, find_touching, match
 from nucleiseg.training import FitOptions
 
-HEADS = ("semantic", "boundary", "distance")
+HEADS = ("semantic", "boundary", "distance", "contact")
 OPTIONS = FitOptions(crop=(192, 192), balance="modality", frozen_epochs=3, fine_tune_rate=6e-4, patience=1000)
 
 
@@ -59,18 +58,22 @@ def scores(segmenter: Segmenter, test: datasets.Dataset) -> dict[str, object]:
     def watch(sample: Sample, found: Prediction) -> None:
         cases.append((sample.labels, found.labels))
 
-    groups = segmenter.evaluate(test, watch=watch).to_dict()
+    evaluation = segmenter.evaluate(test, watch=watch)
+    numbers, groups = evaluation.to_dict(), by_group(evaluation)
     touching = [(truth, found) for truth, found in cases if 10 * find_touching(truth).size >= len(np.unique(truth)) - 1]
     touching = [(truth, found) for truth, found in touching if truth.any()]
-    crowded = reduce(add, (match(truth, found) for truth, found in touching))
-    alone = reduce(add, (only_touching(truth, found) for truth, found in touching))
-    where = f"the {len(touching)} images where nuclei touch ({crowded.nuclei:,} nuclei)"
-    column: dict[str, object] = {f"AP at IoU .5, all {groups['all']['images']} images": groups["all"]["ap50"]}
-    column |= {f"… {name} ({group['images']})": group["ap50"] for name, group in groups.items() if name != "all"}
+    crowded = [match(truth, found) for truth, found in touching]
+    alone = [only_touching(truth, found) for truth, found in touching]
+    nuclei, nuclei_alone = (sum(image.nuclei for image in counts) for counts in (crowded, alone))
+    where = f"the {len(touching)} images where nuclei touch ({nuclei:,} nuclei)"
+    column: dict[str, object] = {f"AP at IoU .5, all {len(cases)} images": groups["all"]["ap50"]}
     column |= {
-        f"AP at IoU .5, {where}": crowded.average_precision(0.5),
-        f"AP at IoU .5, their {alone.nuclei:,} touching nuclei alone": alone.average_precision(0.5),
-        "merges in these images": crowded.errors.merges,
+        f"… {name} ({numbers[name]['images']})": group["ap50"] for name, group in groups.items() if name != "all"
+    }
+    column |= {
+        f"AP at IoU .5, {where}": of_counts(crowded)["ap50"],
+        f"AP at IoU .5, their {nuclei_alone:,} touching nuclei alone": of_counts(alone)["ap50"],
+        "merges in these images": sum(image.errors.merges for image in crowded),
         "DSB2018 score, all": groups["all"]["dsb"],
         "mean Dice, all": groups["all"]["mean_dice"],
     }

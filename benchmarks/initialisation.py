@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from intervals import by_group
 from results import keep
 
 from nucleiseg import Segmenter, datasets
@@ -86,18 +87,16 @@ def main() -> None:
     rows = []
     for name in STARTS:
         segmenter, history = trained(name, arguments.folder, train, val, arguments.minutes)
-        found = segmenter.evaluate(test)
-        scores, intervals = found.to_dict()["all"], found.intervals()["all"]
-        spans = {key: f"{scores[key]:.3f} ({low:.2f}-{high:.2f})" for key, (low, high) in intervals.items()}
+        scores = by_group(segmenter.evaluate(test))["all"]
         rows.append(
             {
                 "start": name,
                 "epochs": len(history),
                 "minutes": f"{history['seconds'].sum() / 60:.1f}",
                 "epochs to a Dice of .85 on val": first_epoch(history),
-                "AP at IoU .5": spans["ap50"],
-                "DSB2018 score": spans["dsb"],
-                "mean Dice": spans["mean_dice"],
+                "AP at IoU .5": scores["ap50"],
+                "DSB2018 score": scores["dsb"],
+                "mean Dice": scores["mean_dice"],
             }
         )
         logging.info("%s", rows[-1])

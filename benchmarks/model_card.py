@@ -37,6 +37,17 @@ ENCODERS = {
     }
 }
 OWN_ENCODER = {"weights": "none: trained from random ones", "licence": "Apache-2.0"}
+INTENDED_USE = {
+    "for": "Research: finding, counting and measuring cell nuclei in 2-D microscopy images; somebody looks at "
+    "overlays.",
+    "stains": "Nuclear stains in fluorescence, bright on dark ground, such as DAPI or Hoechst; tissue stained purple, "
+    "or pink and purple as by H&E. Grey brightfield images with care: there were few to learn from.",
+    "sizes": "Pixels count, not magnification: nuclei about 11 to 59 pixels wide, or others after resizing, which is "
+    "done by itself. Nuclei of 10 µm have these widths at .9 to .17 µm a pixel.",
+    "not_for": "Diagnosis, or any decision about a patient. Three dimensions: nothing is followed from plane to plane. "
+    "Whole cells. Images unlike those it was trained on, such as phase contrast or electron microscopy, unless it was "
+    "tested on labelled ones.",
+}
 LIMITS = [
     "Made for 2-D images; nuclei about 11 to 59 pixels wide are looked at as they are, others after resizing.",
     "Crowded, overlapping nuclei are at times taken for one; in tissue, nuclei out of focus are missed.",
@@ -125,6 +136,7 @@ def main() -> None:
     card = {
         "name": name,
         "purpose": "Finds nuclei in fluorescence, stained tissue and brightfield images; for research.",
+        "intended_use": INTENDED_USE,
         "licence": "Apache-2.0",
         "data": {**DATA, "splits": {"train": len(train), "val": len(val), "test": len(test)}},
         "encoder": ENCODERS.get(settings["encoder"], OWN_ENCODER) if settings["weights"] else OWN_ENCODER,

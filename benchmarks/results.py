@@ -12,6 +12,8 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nucleiseg._memory import total_memory
+
 FOLDER = Path(__file__).parent / "results"
 _PACKAGES = ("nucleiseg", "keras", "tensorflow", "numpy", "scikit-image")
 
@@ -34,7 +36,12 @@ def keep(name: str, command: str, tables: Mapping[str, Rows]) -> None:
         print(as_text(rows, title), end="\n\n")
     record = {
         "command": command,
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory": _memory(),
+            "python": platform.python_version(),
+        },
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         "tables": [{"title": title, "rows": [dict(row) for row in rows]} for title, rows in tables.items()],
     }
@@ -53,6 +60,12 @@ def as_text(rows: Rows, title: str = "") -> str:
 
 def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _memory() -> str:
+    """How much memory the machine has; what firmware and kernel keep for themselves is rounded away."""
+    total = total_memory()
+    return f"{total / 2**30:.0f} GiB of memory" if total else "memory unknown"
 
 
 def _processor() -> str:

@@ -3,24 +3,28 @@
     python benchmarks/scales.py stage1_train.zip --splits splits.csv
 
 Each image of `test` is resized by a factor where its median nucleus stays at least 8 pixels wide; the labels are
-resized to the nearest pixel. Found at a factor is compared with found at factor 1 on the same images.
+resized to the nearest pixel. Found at a factor is compared with found at factor 1 on the same images, and in the
+intervals each image that is drawn brings both.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from pathlib import Path
 
 import numpy as np
+from intervals import Indices, of_counts, of_images
 from results import keep
 from skimage.transform import resize
 
 from nucleiseg import Segmenter, datasets
 from nucleiseg.datasets import Sample
 from nucleiseg.inference.scale import usual_diameter
-from nucleiseg.instances import InstanceCounts, match
+from nucleiseg.instances import InstanceCounts, MatchCounts, match
 from nucleiseg.pretrained import list_pretrained, pretrained_path
 
 FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
@@ -41,6 +45,19 @@ def counted(segmenter: Segmenter, sample: Sample, factor: float) -> InstanceCoun
     """What is found in a resized image."""
     changed = resized(sample, factor)
     return match(changed.labels, segmenter.predict(changed.image).labels)
+
+
+def ratio(
+    after: Sequence[InstanceCounts], before: Sequence[InstanceCounts], number: Callable[[MatchCounts], float]
+) -> str:
+    """What a number of all images together, at IoU .5, is to the same number before."""
+    matches, matches_before = ([image.at(0.5) for image in counts] for counts in (after, before))
+
+    def of_drawn(drawn: Indices) -> float:
+        found, first = (number(reduce(add, (some[index] for index in drawn))) for some in (matches, matches_before))
+        return found / first if first else math.nan
+
+    return of_images(of_drawn, len(matches))
 
 
 def main() -> None:
@@ -64,17 +81,16 @@ def compared(segmenter: Segmenter, test: datasets.Dataset) -> list[dict[str, obj
     rows = []
     for factor in FACTORS:
         chosen = [sample for sample in samples if (usual_diameter(sample.labels) or 0) * factor >= SMALLEST]
-        before = reduce(add, (plain[sample.id] for sample in chosen))
-        found = before if factor == 1 else reduce(add, (counted(segmenter, sample, factor) for sample in chosen))
-        precision, precision_before = found.average_precision(0.5), before.average_precision(0.5)
+        before = [plain[sample.id] for sample in chosen]
+        after = before if factor == 1 else [counted(segmenter, sample, factor) for sample in chosen]
         rows.append(
             {
                 "factor": factor,
                 "images": len(chosen),
-                "found": found.found,
-                "of those at 1": found.found / before.found,
-                "AP at IoU .5": precision,
-                "of that at 1": precision / precision_before,
+                "found": sum(image.found for image in after),
+                "of those at 1": ratio(after, before, lambda count: count.tp + count.fp),
+                "AP at IoU .5": of_counts(after)["ap50"],
+                "of that at 1": ratio(after, before, lambda count: count.average_precision),
             }
         )
     return rows

@@ -4,7 +4,7 @@
     python docs/fill.py --check    # fails if a page is not what this would write
 
 On a page, what stands between ``<!-- fill: KIND NAME -->`` and ``<!-- end -->`` is replaced. Kinds: ``benchmark`` (a
-file in benchmarks/results) and ``card`` (the scores of a model in the box).
+file in benchmarks/results), ``card`` (the scores of a model in the box) and ``use`` (what it is for).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CARDS = ROOT / "nucleiseg" / "pretrained"
 RESULTS = ROOT / "benchmarks" / "results"
 _PLACE = re.compile(r"(<!-- fill: (\w+) ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
 
@@ -31,8 +32,9 @@ def benchmark(name: str) -> str:
     for table in record["tables"]:
         parts += [f"*{table['title']}*"] if table["title"] else []
         parts.append(as_markdown(table["rows"]))
+    memory = f"{machine['memory']}, " if "memory" in machine else ""  # older results don't tell
     parts.append(
-        f"*{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
+        f"*{machine['processor']}, {machine['cores']} cores, {memory}Python {machine['python']}, "
         f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}.*"
     )
     return "\n\n".join(parts)
@@ -40,7 +42,7 @@ def benchmark(name: str) -> str:
 
 def card(name: str) -> str:
     """The scores of a model by kind of image, with their intervals."""
-    scores = json.loads((ROOT / "nucleiseg" / "pretrained" / f"{name}.json").read_text(encoding="utf-8"))["test"]
+    scores = read_card(name)["test"]
 
     def cell(group: Mapping[str, Any], key: str) -> str:
         low, high = group["intervals"][key]
@@ -61,6 +63,18 @@ def card(name: str) -> str:
     return as_markdown(rows)
 
 
+def use(name: str) -> str:
+    """What a model is for, and what it is not for."""
+    told = read_card(name)["intended_use"]
+    return "\n".join(f"- *{key.replace('_', ' ').capitalize()}.* {text}" for key, text in told.items())
+
+
+def read_card(name: str) -> dict[str, Any]:
+    """All that is known of a model in the box."""
+    card: dict[str, Any] = json.loads((CARDS / f"{name}.json").read_text(encoding="utf-8"))
+    return card
+
+
 def as_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table in Markdown; numbers to the right, three digits after the point."""
     names = list(rows[0])
@@ -76,7 +90,7 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-_KINDS: dict[str, Callable[[str], str]] = {"benchmark": benchmark, "card": card}
+_KINDS: dict[str, Callable[[str], str]] = {"benchmark": benchmark, "card": card, "use": use}
 
 
 def filled(text: str) -> str:

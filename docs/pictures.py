@@ -1,40 +1,83 @@
-"""Make the pictures of README and documentation from the model in the box.
+"""Make the pictures of README and documentation from the models in the box.
 
     python docs/pictures.py stage1_train.zip --splits splits.csv --history nuclei_history.csv
+    python docs/pictures.py stage1_train.zip --splits splits.csv --model nuclei-fast
 
-The test images on the contact sheet are at fixed quantiles of the Dice coefficient, the worst one included.
+The second makes those of the page of `nuclei-fast` alone. The test images on the contact sheet are at fixed quantiles
+of the Dice coefficient, the worst one included. The picture of failures shows the images with most errors, but for
+those whose truth is in doubt.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import skimage.data
+from gallery import as_rgb
 from PIL import Image
 
 from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg.datasets.doctor import Report
-from nucleiseg.plotting import History, Row, plot_predictions
+from nucleiseg.inference import Prediction
+from nucleiseg.plotting import History, Row, draw_errors, plot_predictions
 from nucleiseg.plotting._finding_pictures import picture_of
+from nucleiseg.pretrained import list_pretrained
 
 STRIP = 200  # pixels of height of a strip of findings
+WIDE, GAP = 440, 8  # pixels of a picture's width, and between pictures, where failures are shown
+FAILURES = 3
+KINDS = ["misses", "merges", "splits", "false_positives", "poor_outlines"]
+Case = tuple[datasets.Sample, Prediction]
 IMAGES = Path(__file__).parent / "images"
 DOUBTFUL = {"d6a880b1": "marks on nothing", "0121d675": "broken marks"}  # test images whose truth is in doubt, and why
 QUANTILES = {"best": 1.0, "upper quartile": 0.75, "median": 0.5, "lower quartile": 0.25, "worst": 0.0}
 
 
-def contact_sheet(segmenter: Segmenter, test: datasets.Dataset) -> list[Row]:
+def judged(segmenter: Segmenter, test: datasets.Dataset) -> tuple[pd.DataFrame, dict[str, Case]]:
+    """The scores of each image, and by its id the image and what was found in it."""
+    found: dict[str, Case] = {}
+    evaluation = segmenter.evaluate(test, watch=lambda sample, result: found.update({sample.id: (sample, result)}))
+    return evaluation.per_image(), found
+
+
+def contact_sheet(scores: pd.DataFrame, found: Mapping[str, Case]) -> list[Row]:
     """Rows of image, true and predicted mask, from best to worst."""
-    table = segmenter.evaluate(test).per_image().sort_values(["dice", "id"]).reset_index(drop=True)
+    table = scores.sort_values(["dice", "id"]).reset_index(drop=True)
     rows = []
     for caption, quantile in QUANTILES.items():
         chosen = table.iloc[round(quantile * (len(table) - 1))]
-        sample = test.select([chosen["id"]])[0]
-        found = segmenter.predict(sample.image)
-        rows.append(Row(f"{caption}: Dice {chosen['dice']:.3f}", sample.image, sample.labels, found.labels))
+        sample, result = found[chosen["id"]]
+        rows.append(Row(f"{caption}: Dice {chosen['dice']:.3f}", sample.image, sample.labels, result.labels))
     return rows
+
+
+def failures(scores: pd.DataFrame, found: Mapping[str, Case]) -> Image.Image:
+    """The images with most errors, each beside what was found, false and missed in it."""
+    sure = scores[~scores["id"].str[:8].isin(list(DOUBTFUL))]
+    worst = sure.assign(errors=sure[KINDS].sum(axis=1)).sort_values(["errors", "id"], ascending=[False, True])
+    rows = []
+    for chosen in worst["id"][:FAILURES]:
+        sample, result = found[chosen]
+        errors = draw_errors(sample.image, sample.labels, result.labels)
+        rows.append([as_wide(as_rgb(sample.image)), as_wide(errors.pixels)])
+    sheet = Image.new("RGB", (2 * WIDE + GAP, sum(row[0].height + GAP for row in rows) - GAP), "white")
+    top = 0
+    for row in rows:
+        for number, picture in enumerate(row):
+            sheet.paste(picture, (number * (WIDE + GAP), top))
+        top += row[0].height + GAP
+    return sheet
+
+
+def as_wide(pixels: npt.NDArray[np.uint8]) -> Image.Image:
+    """A picture of the width that all have."""
+    size = WIDE, round(WIDE * pixels.shape[0] / pixels.shape[1])
+    return Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
 
 
 def doubtful_truth(segmenter: Segmenter, test: datasets.Dataset) -> list[Row]:
@@ -70,10 +113,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="the DSB2018 stage1_train.zip")
     parser.add_argument("--splits", required=True)
-    parser.add_argument("--history", required=True, help="the CSV of the training of the model in the box")
+    parser.add_argument("--model", default="nuclei", choices=list_pretrained())
+    parser.add_argument("--history", help="the CSV of the last training of the model nuclei, which needs it")
     arguments = parser.parse_args()
+    if arguments.model == "nuclei" and not arguments.history:
+        parser.error("the pictures of nuclei need --history, the CSV of its last training")
 
-    segmenter = Segmenter.from_pretrained("nuclei")
+    segmenter = Segmenter.from_pretrained(arguments.model)
+    data = datasets.read(arguments.data)
+    *_, test = data.with_metadata(arguments.splits).split_by(arguments.splits)
+    ending = "" if arguments.model == "nuclei" else f"_{arguments.model}"
+    scores, found = judged(segmenter, test)
+    plot_predictions(contact_sheet(scores, found), IMAGES / f"deployment{ending}.png")
+    failures(scores, found).save(IMAGES / f"failures{ending}.jpg", quality=85)
+    if arguments.model == "nuclei":
+        pictures_of_default(segmenter, data, test, arguments.history)
+
+
+def pictures_of_default(segmenter: Segmenter, data: datasets.Dataset, test: datasets.Dataset, history: str) -> None:
+    """Those of the default model and of the data that no other model needs anew."""
     tissue = skimage.data.immunohistochemistry()
     overlay = segmenter.predict(tissue, PredictOptions(scale=2, tta=True)).overlay()  # as nucleiseg demo does
     both = np.concatenate([tissue, np.full_like(tissue[:, :8], 255), overlay], axis=1)
@@ -82,13 +140,10 @@ def main() -> None:
     transferred.plot_architecture(IMAGES / "unet.png")
     transferred.plot_architecture(IMAGES / "base_model.png", part="encoder")
     segmenter.plot_architecture(IMAGES / "nuclei_unet.png")
-    History.from_csv(arguments.history).plot(IMAGES / "curves.png")
-    data = datasets.read(arguments.data)
+    History.from_csv(history).plot(IMAGES / "curves.png")
     report = datasets.check(data)
     for kind in ("holes", "small_labels"):
         finding_strip(report, data, kind).save(IMAGES / f"check_{kind}.png")
-    *_, test = data.split_by(arguments.splits)
-    plot_predictions(contact_sheet(segmenter, test), IMAGES / "deployment.png")
     plot_predictions(doubtful_truth(segmenter, test), IMAGES / "doubtful_truth.png")
 
 

@@ -7,7 +7,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["is_out_of_memory", "memory_limit"]
+__all__ = ["is_out_of_memory", "memory_limit", "total_memory"]
 
 # As TensorFlow, JAX and PyTorch have it; an error raised inside a data pipeline arrives as text only.
 _NAMES = ("ResourceExhaustedError", "OutOfMemoryError")
@@ -39,9 +39,20 @@ def memory_limit() -> int:
     >>> memory_limit() >= 2**28
     True
     """
-    known = [2**34]  # where nothing is known
+    return max(2**28, (total_memory() or 2**34) // 2)
+
+
+def total_memory() -> int | None:
+    """How many bytes of memory this machine has, or its container may use; None where the system does not tell.
+
+    Examples
+    --------
+    >>> (total_memory() or 2**30) > 2**28
+    True
+    """
+    known = []
     with contextlib.suppress(AttributeError, OSError, ValueError):  # not on Windows
-        known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     with contextlib.suppress(OSError, ValueError):  # a container's; "max" if it has none
         known.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return max(2**28, min(known) // 2)
+    return min(known, default=None)

@@ -469,6 +469,13 @@ def test_the_limit_is_part_of_the_memory_that_there_is():
     assert 2**28 <= _memory.memory_limit() <= max(2**28, total // 2)
 
 
+def test_the_memory_of_a_system_that_does_not_tell_is_unknown(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, "sysconf")
+    monkeypatch.setattr(_memory, "Path", lambda path: tmp_path / "missing")
+    assert _memory.total_memory() is None
+    assert _memory.memory_limit.__wrapped__() == 2**33
+
+
 @pytest.mark.skipif(not hasattr(os, "symlink") or os.name != "posix", reason="links need rights on Windows")
 def test_links_in_circles_are_walked_once(tmp_path, capfd):
     folder = tmp_path / "plate"

@@ -110,7 +110,9 @@ def test_every_benchmark_and_every_model_in_the_box_has_its_table():
     for path in (ROOT / "benchmarks" / "results").glob("*.json"):
         assert f"<!-- fill: benchmark {path.stem} -->" in text
     for name in list_pretrained():
-        assert f"<!-- fill: card {name} -->" in (ROOT / "docs" / f"model_{name}.md").read_text(encoding="utf-8")
+        page = (ROOT / "docs" / f"model_{name}.md").read_text(encoding="utf-8")
+        assert f"<!-- fill: card {name} -->" in page
+        assert f"<!-- fill: use {name} -->" in page
 
 
 def test_the_readme_has_the_figures_of_the_card():
