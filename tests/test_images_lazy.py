@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import sys
 
@@ -240,6 +241,19 @@ def test_a_tiff_file_that_is_read_in_parts_says_what_one_says_that_is_read_as_a_
     assert messages[0] == messages[1]
     lazy = open_lazy(tmp_path / "a.tif", ReadOptions(axes="CYX", channel=2))
     np.testing.assert_array_equal(lazy[2:5, 1:3], numbered(3, 8, 6)[2, 2:5, 1:3])
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
+def test_a_part_is_read_wherever_the_process_was_started(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("a.tif", numbered(32, 16), tile=(16, 16), compression="zlib")
+    zarr.save("a.zarr", numbered(32, 16))
+    sent = pickle.dumps(open_lazy(name))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    there = pickle.loads(sent)
+    assert there.name == name
+    np.testing.assert_array_equal(there[3:9, 2:5], numbered(32, 16)[3:9, 2:5])
 
 
 def test_a_damaged_part_is_told_when_it_is_read(tmp_path):

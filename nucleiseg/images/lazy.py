@@ -216,7 +216,8 @@ def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
     except Exception as error:  # tifffile raises nearly anything on damaged files
         reason = " ".join(str(error).split())
         raise ImageFileError(f"{path}: cannot be read part by part ({reason}); pass a TIFF file or a Zarr") from error
-    pixels = _TiffPixels(str(path), number, options.level, tuple(sizes[options.level]), dtype)
+    # Wherever the process that reads it was started.
+    pixels = _TiffPixels(str(path.absolute()), number, options.level, tuple(sizes[options.level]), dtype)
     return LazyImage(pixels, options.axes or axes, str(path), options, names, size, scale)
 
 
