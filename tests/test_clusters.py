@@ -6,6 +6,7 @@ import pickle
 import threading
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ import skimage.data
 from PIL import Image
 
 import nucleiseg.clusters
-from nucleiseg import PredictOptions, ReadOptions, Segmenter, Tiling, predict_dask, predict_many
+from nucleiseg import PredictOptions, ReadOptions, Segmenter, Tiling, predict_dask, predict_many, pretrained
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import FailedImagesError, ImageFileError
 from nucleiseg.images import read_micrograph, tiles
@@ -92,28 +93,32 @@ def test_failed_images_are_told_in_one_line_and_survive_pickling():
     assert list(error.errors) == list(errors)
 
 
+MODEL_FILE = Path(pretrained.__file__).with_name("nuclei-fast.onnx")  # which starts fastest
 CLUSTER = """
 import os, sys
+sys.path.insert(0, sys.argv[2])
 import numpy as np
 from PIL import Image
 
 if __name__ == "__main__":
     import dask.array
     from distributed import Client, LocalCluster
-    from nucleiseg import PredictOptions, Segmenter, Tiling, predict_dask, predict_many
+    import nucleiseg.clusters
+    from nucleiseg import PredictOptions, Segmenter, predict_dask, predict_many
+    from test_clusters import small_windows
 
-    one, folder = Segmenter.from_pretrained("nuclei-fast"), sys.argv[1]
+    one, folder = Segmenter.load(sys.argv[3]), sys.argv[1]
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         os.chdir(folder)  # the workers were started elsewhere
         files, failed = sorted(os.listdir()), {}
-        found = dict(predict_many("nuclei-fast", files, client=client, on_error=failed.__setitem__))
+        found = dict(predict_many(sys.argv[3], files, client=client, on_error=failed.__setitem__))
         for path, result in found.items():
             np.savez(path[:-4], there=result.labels, here=one.predict(path).labels)
         print(*failed, *(type(error).__name__ for error in failed.values()))
 
         pixels = np.asarray(Image.open("0.png"))
-        options = PredictOptions(scale=1, tiling=Tiling(128, 64))
-        lazy = predict_dask("nuclei-fast", dask.array.from_array(pixels, chunks=100), options)
+        nucleiseg.clusters.plan_job = small_windows
+        lazy = predict_dask(sys.argv[3], dask.array.from_array(pixels, chunks=100), PredictOptions(scale=1))
         here = lazy.compute(scheduler="synchronous")
         np.savez("lazy", there=client.compute(lazy).result(), here=here, blocks=lazy.numblocks)
 """
@@ -123,13 +128,14 @@ if __name__ == "__main__":
 def on_workers(tmp_path_factory, run_python):
     """What two worker processes find in three files, and in a Dask array; one further file is none."""
     pytest.importorskip("distributed")
+    pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("files")
     for number in range(3):
         rows, columns = np.mgrid[:160, : 180 + 20 * number]
         bright = np.hypot(rows % 40 - 20, columns % 40 - 20) < 9
         Image.fromarray(np.where(bright, 180, 20).astype(np.uint8)).save(folder / f"{number}.png")
     (folder / "bad.png").write_bytes(b"no image")
-    process = run_python(CLUSTER, folder)
+    process = run_python(CLUSTER, folder, Path(__file__).parent, MODEL_FILE)
     assert process.returncode == 0, process.stderr
     return folder, process.stdout.split()
 
@@ -179,12 +185,17 @@ def echo(monkeypatch):
     monkeypatch.setattr(nucleiseg.clusters, "load_segmenter", lambda _: segmenter)
 
 
+def small_windows(image, *arguments):
+    """`plan_job` with windows that are smaller than a budget gives."""
+    windows = Tiling(64, 32)
+    small = {"plan": Plan(None, windows, 8), "windows": tiles(image.shape, windows, 1)}
+    return replace(plan_job(image, *arguments), **small)
+
+
 @pytest.mark.parametrize("axes", ["CYX", "YCX", "YXC", "TCXY"])
 def test_lazy_labels_know_where_rows_and_columns_are(axes, echo, monkeypatch):
     array = pytest.importorskip("dask.array")
-    windows = Tiling(64, 32)  # smaller than a budget gives so small an image
-    small = {"plan": Plan(None, windows, 8), "windows": tiles((150, 200), windows, 1)}
-    monkeypatch.setattr(nucleiseg.clusters, "plan_job", lambda *arguments: replace(plan_job(*arguments), **small))
+    monkeypatch.setattr(nucleiseg.clusters, "plan_job", small_windows)
     image = np.zeros((150, 200), np.uint8)
     image[10:140:20, 15:180] = 200  # seven bars, each across several windows
     stack = np.zeros([{"C": 3, "T": 2, "Y": 150, "X": 200}[axis] for axis in axes], np.uint8)
