@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,13 +76,15 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     decoding = decoding_of(settings, options)
     job = plan_job(lazy, engine, settings.scaling, decoding, factor)
 
+    part = lazy.part(shown_only=True)
+    options = replace(options, reading=part.options)
     # Goes to the workers with every window, so it must not hold the image.
     label_window = partial(
-        _label_window, axes=lazy.axes, model=name, bounds=job.bounds, plan=job.plan, options=options, factor=factor
+        _label_window, axes=part.axes, model=name, bounds=job.bounds, plan=job.plan, options=options, factor=factor
     )
 
     return lazy_labels(
-        image,
+        image[part.where],
         job.windows,
         job.plan.context,
         label_window,
@@ -90,7 +93,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
         decoding.least_confidence,
         calibration_of(settings),
         factor,
-        lazy.axes,
+        part.axes,
     )
 
 

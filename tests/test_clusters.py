@@ -210,6 +210,22 @@ def test_lazy_labels_know_where_rows_and_columns_are(axes, echo, monkeypatch):
     np.testing.assert_array_equal(found > 0, image > 0)
 
 
+def test_lazy_labels_compute_no_channel_that_is_not_looked_at(echo):
+    array = pytest.importorskip("dask.array")
+    computed = []
+
+    def block(block_info):
+        computed.append(block_info[None]["chunk-location"][0])
+        return np.full((1, 30, 40), 200, np.uint8)
+
+    stack = array.map_blocks(
+        block, chunks=((1,) * 5, (30, 30), (40, 40)), dtype=np.uint8, meta=np.empty((0, 0, 0), "u1")
+    )
+    labels = predict_dask("any", stack, PredictOptions(scale=1, reading=ReadOptions(axes="CYX", channel=3)))
+    labels.compute(scheduler="synchronous")
+    assert set(computed) == {3}
+
+
 def test_no_task_of_lazy_labels_holds_the_image(echo, monkeypatch):
     pytest.importorskip("dask.array")
     kept = []

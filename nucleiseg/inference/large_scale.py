@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
+from nucleiseg.images import Micrograph
 from nucleiseg.images.lazy import LazyImage
 from nucleiseg.inference.limits import smallest_area
 from nucleiseg.inference.options import PredictOptions
@@ -51,7 +52,8 @@ def _found_factor(image: LazyImage, engine: Engine, settings: SegmenterSettings,
     most, factor = 0, 1.0
     options = replace(options, min_confidence=0.0)  # which leaves nuclei out once the scale is known
     for rows, columns in _parts(image.shape):
-        found = segment_at_scale(image.read(rows, columns), engine, settings, options)
+        shown = image[rows, columns]
+        found = segment_at_scale(Micrograph(shown, shown, (), image.pixel_size), engine, settings, options)
         if found.count > most:
             most, factor = found.count, found.scale
         if most >= _ENOUGH:
