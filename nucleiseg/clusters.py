@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from nucleiseg.errors import FailedImagesError
 from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.images.sources import open_micrograph
 from nucleiseg.inference.ahead import ahead, is_large
 from nucleiseg.inference.dask_labels import lazy_labels
@@ -72,9 +73,10 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     segmenter = once(load_segmenter, name)
     engine, settings = segmenter._engine, segmenter._settings
     lazy = open_lazy(image, options.reading)
-    options, factor = at_one_scale(lazy, engine, settings, options)
+    sample = sample_pixels(lazy)  # once, since it is read from all over the image
+    options, factor = at_one_scale(lazy, engine, settings, options, sample)
     decoding = decoding_of(settings, options)
-    job = plan_job(lazy, engine, settings.scaling, decoding, factor)
+    job = plan_job(lazy, engine, settings.scaling, decoding, factor, False, sample)
 
     part = lazy.part(shown_only=True)
     options = replace(options, reading=part.options)

@@ -17,6 +17,7 @@ from nucleiseg._optional import check_extra
 from nucleiseg._version import __version__
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.inference.large import Found, LargeJob, Written, plan_job, run_here, write_labels_of
 from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.options import PredictOptions
@@ -100,9 +101,10 @@ def predict_large(
     segmenter = load_segmenter(model)
     engine, settings = segmenter._engine, segmenter._settings
     asked = facts_of(segmenter, options)
-    options, factor = at_one_scale(lazy, engine, settings, options)
+    sample = sample_pixels(lazy)  # once, since it is read from all over the image
+    options, factor = at_one_scale(lazy, engine, settings, options, sample)
     decoding = decoding_of(settings, options)
-    job = plan_job(lazy, engine, settings.scaling, decoding, factor, rated=bool(export))
+    job = plan_job(lazy, engine, settings.scaling, decoding, factor, bool(export), sample)
 
     def compute(missing: list[int]) -> Iterator[tuple[int, Found]]:
         if scheduler is None or not missing:
