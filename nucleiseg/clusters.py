@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from nucleiseg.errors import FailedImagesError
 from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.images.sources import open_micrograph
 from nucleiseg.inference.ahead import ahead, is_large
 from nucleiseg.inference.dask_labels import lazy_labels
@@ -25,7 +30,7 @@ from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
 from nucleiseg.inference.windows import decode_window, look
 from nucleiseg.instances.decoders import Decoded
-from nucleiseg.large import load_segmenter
+from nucleiseg.large import load_segmenter, name_for_workers
 
 __all__ = ["predict_dask", "predict_many"]
 
@@ -64,21 +69,24 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     ((64, 96), dtype('int32'), 0)
     """
     options = options or PredictOptions()
-    name = os.fspath(model)
+    name = name_for_workers(model)
     segmenter = once(load_segmenter, name)
     engine, settings = segmenter._engine, segmenter._settings
     lazy = open_lazy(image, options.reading)
-    options, factor = at_one_scale(lazy, engine, settings, options)
+    sample = sample_pixels(lazy)  # once, since it is read from all over the image
+    options, factor = at_one_scale(lazy, engine, settings, options, sample)
     decoding = decoding_of(settings, options)
-    job = plan_job(lazy, engine, settings.scaling, decoding, factor)
+    job = plan_job(lazy, engine, settings.scaling, decoding, factor, False, sample)
 
+    part = lazy.part(shown_only=True)
+    options = replace(options, reading=part.options)
     # Goes to the workers with every window, so it must not hold the image.
     label_window = partial(
-        _label_window, axes=lazy.axes, model=name, bounds=job.bounds, plan=job.plan, options=options, factor=factor
+        _label_window, axes=part.axes, model=name, bounds=job.bounds, plan=job.plan, options=options, factor=factor
     )
 
     return lazy_labels(
-        image,
+        image[part.where],
         job.windows,
         job.plan.context,
         label_window,
@@ -87,7 +95,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
         decoding.least_confidence,
         calibration_of(settings),
         factor,
-        lazy.axes,
+        part.axes,
     )
 
 
@@ -96,8 +104,11 @@ def predict_many(
     paths: Sequence[str | os.PathLike[str]],
     options: PredictOptions | None = None,
     client: Any = None,
+    on_error: Callable[[str, Exception], object] | None = None,
 ) -> Iterator[tuple[str, Prediction]]:
     """Find the nuclei of many files, on the workers of a Dask cluster if there is one.
+
+    A file that can't be segmented costs only itself: the others go on.
 
     Parameters
     ----------
@@ -109,11 +120,19 @@ def predict_many(
         As for `Segmenter.predict`.
     client : address or dask.distributed.Client, optional
         Of the cluster. None works here: while one file is in the network, the next one is read.
+    on_error : function, optional
+        Called with the path and the error of each file that can't be segmented, when it is its turn. By default they
+        are named by an error that is raised after the last file.
 
     Yields
     ------
     path, Prediction
-        As they are finished, which on a cluster is in any order.
+        As they are finished: in the order of the paths, on a cluster in any order.
+
+    Raises
+    ------
+    FailedImagesError
+        In the end, if some files could not be segmented and there is no ``on_error``.
 
     Examples
     --------
@@ -123,27 +142,54 @@ def predict_many(
     >>> Image.new("L", (64, 32)).save(path)
     >>> [result.count for _, result in predict_many("nuclei", [path])]
     [0]
+    >>> failed = {}
+    >>> list(predict_many("nuclei", ["no_such_file.png"], on_error=failed.__setitem__)), list(failed)
+    ([], ['no_such_file.png'])
     """
-    name, files = os.fspath(model), [os.fspath(path) for path in paths]
+    files = [os.fspath(path) for path in paths]
     options = options or PredictOptions()
-    if client is None:
-        segmenter = load_segmenter(name)
-        results = ahead(
-            files,
-            lambda file: open_micrograph(file, options.reading),
-            lambda source: segmenter.predict(source, options),
-            is_large,
-        )
-        with closing(results):
-            for file, found in zip(files, results, strict=True):
-                yield file, found.result()
-        return
+    failed: dict[str, Exception] = {}
+    done = _done_here(model, files, options) if client is None else _done_there(model, files, options, client)
+    with closing(done):
+        for file, found in done:
+            try:
+                result = found.result()
+            except CancelledError:  # the cluster has gone, and with it all files
+                raise
+            except Exception as error:  # whatever one file brings up (memory, for example)
+                (on_error or failed.__setitem__)(file, error)
+            else:
+                yield file, result
+    if failed:
+        raise FailedImagesError(failed, len(files))
+
+
+def _done_here(model: str | os.PathLike[str], files: list[str], options: PredictOptions) -> Generator[tuple[str, Any]]:
+    """Futures of all files, in their order."""
+    segmenter = load_segmenter(model)
+    results = ahead(
+        files,
+        lambda file: open_micrograph(file, options.reading),
+        lambda source: segmenter.predict(source, options),
+        is_large,
+    )
+    with closing(results):
+        yield from zip(files, results, strict=True)
+
+
+def _done_there(
+    model: str | os.PathLike[str], files: list[str], options: PredictOptions, client: Any
+) -> Generator[tuple[str, Any]]:
+    """Futures of all files, as they are done by workers, which may have been started in other folders."""
     with connect(client) as connected:
-        yield from spread(connected, _predict_file, files, name, options)
+        numbers = range(len(files))
+        paths = [str(Path(file).absolute()) for file in files]
+        for number, found in spread(connected, _predict_file, numbers, paths, name_for_workers(model), options):
+            yield files[number], found
 
 
-def _predict_file(path: str, model: str, options: PredictOptions) -> Prediction:
-    found: Prediction = once(load_segmenter, model).predict(path, options)
+def _predict_file(number: int, paths: list[str], model: str, options: PredictOptions) -> Prediction:
+    found: Prediction = once(load_segmenter, model).predict(paths[number], options)
     return found
 
 

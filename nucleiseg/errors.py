@@ -13,6 +13,7 @@ __all__ = [
     "DatasetError",
     "DatasetWarning",
     "DownloadError",
+    "FailedImagesError",
     "ForkedProcessError",
     "ImageFileError",
     "InvalidInputError",
@@ -77,6 +78,37 @@ class ImageFileError(NucleisegError):
     ...     print("go on with the next image")
     go on with the next image
     """
+
+
+class FailedImagesError(NucleisegError):
+    """Some of many images could not be segmented; all others have been.
+
+    ``errors`` has the error of each, by its path.
+
+    Examples
+    --------
+    >>> error = FailedImagesError({"a.png": ImageFileError("a.png: no such file; check the path")}, 40)
+    >>> print(error)
+    1 of 40 images could not be segmented: a.png: no such file; check the path
+    >>> list(error.errors)
+    ['a.png']
+    """
+
+    _TOLD = 3
+
+    def __init__(self, errors: Mapping[str, Exception], count: int) -> None:
+        super().__init__(errors, count)
+        self.errors = dict(errors)
+        self.count = count
+
+    def __str__(self) -> str:
+        reasons = [
+            " ".join((text if path in (text := str(error)) else f"{path}: {type(error).__name__} {text}").split())
+            for path, error in list(self.errors.items())[: self._TOLD]
+        ]
+        more = len(self.errors) - len(reasons)
+        further = f"; and {more} more, see `errors` of this error" if more else ""
+        return f"{len(self.errors)} of {self.count} images could not be segmented: {'; '.join(reasons)}{further}"
 
 
 class DatasetError(NucleisegError):

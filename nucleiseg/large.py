@@ -17,6 +17,7 @@ from nucleiseg._optional import check_extra
 from nucleiseg._version import __version__
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.inference.large import Found, LargeJob, Written, plan_job, run_here, write_labels_of
 from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.options import PredictOptions
@@ -56,7 +57,8 @@ def predict_large(
         in the middle of the image.
     scheduler : address or dask.distributed.Client, optional
         Of a Dask cluster whose workers share the work. They read the model (which must be a path or a name then) and
-        the image from the same paths; what a worker that dies had begun is done again by another.
+        the image from the same paths, a shipped model from their own installation; what a worker that dies had begun
+        is done again by another.
 
     export : sequence of "geojson" and "parquet"
         Further files beside the output, of the same name but for the ending: outlines and measurements for QuPath, and
@@ -99,16 +101,18 @@ def predict_large(
     segmenter = load_segmenter(model)
     engine, settings = segmenter._engine, segmenter._settings
     asked = facts_of(segmenter, options)
-    options, factor = at_one_scale(lazy, engine, settings, options)
+    sample = sample_pixels(lazy)  # once, since it is read from all over the image
+    options, factor = at_one_scale(lazy, engine, settings, options, sample)
     decoding = decoding_of(settings, options)
-    job = plan_job(lazy, engine, settings.scaling, decoding, factor, rated=bool(export))
+    job = plan_job(lazy, engine, settings.scaling, decoding, factor, bool(export), sample)
 
     def compute(missing: list[int]) -> Iterator[tuple[int, Found]]:
         if scheduler is None or not missing:
             yield from run_here(job, engine, decoding, missing)
             return
         with connect(scheduler) as client:
-            yield from spread(client, _run_there, missing, str(model), job, options)
+            for number, found in spread(client, _run_there, missing, name_for_workers(model), job, options):
+                yield number, found.result()
 
     def finish(written: Written) -> None:
         if export:
@@ -148,6 +152,20 @@ def load_segmenter(model: Segmenter | str | os.PathLike[str]) -> Segmenter:
         return model
     path = os.fspath(model)
     return Segmenter.load(path) if Path(path).suffix else Segmenter.from_pretrained(path)
+
+
+def name_for_workers(model: Any) -> str:
+    """What a process that was started elsewhere loads the same model by.
+
+    A shipped model is told by its name, since each installation has its file in another place.
+
+    Examples
+    --------
+    >>> name_for_workers("nuclei"), name_for_workers("nuclei.keras") == str(Path("nuclei.keras").absolute())
+    ('nuclei', True)
+    """
+    path = os.fspath(model)
+    return str(Path(path).absolute()) if Path(path).suffix else path
 
 
 def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:

@@ -1,10 +1,12 @@
-"""Many files without a cluster: in order, with the same outcome as one by one."""
+"""Many files and lazy labels, with and without a cluster: the same outcome as one by one, whatever one file costs."""
 
 from __future__ import annotations
 
 import pickle
 import threading
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,9 +15,9 @@ import skimage.data
 from PIL import Image
 
 import nucleiseg.clusters
-from nucleiseg import PredictOptions, ReadOptions, Segmenter, Tiling, predict_dask, predict_many
+from nucleiseg import PredictOptions, ReadOptions, Segmenter, Tiling, predict_dask, predict_many, pretrained
 from nucleiseg._settings import SegmenterSettings
-from nucleiseg.errors import ImageFileError
+from nucleiseg.errors import FailedImagesError, ImageFileError
 from nucleiseg.images import read_micrograph, tiles
 from nucleiseg.inference.large import plan_job
 from nucleiseg.inference.memory import Plan
@@ -43,15 +45,115 @@ def test_files_come_in_order_as_if_one_by_one(files):
     np.testing.assert_array_equal(again.labels, found[0][1].labels)
 
 
-def test_a_bad_file_ends_the_row_at_its_place(files):
+def test_a_bad_file_costs_only_itself_and_is_named_in_the_end(files):
     files[2].write_bytes(b"no image")
+    files[4].unlink()
     before = threading.active_count()
     results = predict_many("nuclei", files)
-    assert [next(results)[0], next(results)[0]] == [str(files[0]), str(files[1])]
-    with pytest.raises(ImageFileError, match=r"2\.png"):
+    assert [next(results)[0] for _ in range(3)] == [str(files[number]) for number in (0, 1, 3)]
+    with pytest.raises(FailedImagesError, match=r"^2 of 5 images could not be segmented: .*2\.png: .*; .*4\.png: no"):
         next(results)
     assert list(results) == []
     assert threading.active_count() == before
+
+
+def test_whoever_asks_is_told_of_bad_files_at_their_turn(files):
+    files[2].write_bytes(b"no image")
+    told = []
+    results = predict_many("nuclei", files, on_error=lambda path, error: told.append((path, type(error))))
+    assert [path for path, _ in results] == [str(file) for file in files if file != files[2]]
+    assert told == [(str(files[2]), ImageFileError)]
+
+
+def test_what_is_raised_while_a_bad_file_is_told_ends_the_loop(files):
+    files[2].write_bytes(b"no image")
+    seen = []
+
+    def refuse(path, error):
+        raise error
+
+    with pytest.raises(ImageFileError, match=r"2\.png"):
+        seen.extend(predict_many("nuclei", files, on_error=refuse))
+
+
+def test_a_cluster_that_is_gone_costs_all_files(monkeypatch):
+    """Its futures are cancelled, which says nothing of a file."""
+    gone = Future()
+    gone.cancel()
+    monkeypatch.setattr(nucleiseg.clusters, "spread", lambda *_: iter([(0, gone), (1, gone)]))
+    with pytest.raises(CancelledError):
+        list(predict_many("nuclei", ["a.png", "b.png"], client=object()))
+
+
+def test_failed_images_are_told_in_one_line_and_survive_pickling():
+    errors = {f"{name}.png": ValueError("as\nif") for name in "abcde"}
+    error = pickle.loads(pickle.dumps(FailedImagesError(errors, 9)))
+    assert str(error).startswith("5 of 9 images could not be segmented: a.png: ValueError as if; b.png: ")
+    assert str(error).endswith("c.png: ValueError as if; and 2 more, see `errors` of this error")
+    assert list(error.errors) == list(errors)
+
+
+MODEL_FILE = Path(pretrained.__file__).with_name("nuclei-fast.onnx")  # which starts fastest
+CLUSTER = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+import numpy as np
+from PIL import Image
+
+if __name__ == "__main__":
+    import dask.array
+    from distributed import Client, LocalCluster
+    import nucleiseg.clusters
+    from nucleiseg import PredictOptions, Segmenter, predict_dask, predict_many
+    from test_clusters import small_windows
+
+    one, folder = Segmenter.load(sys.argv[3]), sys.argv[1]
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        os.chdir(folder)  # the workers were started elsewhere
+        files, failed = sorted(os.listdir()), {}
+        found = dict(predict_many(sys.argv[3], files, client=client, on_error=failed.__setitem__))
+        for path, result in found.items():
+            np.savez(path[:-4], there=result.labels, here=one.predict(path).labels)
+        print(*failed, *(type(error).__name__ for error in failed.values()))
+
+        pixels = np.asarray(Image.open("0.png"))
+        nucleiseg.clusters.plan_job = small_windows
+        lazy = predict_dask(sys.argv[3], dask.array.from_array(pixels, chunks=100), PredictOptions(scale=1))
+        here = lazy.compute(scheduler="synchronous")
+        np.savez("lazy", there=client.compute(lazy).result(), here=here, blocks=lazy.numblocks)
+"""
+
+
+@pytest.fixture(scope="module")
+def on_workers(tmp_path_factory, run_python):
+    """What two worker processes find in three files, and in a Dask array; one further file is none."""
+    pytest.importorskip("distributed")
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("files")
+    for number in range(3):
+        rows, columns = np.mgrid[:160, : 180 + 20 * number]
+        bright = np.hypot(rows % 40 - 20, columns % 40 - 20) < 9
+        Image.fromarray(np.where(bright, 180, 20).astype(np.uint8)).save(folder / f"{number}.png")
+    (folder / "bad.png").write_bytes(b"no image")
+    process = run_python(CLUSTER, folder, Path(__file__).parent, MODEL_FILE)
+    assert process.returncode == 0, process.stderr
+    return folder, process.stdout.split()
+
+
+def test_workers_find_in_files_what_one_process_finds(on_workers):
+    folder, failed = on_workers
+    assert failed == ["bad.png", "ImageFileError"]
+    for number in range(3):
+        found = np.load(folder / f"{number}.npz")
+        assert found["there"].max() > 9
+        np.testing.assert_array_equal(found["there"], found["here"])
+
+
+def test_workers_compute_lazy_labels(on_workers):
+    found = np.load(on_workers[0] / "lazy.npz")
+    assert found["blocks"].min() > 1
+    assert found["there"].max() > 9
+    np.testing.assert_array_equal(found["there"], found["here"])
 
 
 MODEL = SegmenterSettings(
@@ -83,12 +185,17 @@ def echo(monkeypatch):
     monkeypatch.setattr(nucleiseg.clusters, "load_segmenter", lambda _: segmenter)
 
 
+def small_windows(image, *arguments):
+    """`plan_job` with windows that are smaller than a budget gives."""
+    windows = Tiling(64, 32)
+    small = {"plan": Plan(None, windows, 8), "windows": tiles(image.shape, windows, 1)}
+    return replace(plan_job(image, *arguments), **small)
+
+
 @pytest.mark.parametrize("axes", ["CYX", "YCX", "YXC", "TCXY"])
 def test_lazy_labels_know_where_rows_and_columns_are(axes, echo, monkeypatch):
     array = pytest.importorskip("dask.array")
-    windows = Tiling(64, 32)  # smaller than a budget gives so small an image
-    small = {"plan": Plan(None, windows, 8), "windows": tiles((150, 200), windows, 1)}
-    monkeypatch.setattr(nucleiseg.clusters, "plan_job", lambda *arguments: replace(plan_job(*arguments), **small))
+    monkeypatch.setattr(nucleiseg.clusters, "plan_job", small_windows)
     image = np.zeros((150, 200), np.uint8)
     image[10:140:20, 15:180] = 200  # seven bars, each across several windows
     stack = np.zeros([{"C": 3, "T": 2, "Y": 150, "X": 200}[axis] for axis in axes], np.uint8)
@@ -101,6 +208,22 @@ def test_lazy_labels_know_where_rows_and_columns_are(axes, echo, monkeypatch):
     found = labels.compute(scheduler="synchronous")
     assert (found.shape, found.max()) == ((150, 200), 7)
     np.testing.assert_array_equal(found > 0, image > 0)
+
+
+def test_lazy_labels_compute_no_channel_that_is_not_looked_at(echo):
+    array = pytest.importorskip("dask.array")
+    computed = []
+
+    def block(block_info):
+        computed.append(block_info[None]["chunk-location"][0])
+        return np.full((1, 30, 40), 200, np.uint8)
+
+    stack = array.map_blocks(
+        block, chunks=((1,) * 5, (30, 30), (40, 40)), dtype=np.uint8, meta=np.empty((0, 0, 0), "u1")
+    )
+    labels = predict_dask("any", stack, PredictOptions(scale=1, reading=ReadOptions(axes="CYX", channel=3)))
+    labels.compute(scheduler="synchronous")
+    assert set(computed) == {3}
 
 
 def test_no_task_of_lazy_labels_holds_the_image(echo, monkeypatch):

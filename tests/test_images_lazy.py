@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -50,6 +52,14 @@ def multiscale(axes, *scales, **further):
         ((4, 30, 20), ReadOptions(axes="ZYX", project="mean")),
         ((4, 2, 30, 20), ReadOptions(axes="TCYX", select={"T": 3}, channel=0)),
         ((1, 30, 20), ReadOptions(axes="CYX")),
+        ((5, 30, 20), ReadOptions(axes="CYX", channel=(4, 0, 2))),
+        ((5, 30, 20), ReadOptions(axes="CYX", channel=(4, 3, 0))),
+        ((5, 30, 20), ReadOptions(axes="CYX", channel=(1, 1))),
+        ((30, 20, 3), ReadOptions(axes="YXS", channel=("blue", "Red"))),
+        ((3, 4, 5, 30, 20), ReadOptions(axes="TZCYX", channel=3, select={"T": 2}, project="max")),
+        ((3, 4, 5, 30, 20), ReadOptions(axes="TZCYX", channel=3, select={"T": 0, "Z": 3})),
+        ((5, 2, 30, 20), ReadOptions(axes="CZYX", select={"C": 4, "Z": 1})),
+        ((5, 2, 30, 20), ReadOptions(axes="CZYX", select={"C": 4, "Z": 1}, channel=0)),
     ],
 )
 @pytest.mark.parametrize("window", [np.s_[3:17, 5:6], np.s_[0:30, 0:20], np.s_[29:30, 19:20]])
@@ -65,6 +75,87 @@ def test_a_window_is_that_part_of_the_image(shape, options, window, tmp_path):
         np.testing.assert_array_equal(part.shown, whole.shown[window])
         np.testing.assert_array_equal(lazy[window], whole.shown[window])
         assert part.pixel_size == lazy.pixel_size == whole.pixel_size
+
+
+class Counting(zarr.storage.WrapperStore):
+    """Remembers what is asked of the store that it wraps."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.asked = []
+
+    async def get(self, key, *further, **named):
+        self.asked.append(key)
+        return await super().get(key, *further, **named)
+
+
+@pytest.mark.parametrize(
+    ("options", "chunks", "every"),
+    [
+        (ReadOptions(axes="TCYX", select={"T": 1}, channel=3), 4, 20),
+        (ReadOptions(axes="TCYX", select={"T": 1}, channel=(4, 0)), 8, 20),
+        (ReadOptions(axes="TZYX", select={"T": 1}, project="max"), 20, 20),
+        (ReadOptions(axes="TZYX", select={"T": 0, "Z": 4}), 4, 4),
+    ],
+)
+def test_nothing_is_read_of_planes_that_are_not_looked_at(options, chunks, every):
+    """Of other channels only for measurements."""
+    store = Counting(zarr.storage.MemoryStore())
+    array = zarr.create_array(store, shape=(2, 5, 32, 32), chunks=(1, 1, 16, 16), dtype="u2")
+    array[...] = numbered(2, 5, 32, 32)
+    lazy = open_lazy(array, options)
+    for read, expected in ((lambda: lazy[0:32, 0:32], chunks), (lambda: lazy.read(*np.s_[0:32, 0:32]), every)):
+        store.asked.clear()
+        read()
+        assert len(store.asked) == expected
+
+
+def test_channels_of_an_ome_zarr_are_found_by_name_wherever_they_are(tmp_path):
+    axes = ["t", "c", "y", "x"]
+    names = {"omero": {"channels": [{"label": label} for label in ("actin", "DAPI", "tubulin")]}}
+    path = write_group(tmp_path / "a", multiscale(axes, [1, 1, 1, 1], **names), (1, 3, 8, 6))
+    whole = numbered(1, 3, 8, 6)[0]
+    for axes in (None, "TCYX", "CYX"):  # the user may leave out what has length 1
+        lazy = open_lazy(path, ReadOptions(axes=axes, channel=("tubulin", "dapi")))
+        np.testing.assert_array_equal(lazy[2:5, 1:3][..., :2], np.moveaxis(whole[[2, 1], 2:5, 1:3], 0, -1))
+        assert lazy.read(*np.s_[2:5, 1:3]).channels == ("actin", "DAPI", "tubulin")
+    for wrong in ("FITC", 3):
+        with pytest.raises(
+            ImageFileError, match=rf"has no channel {wrong!r}; choose one of 0 'actin', 1 'DAPI', 2 'tub"
+        ):
+            open_lazy(path, ReadOptions(channel=wrong))
+    with pytest.raises(ImageFileError, match="select must be 0 to 2 along C, got 3"):
+        open_lazy(path, ReadOptions(select={"C": 3}))
+    with pytest.raises(ImageFileError, match=r"axes='ZCTYX' names 5 axes, got an array of shape \(1, 3, 8, 6\)"):
+        open_lazy(path, ReadOptions(axes="ZCTYX", channel=0))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("axes", ["YX", "CYX"])
+def test_of_a_tiff_file_without_tiles_and_compression_only_the_window_is_read(axes, order, tmp_path):
+    """Though all of a plane is one strip."""
+    pixels = np.arange(4 * 10**6, dtype=np.uint16).reshape((2000, 2000) if axes == "YX" else (4, 1000, 1000))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", byteorder=order)
+    lazy = open_lazy(tmp_path / "a.tif", ReadOptions(axes=axes, channel=None if axes == "YX" else 3))
+    tracemalloc.start()
+    found = lazy[500:520, 400:430]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(
+        found, pixels[np.s_[500:520, 400:430] if axes == "YX" else np.s_[3, 500:520, 400:430]]
+    )
+    assert found.dtype == np.dtype("=u2")
+    assert found.dtype.isnative
+    assert peak < pixels.nbytes / 8
+
+
+def test_a_tiff_file_that_ends_too_early_is_told_when_it_is_read(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", numbered(320, 160))
+    lazy = open_lazy(tmp_path / "a.tif")
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[:-1000])
+    with pytest.raises(ImageFileError, match=r"a\.tif: cannot be decoded \("):
+        lazy[300:320, 0:160]
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -240,6 +331,19 @@ def test_a_tiff_file_that_is_read_in_parts_says_what_one_says_that_is_read_as_a_
     assert messages[0] == messages[1]
     lazy = open_lazy(tmp_path / "a.tif", ReadOptions(axes="CYX", channel=2))
     np.testing.assert_array_equal(lazy[2:5, 1:3], numbered(3, 8, 6)[2, 2:5, 1:3])
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
+def test_a_part_is_read_wherever_the_process_was_started(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("a.tif", numbered(32, 16), tile=(16, 16), compression="zlib")
+    zarr.save("a.zarr", numbered(32, 16))
+    sent = pickle.dumps(open_lazy(name))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    there = pickle.loads(sent)
+    assert there.name == name
+    np.testing.assert_array_equal(there[3:9, 2:5], numbered(32, 16)[3:9, 2:5])
 
 
 def test_a_damaged_part_is_told_when_it_is_read(tmp_path):

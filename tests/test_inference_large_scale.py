@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import disk
 
-from nucleiseg import PredictOptions, ReadOptions, Tiling
+from nucleiseg import PredictOptions, ReadOptions, Tiling, large
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import as_micrograph
@@ -128,6 +129,34 @@ def test_where_the_middle_is_empty_the_quarters_are_looked_at(monkeypatch):
     _, factor = at_one_scale(open_lazy(image), engine, MODEL, PredictOptions())
     assert factor < 0.5
     assert max(max(shape) for shape in engine.seen) <= 200
+
+
+def test_parts_are_seen_by_the_range_of_the_whole_image(monkeypatch):
+    """What is dim beside a bright spot elsewhere is no nucleus, in the part that tells the scale neither."""
+    monkeypatch.setattr(large_scale, "_LOOKED_AT", 200)
+    image = np.zeros((600, 600), np.uint8)
+    image[200:400, 200:400] = 90 * (discs(40, side=200, count=1) > 0)
+    assert at_one_scale(open_lazy(image), Echo(), MODEL, PredictOptions())[1] < 0.5
+    image[0, 0] = 255
+    assert at_one_scale(open_lazy(image), Echo(), MODEL, PredictOptions())[1] == 1
+
+
+class Reads:
+    """An array that counts how often a window is taken."""
+
+    def __init__(self, pixels):
+        self.pixels, self.shape, self.dtype, self.count = pixels, pixels.shape, pixels.dtype, 0
+
+    def __getitem__(self, window):
+        self.count += 1
+        return self.pixels[window]
+
+
+def test_what_tells_the_range_is_read_once(tmp_path, monkeypatch):
+    engine, image = Echo(), Reads(picture(8))
+    monkeypatch.setattr(large, "load_segmenter", lambda _: SimpleNamespace(_engine=engine, _settings=MODEL))
+    assert predict_large("any", image, tmp_path / "labels.tif") == 5
+    assert image.count == 4  # the first pixel, the sample, the middle, the window
 
 
 def test_an_empty_image_keeps_its_scale():

@@ -18,6 +18,7 @@ from nucleiseg.images.lazy import open_lazy
 from nucleiseg.inference import PredictOptions, resize_labels, resize_maps, usual_diameter
 from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.rescaling import segment_at_scale
+from nucleiseg.inference.scaled_maps import maps_at_scale
 from nucleiseg.inference.tuning import decoded
 from nucleiseg.instances import get_decoder, match
 
@@ -344,6 +345,24 @@ def test_doubt_of_a_large_image_is_settled_in_its_middle(monkeypatch):
     assert labels.shape == (360, 360)
     assert engine.seen == [(360, 360), (90, 90), (180, 180)]
     assert (found.scale, found.count) == (0.5, 6)
+
+
+@pytest.mark.parametrize("find", [segment_at_scale, maps_at_scale])
+def test_the_middle_of_a_large_image_is_seen_by_the_range_of_the_whole(find, monkeypatch):
+    monkeypatch.setattr("nucleiseg.inference.rescaling._LOOKED_AT", 180)
+    brightest = []
+
+    class Watched(Blurred):
+        def __call__(self, images):
+            brightest.append((images.shape[1], float(images.max())))
+            return super().__call__(images)
+
+    image = np.where(discs(14, count=6) > 0, 150, 0).astype(np.uint8)
+    image[:9, :9] = 200
+    find(as_micrograph(image), Watched(180), MODEL, PredictOptions(min_area=0))
+    (middle,) = [value for side, value in brightest if side == 90]
+    assert middle == pytest.approx(0.75, abs=0.02)
+    assert max(value for side, value in brightest if side != 90) > 0.95
 
 
 def test_small_nuclei_of_a_small_image_are_not_looked_at_again():

@@ -59,7 +59,8 @@ class Cluster:
 def test_workers_that_join_later_get_work_at_once(monkeypatch):
     cluster = Cluster()
     monkeypatch.setattr(spreading, "import_extra", lambda *_: cluster)
-    found = dict(spreading.spread(cluster, lambda item, factor: item * factor, range(40), 2))
+    done = spreading.spread(cluster, lambda item, factor: item * factor, range(40), 2)
+    found = {item: future.result() for item, future in done}
     assert found == {item: 2 * item for item in range(40)}
     assert cluster.most[:3] == [1, 2, 3]  # nobody is there yet
     assert max(cluster.most) == 3 * 6
@@ -107,7 +108,7 @@ def test_threads_that_ask_at_once_wait_for_one_that_loads():
 def test_an_image_in_memory_is_sent_once(monkeypatch):
     cluster, image = Cluster(), np.arange(9)
     monkeypatch.setattr(spreading, "import_extra", lambda *_: cluster)
-    assert dict(spreading.spread(cluster, lambda item, image: image[item], range(9), image))[7] == 7
+    assert dict(spreading.spread(cluster, lambda item, image: image[item], range(9), image))[7].result() == 7
     assert len(cluster.sent) == 1
 
 
@@ -131,7 +132,8 @@ if __name__ == "__main__":
     seen = set()
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         def compute(missing):
-            for count, (number, (labels, pid)) in enumerate(spread(client, work, missing, job, how)):
+            for count, (number, future) in enumerate(spread(client, work, missing, job, how)):
+                labels, pid = future.result()
                 if count == 4:
                     os.kill(pid, signal.SIGKILL)
                 seen.add(pid)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pickle
+from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,6 +101,30 @@ def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, en
         expected = "version of nucleiseg"
     with pytest.raises(InvalidInputError, match=f"unfinished prediction with another {expected};"):
         predict_large("any", source, tmp_path / "labels.tif", OPTIONS)
+
+
+@pytest.mark.parametrize("model", ["nuclei", "own.keras"])
+def test_workers_are_told_what_they_find_wherever_they_were_started(model, engine, tmp_path, monkeypatch):
+    """A shipped model by its name, files by whole paths."""
+    sent = []
+
+    def spread(client, work, items, *shared):
+        sent.append(pickle.dumps(shared))
+        for item in items:
+            done = Future()
+            with contextlib.chdir(tmp_path / "elsewhere"):
+                done.set_result(work(item, *pickle.loads(sent[0])))
+            yield item, done
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(nucleiseg.large, "connect", contextlib.nullcontext)
+    monkeypatch.setattr(nucleiseg.large, "spread", spread)
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("slide.tif", IMAGE, tile=(64, 64))
+    assert predict_large(model, "slide.tif", "labels.tif", OPTIONS, scheduler=object()) == 5
+    named, *_ = pickle.loads(sent[0])
+    assert named == ("nuclei" if model == "nuclei" else str(tmp_path / model))
+    assert str(Path(nucleiseg.large.__file__).parent).encode() not in sent[0]
 
 
 def test_an_interrupted_export_loses_no_finished_work(engine, tmp_path, monkeypatch):

@@ -47,13 +47,16 @@ def run_large(arguments: argparse.Namespace, options: PredictOptions) -> int:
     export = [name.strip() for name in (arguments.export or "").split(",") if name.strip()]
     for name in export:
         check_choice(name, "format of --export beside one file of labels", STREAMED)
-    model = check_model(arguments.model)
+    file = check_model(arguments.model)
     stream_paths(check_label_store(arguments.output), export)
     image = open_lazy(arguments.input[0], options.reading)
 
-    import_engine(model)
+    import_engine(file)
     from nucleiseg.large import predict_large
 
-    count = predict_large(model, image, arguments.output, options, scheduler=arguments.scheduler, export=export)
+    # By its name, which means the same on the workers of a cluster.
+    count = predict_large(
+        arguments.model, image, arguments.output, options, scheduler=arguments.scheduler, export=export
+    )
     say(f"{count} nuclei; labels in {arguments.output}")
     return 0

@@ -33,7 +33,7 @@ def open_zarr(path: Path, level: int) -> ZarrPixels:
     """A Zarr array, or one level of an OME-Zarr image."""
     zarr = import_extra("zarr", "zarr", "reading Zarr")
     try:
-        node = zarr.open(str(path), mode="r")
+        node = zarr.open(str(path.absolute()), mode="r")  # wherever the process that reads it was started
     except Exception as error:  # zarr raises nearly anything on what is none
         raise ImageFileError(
             f"{path}: is no Zarr array or group ({_reason(error)}); pass a folder that zarr wrote"

@@ -14,6 +14,7 @@ from nucleiseg._checks import Array
 from nucleiseg._files import check_reachable
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError
+from nucleiseg.images._narrowing import Part, narrow
 from nucleiseg.images._pillow import check_bytes
 from nucleiseg.images._scenes import check_level
 from nucleiseg.images._stacks import Stack
@@ -89,21 +90,29 @@ class LazyImage:
 
     def read(self, rows: slice, columns: slice) -> Micrograph:
         """A window with all of its channels."""
+        return self._read(rows, columns, self.part())
+
+    def part(self, shown_only: bool = False) -> Part:
+        """What of the pixels is read, for all channels or only for those that show the nuclei."""
+        return narrow(self.axes, self.pixels.shape, self.channels, self.options, shown_only)
+
+    def _read(self, rows: slice, columns: slice, part: Part) -> Micrograph:
+        sides = {"Y": rows, "X": columns}
+        window = tuple(sides.get(axis, positions) for axis, positions in zip(self.axes, part.where, strict=True))
         stack = Stack(
-            self._pixels_of(rows, columns),
-            self.axes,
+            self._pixels_of(window),
+            part.axes,
             self.name,
-            self.channels,
+            part.channels,
             self.full_pixel_size,
             self.scale,
             self.from_file,
             self.shape,
         )
         # A window of one row is not an image of one axis less.
-        return flatten(stack, self.options)
+        return flatten(stack, part.options)
 
-    def _pixels_of(self, rows: slice, columns: slice) -> Array:
-        window = tuple({"Y": rows, "X": columns}.get(axis, slice(None)) for axis in self.axes)
+    def _pixels_of(self, window: tuple[slice, ...]) -> Array:
         if not self.from_file:
             return np.asarray(self.pixels[window])
         lengths = [len(range(n)[part]) for n, part in zip(self.pixels.shape, window, strict=True)]
@@ -116,8 +125,8 @@ class LazyImage:
             raise undecodable(self.name, error) from error
 
     def __getitem__(self, window: tuple[slice, slice]) -> Array:
-        """The part of a window that shows the nuclei: (h, w) or (h, w, C)."""
-        return self.read(*window).shown
+        """The part of a window that shows the nuclei: (h, w) or (h, w, C). Of other channels nothing is read."""
+        return self._read(*window, self.part(shown_only=True)).shown
 
 
 def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
@@ -189,6 +198,11 @@ class _TiffPixels:
         zarr = import_extra("zarr", "zarr", "reading large TIFF files part by part")
         with tifffile.TiffFile(self.path) as file:
             level = file.series[self.series].levels[self.level]
+            if level.dataoffset is not None:  # nothing is compressed, and what is left out need not be read
+                stored = np.memmap(
+                    self.path, self.dtype.newbyteorder(file.byteorder), "r", level.dataoffset, self.shape
+                )
+                return np.array(stored[window], self.dtype.newbyteorder("="))
             with level.aszarr(squeeze=True) as store:
                 return np.asarray(zarr.open_array(store, mode="r")[window])
 
@@ -216,7 +230,8 @@ def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
     except Exception as error:  # tifffile raises nearly anything on damaged files
         reason = " ".join(str(error).split())
         raise ImageFileError(f"{path}: cannot be read part by part ({reason}); pass a TIFF file or a Zarr") from error
-    pixels = _TiffPixels(str(path), number, options.level, tuple(sizes[options.level]), dtype)
+    # Wherever the process that reads it was started.
+    pixels = _TiffPixels(str(path.absolute()), number, options.level, tuple(sizes[options.level]), dtype)
     return LazyImage(pixels, options.axes or axes, str(path), options, names, size, scale)
 
 

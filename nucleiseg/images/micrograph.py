@@ -13,7 +13,7 @@ from nucleiseg.errors import InvalidInputError
 from nucleiseg.images._stacks import Stack, check_flat
 from nucleiseg.images.read_options import Channel, ReadOptions
 
-__all__ = ["Micrograph", "as_micrograph", "flatten"]
+__all__ = ["Micrograph", "as_micrograph", "find_channel", "flatten", "kept_axes"]
 
 _COLOURS = ("red", "green", "blue")
 
@@ -109,14 +109,7 @@ def flatten(stack: Stack, options: ReadOptions) -> Micrograph:
 
 def _renamed(stack: Stack, axes: str) -> Stack:
     """The stack with the user's axes, less axes of length 1 that the user leaves out."""
-    lengths = list(zip(stack.axes, stack.pixels.shape, strict=True))
-    # All of them, those longer than 1, or those and the ones that the file calls the same.
-    choices = [
-        list(range(len(lengths))),
-        [i for i, (axis, length) in enumerate(lengths) if length > 1 or axis in "YX"],
-        [i for i, (axis, length) in enumerate(lengths) if length > 1 or axis in axes],
-    ]
-    keep = next((choice for choice in choices if len(choice) == len(axes)), None)
+    keep = kept_axes(stack.axes, stack.pixels.shape, axes)
     if keep is None:
         raise stack.error(
             f"axes={axes!r} names {len(axes)} axes, got an array of {stack.described}; "
@@ -125,6 +118,18 @@ def _renamed(stack: Stack, axes: str) -> Stack:
     shape = tuple(stack.pixels.shape[i] for i in keep)
     channels = stack.channels if "C" in axes and len(stack.channels) == shape[axes.index("C")] else ()
     return replace(stack, pixels=stack.pixels.reshape(shape), axes=axes, channels=channels)
+
+
+def kept_axes(axes: str, shape: Sequence[int], wanted: str) -> list[int] | None:
+    """Numbers of the axes that the user's letters are for, in their order; None if these are too many or too few."""
+    lengths = list(zip(axes, shape, strict=True))
+    # All of them, those longer than 1, or those and the ones that the file calls the same.
+    choices = [
+        list(range(len(lengths))),
+        [i for i, (axis, length) in enumerate(lengths) if length > 1 or axis in "YX"],
+        [i for i, (axis, length) in enumerate(lengths) if length > 1 or axis in wanted],
+    ]
+    return next((choice for choice in choices if len(choice) == len(wanted)), None)
 
 
 def _selected(stack: Stack, axis: str, position: int) -> Stack:
@@ -193,15 +198,26 @@ def _chosen(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:
 
 
 def _index(stack: Stack, channel: Channel, count: int) -> int:
-    names = list(stack.channels) or (list(_COLOURS) if "S" in stack.axes and count >= len(_COLOURS) else [])
-    if isinstance(channel, str):
-        exact = [i for i, name in enumerate(names) if name == channel]
-        alike = exact or [i for i, name in enumerate(names) if name.lower() == channel.lower()]
-        if len(alike) == 1:
-            return alike[0]
-    elif channel < count:
-        return int(channel)
-    raise stack.error(f"has no channel {channel!r}; choose one of {_listed(names, count)}")
+    colours = "S" in stack.axes
+    index = find_channel(channel, stack.channels, count, colours)
+    if index is None:
+        names = _names(stack.channels, count, colours)
+        raise stack.error(f"has no channel {channel!r}; choose one of {_listed(names, count)}")
+    return index
+
+
+def find_channel(channel: Channel, known: Sequence[str], count: int, colours: bool) -> int | None:
+    """The index of a channel, by index or name; None if there is none."""
+    if not isinstance(channel, str):
+        return int(channel) if channel < count else None
+    names = _names(known, count, colours)
+    exact = [i for i, name in enumerate(names) if name == channel]
+    alike = exact or [i for i, name in enumerate(names) if name.lower() == channel.lower()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _names(known: Sequence[str], count: int, colours: bool) -> Sequence[str]:
+    return known or (_COLOURS if colours and count >= len(_COLOURS) else ())
 
 
 def _listed(names: Sequence[str], count: int) -> str:

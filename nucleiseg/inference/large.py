@@ -83,15 +83,22 @@ class LargeJob:
 
 
 def plan_job(
-    image: LazyImage, engine: Engine, scaling: str, decoding: Decoding, factor: float = 1.0, rated: bool = False
+    image: LazyImage,
+    engine: Engine,
+    scaling: str,
+    decoding: Decoding,
+    factor: float = 1.0,
+    rated: bool = False,
+    sample: npt.NDArray[Any] | None = None,
 ) -> LargeJob:
-    """Choose windows by the options' memory, and find the image's range."""
+    """Choose windows by the options' memory, and find the image's range, by what `sample_pixels` takes of it."""
     options = decoding.options
     reach, needed = partial(measure_reach, engine), network_bytes_of(engine)
     plan = make_scaled_plan(image.shape, options.tiling, options.memory_bytes, reach, factor, needed)
     windows = aligned_windows(image.shape, plan, engine.multiple, factor)
     rated = rated or decoding.least_confidence.value > 0
-    sample = sample_pixels(image)  # of which the sample is itself
+    if sample is None:
+        sample = sample_pixels(image)  # of which the sample is itself
     bounds = resized_range(sample, scaling, factor)
     digest = hashlib.sha256(f"{sample.dtype} {sample.shape}".encode())
     digest.update(np.ascontiguousarray(sample).data)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
+
+import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
+from nucleiseg.images import Micrograph
 from nucleiseg.images.lazy import LazyImage
+from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.inference.limits import smallest_area
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import first_factor, segment_at_scale
@@ -19,7 +24,11 @@ _ENOUGH = 20  # nuclei in a part that tell the scale
 
 
 def at_one_scale(
-    image: LazyImage, engine: Engine, settings: SegmenterSettings, options: PredictOptions
+    image: LazyImage,
+    engine: Engine,
+    settings: SegmenterSettings,
+    options: PredictOptions,
+    sample: npt.NDArray[Any] | None = None,
 ) -> tuple[PredictOptions, float]:
     """The options with the areas that go with a scale, and that scale, for the whole image.
 
@@ -36,22 +45,32 @@ def at_one_scale(
         Of the model.
     options : PredictOptions
         Its ``scale``, ``diameter`` or ``diameter_um`` are obeyed.
+    sample : numpy.ndarray, optional
+        What `sample_pixels` takes of the image, where that is known: it decides the range of every part.
     """
     options = options.in_pixels(image.pixel_size)
     factor = first_factor(options, settings)
     if options.diameter is None and options.scale == "auto" and settings.passport is not None:
-        factor = _found_factor(image, engine, settings, options)
+        factor = _found_factor(image, engine, settings, options, sample_pixels(image) if sample is None else sample)
     area = options.min_area
     if area is None and factor != 1:  # the model's own is in pixels that the network sees
         area = round(smallest_area(None, settings.thresholds) / factor**2)
     return replace(options, scale=factor, diameter=None, min_area=area), factor
 
 
-def _found_factor(image: LazyImage, engine: Engine, settings: SegmenterSettings, options: PredictOptions) -> float:
+def _found_factor(
+    image: LazyImage,
+    engine: Engine,
+    settings: SegmenterSettings,
+    options: PredictOptions,
+    sample: npt.NDArray[Any],
+) -> float:
     most, factor = 0, 1.0
     options = replace(options, min_confidence=0.0)  # which leaves nuclei out once the scale is known
     for rows, columns in _parts(image.shape):
-        found = segment_at_scale(image.read(rows, columns), engine, settings, options)
+        shown = image[rows, columns]
+        source = Micrograph(shown, shown, (), image.pixel_size)
+        found = segment_at_scale(source, engine, settings, options, sample)
         if found.count > most:
             most, factor = found.count, found.scale
         if most >= _ENOUGH:

@@ -14,6 +14,7 @@ from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Tile, Tiling, apply_range, pad_to_multiple, tiles
 from nucleiseg.images.channels import colour_channels, three_channels
 from nucleiseg.images.sampling import sampled_range
+from nucleiseg.images.scaling import Bound
 from nucleiseg.inference.memory import make_plan, network_bytes_of
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
@@ -78,7 +79,13 @@ class Network:
         return total / np.float32(_TURNS)
 
 
-def predict_maps(image: npt.NDArray[Any], engine: Engine, scaling: str, options: PredictOptions) -> Maps:
+def predict_maps(
+    image: npt.NDArray[Any],
+    engine: Engine,
+    scaling: str,
+    options: PredictOptions,
+    bounds: tuple[Bound, Bound] | None = None,
+) -> Maps:
     """The network's maps for an image of any size, (H, W, C) float32.
 
     The image is scaled by its own range, not tile by tile; it is padded by reflection to what the network needs, and
@@ -94,6 +101,8 @@ def predict_maps(image: npt.NDArray[Any], engine: Engine, scaling: str, options:
         One of `nucleiseg.images.list_scalings`; the one that the model was trained with.
     options : PredictOptions
         Tiling, memory and test-time augmentation.
+    bounds : tuple, optional
+        The values that become 0 and 1, where the image is part of another one; by default its own range.
 
     Examples
     --------
@@ -104,7 +113,8 @@ def predict_maps(image: npt.NDArray[Any], engine: Engine, scaling: str, options:
     >>> predict_maps(np.eye(5), Echo(), "minmax", PredictOptions()).shape
     (5, 5, 1)
     """
-    bounds = sampled_range(image, scaling)
+    if bounds is None:
+        bounds = sampled_range(image, scaling)
     height, width = image.shape[:2]
     needed = network_bytes_of(engine)
     reach = partial(measure_reach, engine)

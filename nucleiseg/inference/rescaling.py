@@ -17,7 +17,7 @@ from nucleiseg.images import Micrograph
 from nucleiseg.inference.limits import is_familiar, smallest_area
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
-from nucleiseg.inference.resized import segment_resized
+from nucleiseg.inference.resized import part_range, segment_resized
 from nucleiseg.inference.scale import SMALLEST, Passport, usual_diameter_of
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.instances import Calibration, filter_labels
@@ -45,7 +45,11 @@ _FEW = 3  # nuclei; fewer don't tell that half the scale is better
 
 
 def segment_at_scale(
-    source: Micrograph, engine: Engine, settings: SegmenterSettings, options: PredictOptions
+    source: Micrograph,
+    engine: Engine,
+    settings: SegmenterSettings,
+    options: PredictOptions,
+    whole: npt.NDArray[Any] | None = None,
 ) -> Prediction:
     """Find the nuclei of an image.
 
@@ -64,6 +68,8 @@ def segment_at_scale(
         Of the model.
     options : PredictOptions
         Everything else.
+    whole : numpy.ndarray, optional
+        The image of which the source is a part, or a sample of it: what decides its range, whichever part is looked at.
 
     Returns
     -------
@@ -76,7 +82,8 @@ def segment_at_scale(
     decoding = decoding_of(settings, everything)
 
     def look(factor: float, pixels: npt.NDArray[Any] = source.shown) -> Decoded:
-        return segment_resized(pixels, engine, settings.scaling, decoding, factor)
+        bounds = part_range(pixels, source.shown if whole is None else whole, settings.scaling, factor)
+        return segment_resized(pixels, engine, settings.scaling, decoding, factor, bounds)
 
     passport = None if settings.passport is None else Passport(*settings.passport)
     calibration = calibration_of(settings)

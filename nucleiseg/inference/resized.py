@@ -23,14 +23,19 @@ from nucleiseg.inference.watching import expect_passes
 from nucleiseg.inference.windows import decoded_windows, with_context
 from nucleiseg.instances.decoders import Decoded
 
-__all__ = ["predict_resized", "resized_range", "segment_resized"]
+__all__ = ["part_range", "predict_resized", "resized_range", "segment_resized"]
 
 # For each pixel of the resized image, beside what its segmentation takes: raw and as floats, probability and labels.
 _RESIZED_BYTES = 40
 
 
 def segment_resized(
-    image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, factor: float
+    image: npt.NDArray[Any],
+    engine: Engine,
+    scaling: str,
+    decoding: Decoding,
+    factor: float,
+    bounds: tuple[Bound, Bound] | None = None,
 ) -> Decoded:
     """Probability and labels of an image in memory, on its own pixels, as the network sees it at another size.
 
@@ -44,6 +49,8 @@ def segment_resized(
         As for `nucleiseg.inference.segmenting.segment`.
     factor : float
         By how much it is magnified.
+    bounds : tuple, optional
+        The `resized_range` of another image, of which this one is a part; by default its own.
 
     Examples
     --------
@@ -58,23 +65,29 @@ def segment_resized(
     [[1, 0, 0, 2]]
     """
     if factor == 1:
-        return segment(image, engine, scaling, decoding)
+        return segment(image, engine, scaling, decoding, bounds=bounds)
     options = decoding.options
     size = (image.shape[0], image.shape[1])
     if options.tiling is not None:
         pixels = size[0] * size[1] * max(1.0, factor**2)
         held = round(pixels * (_RESIZED_BYTES if factor > 1 else WINDOW_BYTES))
         if 2 * held > usable(options.memory_bytes):
-            return _in_windows(image, engine, scaling, decoding, factor)
+            return _in_windows(image, engine, scaling, decoding, factor, bounds)
         decoding = replace(decoding, options=replace(options, max_memory=options.memory_bytes - held))
+    bounds = _told_by_type(image, scaling) if bounds is None else bounds
     if factor < 1:
-        return decoding.whole(predict_resized(image, engine, scaling, decoding.options, factor))
-    probability, labels = segment(_resize(image, factor), engine, scaling, decoding)
+        return decoding.whole(predict_resized(image, engine, scaling, decoding.options, factor, bounds))
+    probability, labels = segment(_resize(image, factor), engine, scaling, decoding, bounds=bounds)
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
 
 
 def predict_resized(
-    image: npt.NDArray[Any], engine: Engine, scaling: str, options: PredictOptions, factor: float
+    image: npt.NDArray[Any],
+    engine: Engine,
+    scaling: str,
+    options: PredictOptions,
+    factor: float,
+    bounds: tuple[Bound, Bound] | None = None,
 ) -> Maps:
     """Maps of an image that the network sees at another size, on the finer of the two grids: (h, w, C) float32.
 
@@ -84,10 +97,13 @@ def predict_resized(
         As for `nucleiseg.inference.maps.predict_maps`.
     factor : float
         By how much it is magnified.
+    bounds : tuple, optional
+        As for `segment_resized`.
     """
     if factor == 1:
-        return predict_maps(image, engine, scaling, options)
-    maps = predict_maps(_resize(image, factor), engine, scaling, options)
+        return predict_maps(image, engine, scaling, options, bounds)
+    bounds = _told_by_type(image, scaling) if bounds is None else bounds
+    maps = predict_maps(_resize(image, factor), engine, scaling, options, bounds)
     return np.clip(resize_maps(maps, (image.shape[0], image.shape[1])), 0, 1) if factor < 1 else maps
 
 
@@ -114,12 +130,41 @@ def resized_range(image: Any, scaling: str, factor: float) -> tuple[Bound, Bound
     ((0.0, 1.0), True)
     """
     sample = sample_pixels(image)
+    told = _told_by_type(sample, scaling)
+    if told is not None:
+        return told
     if factor < 1:  # magnified, pixels are between those that there are
         sample = _resize(sample, factor)
     return scaling_range(sample, scaling)
 
 
-def _in_windows(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, factor: float) -> Decoded:
+def _told_by_type(image: npt.NDArray[Any], scaling: str) -> tuple[Bound, Bound] | None:
+    """The range if the type of the pixels tells it, which are no whole numbers any more once they are resized."""
+    return scaling_range(sample_pixels(image), scaling) if scaling == "dtype" else None
+
+
+def part_range(
+    part: npt.NDArray[Any], whole: npt.NDArray[Any], scaling: str, factor: float
+) -> tuple[Bound, Bound] | None:
+    """The `resized_range` of an image of which a part is looked at; None if that is the image itself.
+
+    Examples
+    --------
+    >>> image = np.eye(8)
+    >>> part_range(image[4:, :4], image, "minmax", 1.0), part_range(image, image, "minmax", 1.0)
+    ((0.0, 1.0), None)
+    """
+    return None if part is whole else resized_range(whole, scaling, factor)
+
+
+def _in_windows(
+    image: npt.NDArray[Any],
+    engine: Engine,
+    scaling: str,
+    decoding: Decoding,
+    factor: float,
+    bounds: tuple[Bound, Bound] | None,
+) -> Decoded:
     options = decoding.options
     size = (image.shape[0], image.shape[1])
     plan = make_scaled_plan(
@@ -131,7 +176,9 @@ def _in_windows(image: npt.NDArray[Any], engine: Engine, scaling: str, decoding:
         network_bytes_of(engine),
         held=RESULT_BYTES * size[0] * size[1],
     )
-    network = Network(engine, resized_range(image, scaling, factor), plan.network, options.tta)
+    if bounds is None:
+        bounds = resized_range(image, scaling, factor)
+    network = Network(engine, bounds, plan.network, options.tta)
     windows = aligned_windows(size, plan, engine.multiple, factor)
 
     def passes(window: Any) -> int:

@@ -13,7 +13,7 @@ from nucleiseg.images import Micrograph
 from nucleiseg.inference.maps import Maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import choose_scale
-from nucleiseg.inference.resized import predict_resized
+from nucleiseg.inference.resized import part_range, predict_resized
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.windows import decode_window
 from nucleiseg.instances.decoders import Decoded
@@ -47,7 +47,8 @@ def maps_at_scale(
     seen: dict[float, Maps] = {}
 
     def look(factor: float, pixels: npt.NDArray[Any] = source.shown) -> Decoded:
-        maps = predict_resized(pixels, engine, settings.scaling, options, factor)
+        bounds = part_range(pixels, source.shown, settings.scaling, factor)
+        maps = predict_resized(pixels, engine, settings.scaling, options, factor, bounds)
         if pixels is source.shown:
             seen[factor] = maps
         return decode_window(maps, decoding.whole, (pixels.shape[0], pixels.shape[1]))

@@ -16,6 +16,7 @@ from nucleiseg.engines.engine import Engine
 from nucleiseg.heads import get_head
 from nucleiseg.images import Tile, tiles
 from nucleiseg.images.sampling import sampled_range
+from nucleiseg.images.scaling import Bound
 from nucleiseg.inference.flowing import decoded_flow, make_flow
 from nucleiseg.inference.limits import LeastConfidence, least_confidence, smallest_area
 from nucleiseg.inference.maps import Maps, Network
@@ -94,7 +95,12 @@ def decoding_of(settings: SegmenterSettings, options: PredictOptions) -> Decodin
 
 
 def segment(
-    image: npt.NDArray[Any], engine: Engine, scaling: str, decoding: Decoding, plan: Plan | None = None
+    image: npt.NDArray[Any],
+    engine: Engine,
+    scaling: str,
+    decoding: Decoding,
+    plan: Plan | None = None,
+    bounds: tuple[Bound, Bound] | None = None,
 ) -> Decoded:
     """Probability and labels of an image in memory.
 
@@ -110,6 +116,8 @@ def segment(
         With the options of the prediction.
     plan : Plan, optional
         Tiles and windows; by default what the options' budget asks for.
+    bounds : tuple, optional
+        The values that become 0 and 1, where the image is part of another one; by default its own range.
 
     Returns
     -------
@@ -133,7 +141,8 @@ def segment(
         needed = network_bytes_of(engine)
         reach = partial(measure_reach, engine)
         plan = make_plan((height, width), options.tiling, options.memory_bytes, reach, network_bytes=needed)
-    bounds = sampled_range(image, scaling)
+    if bounds is None:
+        bounds = sampled_range(image, scaling)
     network = Network(engine, bounds, plan.network, options.tta)
     if plan.flows and plan.network is not None and plan.windows is not None:
         expect_passes(lambda: network.passes(image.shape))

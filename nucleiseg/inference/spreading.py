@@ -39,7 +39,9 @@ def connect(scheduler: Any) -> Iterator[Any]:
 
 
 def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
-    """Run ``work(item, *shared)`` for every item on the workers; yields items and results as they come.
+    """Run ``work(item, *shared)`` for every item on the workers; yields items and futures, as they are done.
+
+    A future has the result, or the error of this item alone; with an error the others go on.
 
     What a worker that dies has begun is done again by another, and workers that come later get their share. What is
     shared, an image in memory at times, is sent once.
@@ -60,7 +62,7 @@ def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared:
 
     futures = distributed.as_completed(list(submitted()))
     for future in futures:
-        yield running.pop(future.key), future.result()
+        yield running.pop(future.key), future
         for more in submitted():
             futures.add(more)
 

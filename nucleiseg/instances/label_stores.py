@@ -62,8 +62,8 @@ def write_label_store(
     Parameters
     ----------
     path : path
-        ``.ome.zarr`` becomes an OME-Zarr image (version 0.4) of labels, ``.zarr`` a Zarr array, ``.tif`` a tiled
-        BigTIFF with deflate.
+        ``.ome.zarr`` becomes an OME-Zarr image (version 0.4) of labels, which stands alone: it is not listed in the
+        ``labels`` group of another image. ``.zarr`` becomes a Zarr array, ``.tif`` a tiled BigTIFF with deflate.
     shape : tuple of int
         Height and width.
     bands : function
