@@ -142,6 +142,26 @@ def test_the_last_weights_are_kept_if_that_is_wanted(model, data, monkeypatch):
     assert same(weights(model), seen[2])
 
 
+def test_an_average_over_the_steps_is_kept_if_that_is_wanted(tiny_encoder, data, tmp_path):
+    """Over a thousand steps, of which there are eight: hardly more than the first step, and the last one without."""
+    kept, learned, first = [], [], weights(build(tiny_encoder))
+    for averaging in (0.0, 0.5, 0.999):
+        model, folder = build(tiny_encoder), tmp_path / str(averaging)
+        options = replace(OPTIONS, keep="last", averaging=averaging)
+        fit(model, data, pretrained=False, options=options, checkpoint=Checkpoint(folder))
+        kept.append(weights(model))
+        with np.load(folder / "last.npz") as file:
+            learned.append([file[name] for name in sorted(file.files) if name.startswith("model_")])
+    assert same(kept[0], learned[0])
+    assert same(learned[0], learned[1])  # what is averaged goes on as if it was not
+    assert same(learned[0], learned[2])
+    learns = [number for number, value in enumerate(first) if not same([value], [kept[2][number]])]
+    far, near = (
+        sum(float(np.abs(kept[which][number] - learned[0][number]).sum()) for number in learns) for which in (2, 1)
+    )
+    assert 0 < near < far / 2
+
+
 def test_an_epoch_has_as_many_batches_as_its_crops_fill(model, data, monkeypatch):
     batches = []
     monkeypatch.setattr(fitting._Narrator, "on_train_batch_end", lambda self, batch, logs=None: batches.append(batch))
@@ -459,6 +479,11 @@ def test_the_number_of_epochs_is_checked(model, data):
         ({"crops_per_image": 0}, "crops_per_image"),
         ({"validation_crops": 0}, "validation_crops"),
         ({"weight_decay": -1.0}, "weight_decay"),
+        ({"averaging": 1.0, "keep": "last"}, "averaging must be .* got 1.0"),
+        (
+            {"averaging": 0.9},
+            "averaged weights are kept from the last epoch.*got averaging 0.9 and keep 'best'; pass keep='last'",
+        ),
         ({"keep": "first"}, "unknown keep .first.; choose one of best, last"),
         ({"precision": "float16"}, "unknown precision .float16.; .*choose one of float32, mixed_bfloat16"),
         ({"learning_rate": -1.0}, "learning_rate"),

@@ -15,7 +15,7 @@ import numpy as np
 from nucleiseg.training.checkpoints import RunState, Variables
 from nucleiseg.training.phases import unfreeze
 
-__all__ = ["assign", "clean_end", "sound_end", "values_of"]
+__all__ = ["assign", "clean_end", "kept_values", "sound_end", "values_of"]
 
 
 @contextlib.contextmanager
@@ -72,6 +72,17 @@ def clean_end(model: keras.Model) -> Iterator[None]:
 def values_of(variables: Sequence[Any]) -> Variables:
     """Copies of what variables hold."""
     return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+
+
+def kept_values(model: keras.Model) -> Variables:
+    """Copies of what a compiled model's variables hold; where its optimiser averages them, of the averages."""
+    if not model.optimizer.use_ema:
+        return values_of(model.variables)
+    learned = values_of(model.trainable_variables)
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    averaged = values_of(model.variables)
+    assign(model.trainable_variables, learned)
+    return averaged
 
 
 def assign(variables: Sequence[Any], values: Variables) -> None:

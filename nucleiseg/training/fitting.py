@@ -16,7 +16,7 @@ import keras
 from nucleiseg._checks import check_count
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.checkpoints import Checkpoint, RunState
-from nucleiseg.training.endings import assign, clean_end, sound_end, values_of
+from nucleiseg.training.endings import assign, clean_end, kept_values, sound_end, values_of
 from nucleiseg.training.faults import FiniteLoss, explain_memory
 from nucleiseg.training.fingerprints import describe_images
 from nucleiseg.training.judging import InstanceScores, judge_start, judged_by, labels_target, score_of
@@ -301,7 +301,7 @@ class _Keeper(keras.callbacks.Callback):
             phase_epochs=state.phase_epochs + 1,
             waited=0 if better else state.waited + 1,
             best_score=score if better else state.best_score,
-            best_model=values_of(self.model.variables) if better else state.best_model,
+            best_model=kept_values(self.model) if better else state.best_model,
         )
         if self._checkpoint:
             now = replace(

@@ -9,6 +9,7 @@ from nucleiseg._checks import check_choice, check_count, check_flag, check_range
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.augmentation import Augmentation
 
+_LONGEST_AVERAGE = 0.99999  # over about 100,000 steps
 _CROPS = 80  # of an epoch, where images are few: ten batches between two looks at the validation images
 
 
@@ -39,6 +40,10 @@ class FitOptions:
         Peak learning rates while the encoder is frozen (or random), and after.
     weight_decay : float
         Part of every weight that a step at rate 1 would take away (AdamW); normalisation is spared.
+    averaging : float
+        A running average of the weights that learn is kept instead of the last ones (``keep`` must be "last"): of the
+        average before, each step keeps this share, such as .998, in [0, 1). Scores of the epochs are those of the
+        weights that are averaged. 0 averages nothing.
     freeze_statistics : bool
         While a pretrained encoder is fine-tuned, leave its batch normalisation as it is: batches of a few images would
         spoil its statistics. False lets it learn; that suits long trainings on many images.
@@ -69,6 +74,7 @@ class FitOptions:
     learning_rate: float = 1e-3
     fine_tune_rate: float = 3e-4
     weight_decay: float = 0.0
+    averaging: float = 0.0
     freeze_statistics: bool = True
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     patience: int = 10
@@ -109,6 +115,12 @@ class FitOptions:
         check_choice(self.keep, "keep", ("best", "last"))
         check_choice(self.precision, "precision", ("float32", "mixed_bfloat16"))
         check_range(self.weight_decay, "weight_decay", 0, 1)
+        check_range(self.averaging, "averaging", 0, _LONGEST_AVERAGE)
+        if self.averaging and self.keep != "last":
+            raise InvalidInputError(
+                "averaged weights are kept from the last epoch, since scores of epochs are those of the weights before "
+                f"they are averaged, got averaging {self.averaging} and keep {self.keep!r}; pass keep='last'"
+            )
         check_range(self.learning_rate, "learning_rate", 0, 10)
         check_range(self.fine_tune_rate, "fine_tune_rate", 0, 10)
         if any(length % 32 for length in check_size(self.crop, "crop")):

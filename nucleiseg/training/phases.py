@@ -75,7 +75,8 @@ def compile_phase(model: keras.Model, phase: Phase, task: Task, steps: int, opti
         warmup_steps=warm_up,
     )
     scores = (metrics.PixelAccuracy, metrics.IoU, metrics.Dice)
-    optimizer = keras.optimizers.Adam(schedule, weight_decay=options.weight_decay or None)
+    averaging = {"use_ema": True, "ema_momentum": options.averaging} if options.averaging else {}
+    optimizer = keras.optimizers.Adam(schedule, weight_decay=options.weight_decay or None, **averaging)
     if options.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     model.compile(
