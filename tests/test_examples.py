@@ -234,7 +234,7 @@ def test_the_cells_of_the_notebook_run_and_show_pictures(monkeypatch, tmp_path, 
     assert pictures == {"image", "predict", "histograms", "options", "grey", "coins"}
     assert len(shown["table"]) == 5
     assert 10 < names["sure"].count < 100 < names["result"].count < 400
-    assert names["agreement"].at(0.5).tp > 50
+    assert names["agreement"].at(0.5).tp > 40
     assert {path.name for path in shown["save"].values()} == {
         "tissue_labels.tif", "tissue_mask.png", "tissue_overlay.png", "tissue_measurements.csv"
     }  # fmt: skip

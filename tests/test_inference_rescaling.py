@@ -143,6 +143,22 @@ def test_what_is_no_surer_when_it_is_smaller_stays_as_it_is(likely, whole, looks
     assert len(engine.seen) == looks + 1
 
 
+class Elsewhere(Blurred):
+    """As `Blurred`, but what it knows it sees in the other half of the image."""
+
+    def __call__(self, images):
+        maps = super().__call__(images)
+        return maps if images.shape[1] > self.known else maps[:, :, ::-1]
+
+
+@pytest.mark.usefixtures("small_ones_too")
+@pytest.mark.parametrize(("engine", "scale"), [(Blurred, 0.5), (Elsewhere, 1.0)])
+def test_what_is_found_elsewhere_says_nothing_about_pieces(engine, scale):
+    labels = np.pad(discs(12), ((0, 0), (0, 200)))
+    found = segment_at_scale(as_micrograph(labels > 0), engine(labels.shape[0] / 2), MODEL, PredictOptions(min_area=0))
+    assert found.scale == scale
+
+
 @pytest.mark.usefixtures("small_ones_too")
 def test_two_nuclei_do_not_tell_that_a_smaller_scale_is_better():
     labels = discs(14, count=2)
