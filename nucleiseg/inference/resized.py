@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg.engines.engine import Engine
-from nucleiseg.images.sampling import sample_pixels
+from nucleiseg.images.sampling import LARGEST, PATCH, sample_pixels
 from nucleiseg.images.scaling import Bound, scaling_range
 from nucleiseg.inference.maps import Maps, Network, predict_maps
 from nucleiseg.inference.memory import RESULT_BYTES, WINDOW_BYTES, network_bytes_of, usable
@@ -134,7 +134,9 @@ def resized_range(image: Any, scaling: str, factor: float) -> tuple[Bound, Bound
     if told is not None:
         return told
     if factor < 1:  # magnified, pixels are between those that there are
-        sample = _resize(sample, factor)
+        # That of a large image is made of patches; row by row of them, it needs little memory.
+        rows = PATCH if sample.shape[0] * sample.shape[1] >= LARGEST else len(sample)
+        sample = np.concatenate([_resize(sample[top : top + rows], factor) for top in range(0, len(sample), rows)])
     return scaling_range(sample, scaling)
 
 
