@@ -11,6 +11,7 @@ from nucleiseg.inference.stitching import Settled
 from nucleiseg.instances import Calibration
 from nucleiseg.instances.confidence import rate_totals
 from nucleiseg.instances.contacts import meet, renumbered, touching_share
+from nucleiseg.instances.filtering import renumbering
 
 __all__ = ["rate_settled", "without_unsure"]
 
@@ -75,5 +76,4 @@ def without_unsure(
     >>> numbers.tolist(), confidence.tolist()
     ([0, 0, 1, 2], [0.9, 0.6])
     """
-    table = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    return table[numbers], confidence[kept]
+    return renumbering(kept)[numbers], confidence[kept]

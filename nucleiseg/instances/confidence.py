@@ -16,7 +16,7 @@ from nucleiseg.instances.assigning import assign
 from nucleiseg.instances.evidence import Evidence, find_evidence
 from nucleiseg.instances.overlaps import count_overlap
 
-__all__ = ["Calibration", "calibrate", "rate", "rate_evidence", "rate_totals", "rated"]
+__all__ = ["Calibration", "calibrate", "rate", "rate_evidence", "rate_totals"]
 
 MATCH = 0.5  # the IoU from which a nucleus counts as found
 _CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1, where the logarithm has no end
@@ -116,22 +116,8 @@ def rate(
     >>> rate([[1, 1, 0, 2]], [[0.9, 0.7, 0.1, 0.6]]).round(3).tolist()
     [0.8, 0.6]
     """
-    return rated(*_check(labels, probability), calibration, check_range(scale, "scale", *_SCALES))[1]
-
-
-def rated(
-    labels: Array, probability: Array, calibration: Calibration | None, scale: float = 1.0
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Area in the image and confidence of each nucleus, (n,), of arrays that are known to be what `rate` asks for.
-
-    Examples
-    --------
-    >>> areas, confidence = rated(np.array([[1, 1, 0, 2]]), np.array([[0.9, 0.7, 0.1, 0.6]]), None)
-    >>> areas.tolist(), confidence.round(3).tolist()
-    ([2, 1], [0.8, 0.6])
-    """
-    evidence = find_evidence(labels, probability)
-    return evidence.areas, rate_evidence(evidence, calibration, scale)
+    evidence = find_evidence(*_check(labels, probability))
+    return rate_evidence(evidence, calibration, check_range(scale, "scale", *_SCALES))
 
 
 def rate_evidence(

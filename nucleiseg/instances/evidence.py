@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nucleiseg._checks import Array
 from nucleiseg.instances._regions import find_totals
 from nucleiseg.instances.contacts import find_sides, renumbered, touching_share
+from nucleiseg.instances.filtering import renumbering
 
 __all__ = ["Evidence", "find_evidence"]
 
@@ -49,8 +50,8 @@ class Evidence:
         >>> every.touching.round(2).tolist(), every.keeping(np.array([True, False])).touching.tolist()
         ([1.0, 0.5], [0.0])
         """
-        ranks = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)])
-        return Evidence(self.labels[kept], self.areas[kept], self.sums[kept], renumbered(self.sides, ranks))
+        sides = renumbered(self.sides, renumbering(kept))
+        return Evidence(self.labels[kept], self.areas[kept], self.sums[kept], sides)
 
 
 def find_evidence(labels: Array, probability: Array) -> Evidence:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_count, check_labels
 
-__all__ = ["at_edge", "filter_labels", "keep_only", "leave_out"]
+__all__ = ["at_edge", "filter_labels", "keep_only", "leave_out", "renumbering"]
 
 _AT_ONCE = 2**20  # pixels
 
@@ -87,11 +87,22 @@ def keep_only(labels: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_]) -> npt
     """
     if kept.all():
         return labels
-    numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+    numbers = renumbering(kept)
     for part in _parts(labels):
         inside = part > 0
         part[inside] = numbers[part[inside]]
     return labels
+
+
+def renumbering(kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """What labels 0 … n become if only these of the nuclei 1 … n stay: 0 for the others.
+
+    Examples
+    --------
+    >>> renumbering(np.array([False, True, True])).tolist()
+    [0, 0, 1, 2]
+    """
+    return np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
 
 
 def _parts(labels: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int32]]:
