@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import skimage.transform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import disk
@@ -351,6 +352,15 @@ def test_resizing_keeps_the_range_and_labels_are_never_mixed(before, after, seed
     np.testing.assert_array_equal(resize_labels(labels, before), labels)
     times = (before[0] * 3, before[1] * 3)
     np.testing.assert_array_equal(resize_labels(resize_labels(labels, times), before), labels)
+
+
+@FEW
+@given(sizes, sizes, st.sampled_from([(), (1,), (3,)]), st.integers(0, 99))
+def test_resizing_is_that_of_scikit_image(before, after, channels, seed):
+    maps = np.random.default_rng(seed).random((*before, *channels), np.float32)
+    shrinks = after[0] < before[0] or after[1] < before[1]
+    theirs = skimage.transform.resize(maps, after, order=1, mode="reflect", anti_aliasing=shrinks, preserve_range=True)
+    np.testing.assert_allclose(resize_maps(maps, after), theirs, atol=1e-6)
 
 
 def test_doubt_of_a_large_image_is_settled_in_its_middle(monkeypatch):

@@ -11,6 +11,7 @@ from nucleiseg._checks import check_labels, check_number_array, check_size, desc
 from nucleiseg.errors import InvalidInputError
 
 _RANGE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+_TRUNCATED = 4  # standard deviations at which a Gaussian ends
 
 
 def resize_maps(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -38,8 +39,6 @@ def resize_maps(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.fl
     >>> resize_maps(np.eye(2), (4, 4)).shape
     (4, 4)
     """
-    from skimage.transform import resize
-
     size = check_size(size, "size")
     array = check_number_array(maps, "maps")
     if array.ndim not in (2, 3) or not array.size:
@@ -47,10 +46,36 @@ def resize_maps(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.fl
     values = np.clip(array, *_RANGE).astype(np.float32)
     if values.shape[:2] == size:
         return values
-    shrinks = size[0] < values.shape[0] or size[1] < values.shape[1]
-    resized = resize(values, size, order=1, mode="reflect", anti_aliasing=shrinks, preserve_range=True)
-    result: npt.NDArray[np.float32] = np.clip(resized, values.min(), values.max()).astype(np.float32)
-    return result
+    lowest, highest = values.min(), values.max()
+    for want in size:  # along the rows; then they become columns, and the columns rows
+        resized = (_weights(len(values), want) @ values.reshape(len(values), -1)).reshape(want, *values.shape[1:])
+        values = np.ascontiguousarray(resized.swapaxes(0, 1))
+        del resized  # of large images, no more is held than it takes
+    clipped: npt.NDArray[np.float32] = np.clip(values, lowest, highest, out=values)
+    return clipped
+
+
+def _weights(have: int, want: int) -> Any:
+    """How much each pixel along an axis counts for each new one: a sparse float32 matrix (want, have).
+
+    A new pixel lies between two, each of them smoothed by a Gaussian if there are to be fewer; beyond the ends, pixels
+    are mirrored at the centre of the last one. That is what `skimage.transform.resize` does, in a fraction of the time.
+    """
+    from scipy.sparse import csr_array
+
+    places = (np.arange(want) + 0.5) * have / want - 0.5
+    before = np.floor(places)
+    share = (places - before)[:, np.newaxis]
+    sigma = max(0.0, (have / want - 1) / 2)
+    reach = int(_TRUNCATED * sigma + 0.5)
+    smoothing = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (sigma or 1)) ** 2)
+    smoothing /= smoothing.sum()
+    counts = (1 - share) * np.append(smoothing, 0) + share * np.append(0, smoothing)
+    period = max(1, 2 * (have - 1))
+    mirrored = np.abs(before[:, np.newaxis].astype(np.intp) + np.arange(-reach, reach + 2)) % period
+    where = np.minimum(mirrored, period - mirrored) if have > 1 else np.zeros_like(mirrored)
+    starts = np.arange(want + 1) * counts.shape[1]
+    return csr_array((counts.astype(np.float32).ravel(), where.ravel(), starts), shape=(want, have))
 
 
 def resize_labels(labels: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[Any]:
