@@ -136,7 +136,11 @@ def main() -> None:
         "founding set-up": lambda: by(trained(FOUNDING, arguments.folder, train, val, MINUTES)[0]),
         **{f"StarDist, {folder.name}": partial(stardist, folder) for folder in arguments.stardist},
         "nucleiseg, nuclei-fast": lambda: by(Segmenter.from_pretrained("nuclei-fast")),
+        "nucleiseg, nuclei-fast, mixed_bfloat16": lambda: by(
+            Segmenter.from_pretrained("nuclei-fast"), PredictOptions(precision="mixed_bfloat16")
+        ),
         "nucleiseg, nuclei": lambda: by(shipped),
+        "nucleiseg, nuclei, mixed_bfloat16": lambda: by(shipped, PredictOptions(precision="mixed_bfloat16")),
         "nucleiseg, nuclei, tta": lambda: by(shipped, PredictOptions(tta=True)),
     }
     wanted = {way: make() for way, make in ways.items() if any(word in way for word in arguments.only)}

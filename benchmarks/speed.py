@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,10 +120,10 @@ def all_ways(models: list[str], stardist: Path | None, memory: str):
     segmenters = {Path(model).stem: load_segmenter(model) for model in models}
     first = next(iter(segmenters.values()))
     ways = {"bare network": lambda image: first._engine(rescale(image)[np.newaxis])}
-    for name, segmenter in segmenters.items():
-        ways[f"nucleiseg, {name}"] = lambda image, segmenter=segmenter: segmenter.predict(
-            image, PredictOptions(max_memory=memory)
-        )
+    for (name, segmenter), precision in itertools.product(segmenters.items(), ("float32", "mixed_bfloat16")):
+        options = PredictOptions(max_memory=memory, precision=precision)
+        way = f"nucleiseg, {name}" if precision == "float32" else f"nucleiseg, {name}, {precision}"
+        ways[way] = partial(segmenter.predict, options=options)
     if stardist is not None:
         ways["StarDist"] = stardist_way(stardist)
     return ways

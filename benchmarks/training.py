@@ -18,8 +18,8 @@ from results import keep
 from rounds import compare
 
 from nucleiseg import Segmenter, datasets
+from nucleiseg.networks.precision import computed_in
 from nucleiseg.training import Augmentation, FitOptions, as_tf_dataset, losses, metrics
-from nucleiseg.training.precision import computed_in
 
 BATCHES = 12
 

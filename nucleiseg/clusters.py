@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from nucleiseg.engines.engine import computing_in
 from nucleiseg.errors import FailedImagesError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.sampling import sample_pixels
@@ -71,7 +72,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     options = options or PredictOptions()
     name = name_for_workers(model)
     segmenter = once(load_segmenter, name)
-    engine, settings = segmenter._engine, segmenter._settings
+    engine, settings = computing_in(segmenter._engine, options.precision), segmenter._settings
     lazy = open_lazy(image, options.reading)
     sample = sample_pixels(lazy)  # once, since it is read from all over the image
     options, factor = at_one_scale(lazy, engine, settings, options, sample)
@@ -206,7 +207,7 @@ def _label_window(
     segmenter = once(load_segmenter, model)
     image = LazyImage(pixels, axes, "image", options.reading, from_file=False)
     height, width = image.shape
-    network = Network(segmenter._engine, bounds, plan.network, options.tta)
+    network = Network(computing_in(segmenter._engine, options.precision), bounds, plan.network, options.tta)
     maps = look(image[0:height, 0:width], inside, network, factor)
     size = (inside[0].stop - inside[0].start, inside[1].stop - inside[1].start)
     return decode_window(maps, decoding_of(segmenter._settings, options).part, size)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nucleiseg._checks import check_choice
 from nucleiseg._optional import check_extra
 from nucleiseg._version import __version__
+from nucleiseg.engines.engine import computing_in
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.sampling import sample_pixels
@@ -99,7 +100,7 @@ def predict_large(
         )
     lazy = image if isinstance(image, LazyImage) else open_lazy(image, options.reading)
     segmenter = load_segmenter(model)
-    engine, settings = segmenter._engine, segmenter._settings
+    engine, settings = computing_in(segmenter._engine, options.precision), segmenter._settings
     asked = facts_of(segmenter, options)
     sample = sample_pixels(lazy)  # once, since it is read from all over the image
     options, factor = at_one_scale(lazy, engine, settings, options, sample)
@@ -142,7 +143,8 @@ def write_exports(
 def _run_there(number: int, model: str, job: LargeJob, options: PredictOptions) -> Found:
     """What is found in one window, in a worker."""
     segmenter = once(load_segmenter, model)
-    ((_, found),) = run_here(job, segmenter._engine, decoding_of(segmenter._settings, options), [number])
+    engine = computing_in(segmenter._engine, options.precision)
+    ((_, found),) = run_here(job, engine, decoding_of(segmenter._settings, options), [number])
     return found
 
 

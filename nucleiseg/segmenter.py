@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nucleiseg._progress import progress
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines import find_format
+from nucleiseg.engines.engine import computing_in
 from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
@@ -307,7 +308,7 @@ class Segmenter:
             return [self.predict(one, options) for one in progress(image, "predicting", len(image))]
         options = options or PredictOptions()
         source = open_micrograph(image, options.reading)
-        return segment_at_scale(source, self._engine, self._settings, options)
+        return segment_at_scale(source, computing_in(self._engine, options.precision), self._settings, options)
 
     def evaluate(
         self,
@@ -368,9 +369,9 @@ class Segmenter:
         if not len(data):
             raise InvalidInputError("thresholds are chosen on labelled images, got an empty dataset; check the split")
         options, settings = options or PredictOptions(), self._settings
-        reading = options.reading
+        engine, reading = computing_in(self._engine, options.precision), options.reading
         cases = [
-            (sample.labels, *maps_at_scale(open_micrograph(sample.image, reading), self._engine, settings, options))
+            (sample.labels, *maps_at_scale(open_micrograph(sample.image, reading), engine, settings, options))
             for sample in progress(data, "predicting", len(data))
         ]
         self._settings = tune_settings(settings, cases, options.min_area)

@@ -30,6 +30,7 @@ FLOORS = (
         "_memory",
         "_optional",
         "_png",
+        "_precision",
         "_progress",
         "_seeding",
         "_settings",

@@ -503,7 +503,7 @@ def test_names_with_commas_and_quotes_read_back(model, tmp_path):
 
 
 VALUES = {int: 48, float: 0.25, bool: True}
-OTHERS = {"diameter": 30.0, "diameter_um": 8.0, "max_memory": "3GB"}
+OTHERS = {"diameter": 30.0, "diameter_um": 8.0, "max_memory": "3GB", "precision": "mixed_bfloat16"}
 READING = {
     "channel": (1, "DAPI"),
     "axes": "CYX",
@@ -520,9 +520,8 @@ def flags():
     """Each field of `PredictOptions`, those of its parts in their place: name, how it is got at, and a value."""
     for field in dataclasses.fields(PredictOptions):
         hint = typing.get_type_hints(PredictOptions)[field.name]
-        kind = next(
-            part for part in typing.get_args(hint) or [hint] if isinstance(part, type) and part is not type(None)
-        )
+        parts = [part for part in typing.get_args(hint) or [hint] if isinstance(part, type) and part is not type(None)]
+        kind = parts[0] if parts else str  # names have none
         if kind in (Tiling, ReadOptions):
             for part in dataclasses.fields(kind):
                 value = VALUES[int] if kind is Tiling else READING[part.name]
@@ -531,7 +530,7 @@ def flags():
             yield (
                 field.name,
                 lambda options, name=field.name: getattr(options, name),
-                OTHERS.get(field.name, VALUES[kind]),
+                OTHERS[field.name] if field.name in OTHERS else VALUES[kind],
             )
 
 
@@ -560,6 +559,7 @@ def test_there_are_flags_to_test():
         "overlap",
         "max_memory",
         "tta",
+        "precision",
     }
     assert {*named, "remove_edge", "fill_holes", *READING} <= set(FLAGS)
 

@@ -10,7 +10,7 @@ import pytest
 
 from nucleiseg.engines.lean import followed_by_norm, lean
 from nucleiseg.networks import get_encoder, unet
-from nucleiseg.training.precision import computed_in
+from nucleiseg.networks.precision import computed_in
 
 layers = keras.layers
 

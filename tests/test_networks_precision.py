@@ -10,9 +10,8 @@ import pytest
 
 from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg.networks import get_encoder, unet
+from nucleiseg.networks.precision import computed_in, layers_of
 from nucleiseg.training import FitOptions
-from nucleiseg.training.phases import layers_of
-from nucleiseg.training.precision import computed_in
 
 
 @pytest.fixture

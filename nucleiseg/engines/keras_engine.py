@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -11,9 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._forking import check_not_forked
+from nucleiseg._precision import Precision
 from nucleiseg.engines.engine import MULTIPLE
 from nucleiseg.engines.footprint import pixel_bytes
 from nucleiseg.engines.lean import lean
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.networks.precision import computed_in
+
+_tracing = threading.RLock()  # layers compute in another precision meanwhile, which no other trace must see
 
 
 class KerasEngine:
@@ -27,6 +33,14 @@ class KerasEngine:
     ----------
     model : keras.Model
         From `nucleiseg.networks.unet`.
+    precision : "float32" or "mixed_bfloat16"
+        What the inner layers compute in; the model is not changed, and weights stay in float32. Others than float32
+        need Keras on TensorFlow or JAX.
+
+    Raises
+    ------
+    InvalidInputError
+        If Keras runs on another backend, and a precision other than float32 is wanted.
 
     Examples
     --------
@@ -38,10 +52,20 @@ class KerasEngine:
 
     multiple = MULTIPLE
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, precision: Precision = "float32") -> None:
         check_not_forked()
         self.model = model
-        self._call = _RUNNERS.get(keras.backend.backend(), _on_any)(model)
+        self._others: dict[Precision, KerasEngine] = {}
+        backend = keras.backend.backend()
+        if backend in _COMPILED:
+            self._call = _COMPILED[backend](model, precision)
+        elif precision == "float32":
+            self._call = _on_torch(model) if backend == "torch" else model.predict_on_batch
+        else:
+            raise InvalidInputError(
+                f"precision {precision!r} needs a network that is compiled, got Keras on {backend}; set "
+                "KERAS_BACKEND=tensorflow before Python starts, or leave precision (--precision) at 'float32'"
+            )
 
     @cached_property
     def pixel_bytes(self) -> int:
@@ -50,24 +74,36 @@ class KerasEngine:
         # Elsewhere the model runs as it is, and copies what is concatenated.
         return needed if keras.backend.backend() == "tensorflow" else needed * 3 // 2
 
+    def computing_in(self, precision: Precision) -> KerasEngine:
+        """Runs the same model in another precision; compiled once."""
+        if precision not in self._others:
+            self._others[precision] = KerasEngine(self.model, precision)
+        return self._others[precision]
+
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
         check_not_forked()
         return np.asarray(self._call(images))
 
 
-def _on_tensorflow(model: keras.Model) -> Any:
+def _on_tensorflow(model: keras.Model, precision: Precision) -> Any:
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
-    return tf.function(lean(model), input_signature=signature)
+    maps = lean(model)
+
+    def traced(images: Any) -> Any:
+        with _tracing, computed_in(model, precision):
+            return maps(images)
+
+    return tf.function(traced, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
 
 
-def _on_jax(model: keras.Model) -> Any:
+def _on_jax(model: keras.Model, precision: Precision) -> Any:
     import jax
 
     def maps(trainable: list[Any], fixed: list[Any], images: Any) -> Any:
-        return model.stateless_call(trainable, fixed, images, training=False)[0]
+        with _tracing, computed_in(model, precision):
+            return model.stateless_call(trainable, fixed, images, training=False)[0]
 
     run = jax.jit(maps)
     # Not predict_on_batch, which keeps its state in the model: only one thread at a time could call it.
@@ -88,12 +124,4 @@ def _on_torch(model: keras.Model) -> Any:
     return run
 
 
-def _on_any(model: keras.Model) -> Any:
-    return model.predict_on_batch
-
-
-_RUNNERS: dict[str, Callable[[keras.Model], Any]] = {
-    "tensorflow": _on_tensorflow,
-    "jax": _on_jax,
-    "torch": _on_torch,
-}
+_COMPILED: dict[str, Callable[[keras.Model, Precision], Any]] = {"tensorflow": _on_tensorflow, "jax": _on_jax}

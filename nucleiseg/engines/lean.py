@@ -46,11 +46,10 @@ def lean(model: keras.Model) -> Callable[[Any], Any]:
     if graph is None:
         return lambda images: model(images, training=False)
 
-    def run(batch: Any) -> Any:
-        # Looked up now and not before: the precision in which layers compute may have changed.
-        norms = followed_by_norm(graph)
-        absorbed = {id(norm) for norm in norms.values()}
+    norms = followed_by_norm(graph)
+    absorbed = {id(norm) for norm in norms.values()}
 
+    def run(batch: Any) -> Any:
         def step(operation: Any) -> Callable[..., Any]:
             inner = inner_model(operation)
             if inner is not None:
@@ -107,8 +106,12 @@ def followed_by_norm(model: keras.Model) -> dict[int, Any]:
 
 
 def _is_known(layer: Any) -> bool:
-    """Computed in the precision in which it is stored, with the channels last."""
-    return layer.compute_dtype == "float32" and getattr(layer, "axis", -1) in (-1, 3)
+    """Stored in single precision, computed with numbers of the same range, and with the channels last."""
+    return (
+        layer.variable_dtype == "float32"
+        and layer.compute_dtype in ("float32", "bfloat16")
+        and getattr(layer, "axis", -1) in (-1, 3)
+    )
 
 
 def _is_plain(operation: Any) -> bool:
@@ -131,6 +134,8 @@ def _convolve(layer: Any, norm: Any, images: Any) -> Any:
         factor, shift = _factor_and_shift(norm)
         bias = shift if bias is None else ops.add(ops.multiply(bias, factor), shift)
         kernel = ops.multiply(kernel, _beside(layer, factor))
+    kernel = ops.cast(kernel, layer.compute_dtype)
+    bias = None if bias is None else ops.cast(bias, layer.compute_dtype)
     if _is_narrow(layer):
         return layer.activation(_doubled(ops.cast(_whole(images), layer.compute_dtype), kernel, bias))
     parts = images.parts if isinstance(images, _Joined) and _can_be_split(layer) else [_whole(images)]

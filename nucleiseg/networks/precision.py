@@ -1,4 +1,4 @@
-"""Training with half as many bits for each number within the network."""
+"""Computing with half as many bits for each number within a network."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 
 import keras
 
-from nucleiseg.training.phases import layers_of
-
-__all__ = ["computed_in"]
+__all__ = ["computed_in", "layers_of"]
 
 _TRACED = ("train_function", "test_function", "predict_function")
 
@@ -80,3 +78,11 @@ def _policies(model: keras.Model, wanted: Sequence[tuple[keras.layers.Layer, Any
             layer.dtype_policy = policy
         for name, function in traced.items():
             setattr(model, name, function)
+
+
+def layers_of(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """All layers, those of nested models too."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from layers_of(layer)

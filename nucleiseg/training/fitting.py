@@ -15,6 +15,7 @@ import keras
 
 from nucleiseg._checks import check_count
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.networks.precision import computed_in
 from nucleiseg.training.checkpoints import Checkpoint, RunState
 from nucleiseg.training.endings import assign, clean_end, kept_values, sound_end, values_of
 from nucleiseg.training.faults import FiniteLoss, explain_memory
@@ -24,7 +25,6 @@ from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
-from nucleiseg.training.precision import computed_in
 from nucleiseg.training.targets import Target
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nucleiseg._checks import check_choice, check_count, check_flag, check_range, check_size
+from nucleiseg._precision import Precision, check_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.augmentation import Augmentation
 
@@ -76,7 +77,7 @@ class FitOptions:
     weight_decay: float = 0.0
     averaging: float = 0.0
     freeze_statistics: bool = True
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    precision: Precision = "float32"
     patience: int = 10
     keep: Literal["best", "last"] = "best"
 
@@ -113,7 +114,7 @@ class FitOptions:
         check_flag(self.balance_area, "balance_area")
         check_flag(self.freeze_statistics, "freeze_statistics")
         check_choice(self.keep, "keep", ("best", "last"))
-        check_choice(self.precision, "precision", ("float32", "mixed_bfloat16"))
+        check_precision(self.precision)
         check_range(self.weight_decay, "weight_decay", 0, 1)
         check_range(self.averaging, "averaging", 0, _LONGEST_AVERAGE)
         if self.averaging and self.keep != "last":

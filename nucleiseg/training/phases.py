@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import keras
 
 from nucleiseg.networks import find_encoder
+from nucleiseg.networks.precision import layers_of
 from nucleiseg.training.options import FitOptions
 
 
@@ -92,11 +93,3 @@ def unfreeze(model: keras.Model) -> None:
     """Let all layers learn. Setting ``model.trainable`` reaches no layer of a nested model that differs from it."""
     for layer in layers_of(model):
         layer.trainable = True
-
-
-def layers_of(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """All layers, those of nested models too."""
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from layers_of(layer)

@@ -1,0 +1,109 @@
+"""Prediction in bfloat16: nearly the same maps, none of it left in the model, an error where it can't be."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+import skimage.data
+
+from nucleiseg import PredictOptions, Segmenter, Tiling
+from nucleiseg.engines import KerasEngine
+from nucleiseg.engines.engine import computing_in
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances import match
+from nucleiseg.networks import get_encoder, unet
+from nucleiseg.networks.precision import layers_of
+
+FEWER_BITS = "mixed_bfloat16"
+needs_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the default backend's results")
+
+
+@pytest.fixture
+def model(tiny_encoder):
+    keras.utils.set_random_seed(3)
+    return unet(get_encoder(tiny_encoder), channels=2, widths=(4, 4, 4, 4, 4))
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((2, 32, 64, 3), np.float32)
+
+
+def test_maps_are_nearly_the_same_and_the_model_is_as_before(model, images):
+    plain = KerasEngine(model)
+    fewer = plain.computing_in(FEWER_BITS)
+    wanted, rounded = plain(images), fewer(images)
+    assert rounded.dtype == np.float32
+    assert 0 < np.abs(rounded - wanted).max() < 0.05
+    assert {layer.compute_dtype for layer in layers_of(model)} == {"float32"}
+    np.testing.assert_array_equal(plain(images), wanted)
+    np.testing.assert_array_equal(fewer(images), rounded)
+
+
+def test_each_precision_is_compiled_once(model):
+    engine = KerasEngine(model)
+    assert engine.computing_in(FEWER_BITS) is engine.computing_in(FEWER_BITS)
+    assert computing_in(engine, "float32") is engine
+    assert computing_in(engine, FEWER_BITS) is engine.computing_in(FEWER_BITS)
+
+
+def test_new_weights_are_seen(model, images):
+    fewer = KerasEngine(model, FEWER_BITS)
+    before = fewer(images)
+    model.set_weights([weight + 0.1 for weight in model.get_weights()])
+    assert np.abs(fewer(images) - before).max() > 0.01
+
+
+def test_threads_that_compile_at_once_do_not_disturb_each_other(tiny_encoder, images):
+    for seed in range(3):
+        keras.utils.set_random_seed(seed)
+        model = unet(get_encoder(tiny_encoder), widths=(4, 4, 4, 4, 4))
+        engines = [KerasEngine(model, precision) for precision in ("float32", FEWER_BITS) * 2]
+        with ThreadPoolExecutor(4) as pool:
+            first, second, third, fourth = pool.map(lambda engine: engine(images), engines)
+        np.testing.assert_array_equal(first, third)
+        np.testing.assert_array_equal(second, fourth)
+        assert np.abs(first - second).max() > 0
+
+
+def test_a_backend_that_compiles_nothing_is_told(model, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(InvalidInputError, match=r"'mixed_bfloat16' needs .* Keras on torch; set KERAS_BACKEND"):
+        KerasEngine(model, FEWER_BITS)
+
+
+def test_an_engine_with_a_precision_of_its_own_is_told():
+    class Brightness:
+        multiple = 1
+
+        def __call__(self, images):
+            return images.mean(axis=-1, keepdims=True)
+
+    with pytest.raises(InvalidInputError, match=r"Keras runs, got one that Brightness runs; load the \.keras file"):
+        computing_in(Brightness(), FEWER_BITS)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("name", ["nuclei", "nuclei-fast"])
+def test_the_shipped_models_find_the_same_nuclei(name):
+    segmenter = Segmenter.from_pretrained(name)
+    tissue = skimage.data.immunohistochemistry()[:256, :256]
+    plain = segmenter.predict(tissue, PredictOptions(scale=2))
+    fewer = segmenter.predict(tissue, PredictOptions(scale=2, precision=FEWER_BITS))
+    assert len(plain.table()) > 10
+    assert match(plain.labels, fewer.labels).at(0.75).f1 > 0.97
+    assert not np.array_equal(plain.probability, fewer.probability)
+
+
+@needs_tensorflow
+def test_tiles_have_no_seams_in_fewer_bits_either():
+    segmenter = Segmenter.from_pretrained("nuclei-fast")
+    tissue = skimage.data.immunohistochemistry()
+    whole, tiled = (
+        segmenter.predict(tissue, PredictOptions(scale=2, precision=FEWER_BITS, tiling=tiling))
+        for tiling in (None, Tiling(512, 128))
+    )
+    assert match(whole.labels, tiled.labels).at(0.9).f1 >= 0.99
