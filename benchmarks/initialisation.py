@@ -9,7 +9,8 @@ scores are those of `test`.
 
 Each way of MobileNetV2 gets as many epochs as fit into the minutes on this machine, by the seconds of an epoch measured
 first, so that its rate falls to nearly nothing at its end. EfficientNet-Lite0 gets the epochs of the same way of
-MobileNetV2 times the ratio of their seconds an epoch, measured in turns: that stays fair where other programs run, too.
+MobileNetV2 times the ratio of the processor's seconds that an epoch takes, measured in turns: that stays fair where
+other programs run, too.
 Epochs that were planned stand in the folder, in a file beside each model, and are taken from there.
 
 With --only, those ways are trained and scored whose names hold one of the words. The rows of the others stay as an
@@ -23,6 +24,7 @@ import json
 import logging
 import runpy
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +34,6 @@ from intervals import by_group
 from results import FOLDER, keep
 
 from nucleiseg import Segmenter, datasets, list_encoders
-from nucleiseg.plotting import History
 from nucleiseg.training import FitOptions
 
 Row = dict[str, object]
@@ -52,15 +53,11 @@ class Start:
         """Of a training of so many epochs."""
         return replace(OPTIONS, frozen_epochs=round(epochs * self.frozen))
 
-
-    def fitted(
-        self, train: datasets.Dataset, val: datasets.Dataset, epochs: int, folder: Path | None = None
-    ) -> tuple[Segmenter, History]:
-        """A model after so many epochs."""
+    def segmenter(self) -> Segmenter:
+        """Before training."""
         if self.encoder not in list_encoders():
             runpy.run_path(str(EXAMPLE))
-        segmenter = Segmenter(self.encoder, self.weights, "semantic")
-        return segmenter, segmenter.fit(train, val, epochs, self.options(epochs), folder, resume=folder is not None)
+        return Segmenter(self.encoder, self.weights, "semantic")
 
 
 _WAYS = {"random": (None, 0), "ImageNet, frozen": ("imagenet", 1), "ImageNet, then all weights": ("imagenet", 0.2)}
@@ -79,20 +76,24 @@ _ROUNDS, _FEW = 3, 160  # of MobileNetV2 and EfficientNet-Lite0 in turns, on so 
 
 def affordable(start: Start, train: datasets.Dataset, val: datasets.Dataset, minutes: float) -> int:
     """How many epochs fit into the minutes."""
-    return max(2, round(60 * minutes / seconds(start, train, val)))
+    history = start.segmenter().fit(train, val, _SOUNDING, start.options(_SOUNDING))
+    return max(2, round(60 * minutes / float(history.rows[-1]["seconds"])))
 
 
-def seconds(start: Start, train: datasets.Dataset, val: datasets.Dataset) -> float:
-    """Of an epoch."""
-    return float(start.fitted(train, val, _SOUNDING)[1].rows[-1]["seconds"])
-
-
-def relative_seconds(start: Start, other: Start, train: datasets.Dataset, val: datasets.Dataset) -> float:
-    """How many epochs of the other way take as long as one of this way, by the median of rounds."""
+def relative_cost(start: Start, other: Start, train: datasets.Dataset, val: datasets.Dataset) -> float:
+    """How many epochs of the other way cost as much as one of this way: the median of rounds."""
     few = train[:_FEW], val[:_FEW]
-    ratios = [seconds(start, *few) / seconds(other, *few) for _ in range(_ROUNDS)]
-    logging.info("an epoch with %s takes as long as %s of %s", start, ratios, other)
+    ratios = [processor_seconds(start, *few) / processor_seconds(other, *few) for _ in range(_ROUNDS)]
+    logging.info("an epoch with %s costs as much as %s of %s", start, ratios, other)
     return statistics.median(ratios)
+
+
+def processor_seconds(start: Start, train: datasets.Dataset, val: datasets.Dataset) -> float:
+    """Of an epoch, all cores together: other programs change them less than those of the clock."""
+    seen: list[float] = []
+    options = start.options(_SOUNDING)
+    start.segmenter().fit(train, val, _SOUNDING, options, watch=lambda _: seen.append(time.process_time()))
+    return seen[-1] - seen[-2]
 
 
 def planned(name: str, folder: Path, train: datasets.Dataset, val: datasets.Dataset, minutes: float) -> int:
@@ -103,7 +104,7 @@ def planned(name: str, folder: Path, train: datasets.Dataset, val: datasets.Data
             epochs = affordable(start, train, val, minutes)
         else:
             others = planned(start.like, folder, train, val, minutes)
-            epochs = max(2, round(others / relative_seconds(start, STARTS[start.like], train, val)))
+            epochs = max(2, round(others / relative_cost(start, STARTS[start.like], train, val)))
         path.write_text(str(epochs), encoding="utf-8")
     return int(path.read_text(encoding="utf-8"))
 
@@ -122,7 +123,9 @@ def trained(
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         epochs = planned(name, folder, train, val, minutes)
-        segmenter, history = STARTS[name].fitted(train, val, epochs, path.with_suffix(""))
+        start = STARTS[name]
+        segmenter = start.segmenter()
+        history = segmenter.fit(train, val, epochs, start.options(epochs), path.with_suffix(""), resume=True)
         segmenter.optimize_thresholds(val)
         history.to_csv(log)
         segmenter.save(path)
@@ -136,7 +139,9 @@ def main() -> None:
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
     parser.add_argument("--folder", type=Path, required=True, help="where trained models are kept")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of each training")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="train and score ways of such names only")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="WORD", help="train and score ways of such names only"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     train, val, test = datasets.read(arguments.data).prepare().split_by(arguments.splits)
@@ -148,7 +153,7 @@ def main() -> None:
             {
                 "start": name,
                 "epochs": len(history),
-                "minutes": f"{history['seconds'].sum() / 60:.1f}",
+                "minutes": "as MobileNetV2" if STARTS[name].like else f"{history['seconds'].sum() / 60:.1f}",
                 "epochs to a Dice of .85 on val": first_epoch(history),
                 "AP at IoU .5": scores["ap50"],
                 "DSB2018 score": scores["dsb"],

