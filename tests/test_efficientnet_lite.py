@@ -184,7 +184,7 @@ def test_a_file_runs_nothing(lite, written, program, tmp_path, monkeypatch):
         ((2, 2), (4, 1), 0, 4),
         ((3,), (-1,), 2, 4),
         ((2,), (1,), -1, 4),
-        ((10**12,), (0,), 0, 4),
+        ((10**6,), (0,), 0, 4),
         ((10**12,), (1,), 0, 10**12),
     ],
     ids=["long", "late", "wide", "backwards", "before", "repeated", "huge"],
@@ -205,6 +205,13 @@ def test_a_damaged_file_is_told(lite, save, written):
         path.write_bytes(whole[:length])
         with pytest.raises(ModelFileError, match=r"weights.pth cannot be read as a file of PyTorch .*; save it anew"):
             lite.read_pth(path)
+
+
+def test_no_room_is_made_for_more_numbers_than_the_file_can_hold(lite, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(old_file(b"}" + text("w") + tensor("0", "FloatStorage", 10**6, (1,), (1,)) + b"s."))
+    with pytest.raises(ModelFileError, match=r"1000000 numbers in a file of \d+ bytes"):
+        lite.read_pth(path)
 
 
 def test_a_storage_of_another_length_is_told(lite, save):
