@@ -288,6 +288,13 @@ def test_it_knows_what_photographs_show(lite, published):
     assert int(np.argmax(lite.classifier()(cup[np.newaxis].astype(np.float32)))) == ESPRESSO
 
 
+def test_scores_are_those_of_pytorch(lite, published):
+    """What EfficientNet.from_pretrained("efficientnet-lite0") of efficientnet-lite-pytorch gives, with torch 2.13."""
+    photograph = skimage.data.chelsea()[np.newaxis, :224, :224] / 255
+    scores = np.asarray(lite.classifier()(photograph.astype(np.float32)))[0]
+    np.testing.assert_allclose(scores[[0, 281, 282, 285, 999]], [-1.268, 8.2127, 9.7182, 10.2097, 1.0108], atol=1e-3)
+
+
 def test_photographs_have_the_variances_of_the_training(lite, published):
     """They have four times as much after PyTorch's usual scaling, though the classes are the same then."""
     stem = keras.Model((model := lite.classifier()).input, model.get_layer("conv_stem").output)
