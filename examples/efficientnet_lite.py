@@ -4,8 +4,8 @@
     python examples/efficientnet_lite.py my_images -o lite.keras --epochs 30
 
 Three steps, the same for every network: build it layer by layer, read the file of weights, and copy these by name until
-none is left. Then compare the outputs with PyTorch's, which `tests/test_efficientnet_lite.py` does, or at least classify
-a photograph whose content you know. `--weights` takes a .pth file of your own, `--weights none` random weights.
+none is left. Then compare outputs with PyTorch's, as `tests/test_efficientnet_lite.py` does, or at least classify a
+photograph whose content you know. `--weights` takes a .pth file of your own, `--weights none` random weights.
 
 M. Tan and Q. V. Le, "EfficientNet", ICML 2019; Lite0 is its version for phones, without squeeze-and-excite and swish.
 """
