@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import pytest
 import skimage.data
+import tifffile
 
 from nucleiseg import PredictOptions, Segmenter, Tiling
 from nucleiseg.engines import KerasEngine
 from nucleiseg.engines.engine import computing_in
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import match
+from nucleiseg.large import predict_large
 from nucleiseg.networks import get_encoder, unet
 from nucleiseg.networks.precision import layers_of
 
@@ -107,3 +109,15 @@ def test_tiles_have_no_seams_in_fewer_bits_either():
         for tiling in (None, Tiling(512, 128))
     )
     assert match(whole.labels, tiled.labels).at(0.9).f1 >= 0.99
+
+
+@needs_tensorflow
+def test_images_on_disk_are_seen_in_fewer_bits_too(tmp_path):
+    tissue = skimage.data.immunohistochemistry()[:256, :320]
+    options = PredictOptions(scale=1, precision=FEWER_BITS, min_confidence=0)
+    predict_large("nuclei-fast", tissue, tmp_path / "labels.tif", options)
+    written = tifffile.imread(tmp_path / "labels.tif")
+    segmenter = Segmenter.from_pretrained("nuclei-fast")
+    np.testing.assert_array_equal(written, segmenter.predict(tissue, options).labels)
+    plain = segmenter.predict(tissue, PredictOptions(scale=1, min_confidence=0))
+    assert not np.array_equal(plain.labels > 0, written > 0)
