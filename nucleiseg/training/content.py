@@ -72,7 +72,7 @@ class CropContent:
         """
         ends = np.minimum(starts + np.asarray(window), self.shape)
         first, last = starts // _CELL, -(-ends // _CELL)
-        top, left, bottom, right = *first.T, *last.T
+        top, left, bottom, right = first[:, 0], first[:, 1], last[:, 0], last[:, 1]
         contacts = self.sums[bottom, right] - self.sums[top, right] - self.sums[bottom, left] + self.sums[top, left]
         shares: npt.NDArray[np.float64] = contacts / ((ends - starts).prod(axis=1))
         return shares
@@ -92,7 +92,8 @@ class CropContent:
             Where the random number comes from.
         """
         shares = _with_floor(self.inside(starts, window), self.share)
-        return starts[rng.choice(len(starts), p=shares / shares.sum())]
+        chosen: npt.NDArray[np.int64] = starts[int(rng.choice(len(starts), p=shares / shares.sum()))]
+        return chosen
 
 
 def content_shares(contents: Sequence[CropContent]) -> npt.NDArray[np.float64]:
