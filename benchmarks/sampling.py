@@ -103,7 +103,8 @@ def main() -> None:
     averaged = {"gain of": "averaged weights", "over": "last weights"}
     gains += [gain(found[way, "last"], found[way, "averaged"], **averaged, weights=way) for way in WAYS]
     tables = {"On val": rows, "Gains, means over the seeds": gains}
-    keep("sampling", "python benchmarks/sampling.py stage1_train.zip --splits splits.csv --folder trained", tables)
+    command = "python benchmarks/sampling.py stage1_train.zip --splits splits.csv --folder trained"
+    keep("sampling", f"{command} --epochs {arguments.epochs} --seeds {arguments.seeds}", tables)
 
 
 if __name__ == "__main__":
