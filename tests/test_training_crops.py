@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training import random_crop
-from nucleiseg.training.content import CropContent, content_shares
-from nucleiseg.training.targets import find_contacts
 
 FEW = settings(max_examples=80, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -146,72 +144,6 @@ def test_colours_stay_and_alpha_goes():
     np.testing.assert_allclose(pixels, np.broadcast_to([1, 128 / 255, 0], (4, 4, 3)), atol=1e-6)
 
 
-def nuclei(shape, seed, density=0.3):
-    """Random nuclei, some of which meet; none if the density is 0."""
-    rng = np.random.default_rng(seed)
-    return (rng.random(shape) < density) * rng.integers(1, 5, shape)
-
-
-@FEW
-@given(SIZES, SIZES, SEEDS, st.integers(1, 5), st.sampled_from([0.0, 0.02, 0.5]))
-def test_of_several_places_one_is_taken_whatever_is_there(shape, size, seed, places, density):
-    labels = nuclei(shape, seed, density)
-    content = CropContent.of_labels(labels)
-    image = numbered(*shape)[0]
-    options = {"value_range": (0.0, float(max(image.max(), 1))), "places": places, "content": content}
-    pixels, found = crop(image, labels, size, seed, **options)
-    again, same = crop(image, labels, size, seed, **options)
-    np.testing.assert_array_equal(pixels, again)
-    np.testing.assert_array_equal(found, same)
-    number = np.rint(pixels[..., 0] * max(image.max(), 1)).astype(int)  # which pixel of the image it is
-    np.testing.assert_array_equal(labels.ravel()[number], found)
-
-
-@FEW
-@given(SIZES, SIZES, SEEDS)
-def test_one_place_is_the_place_without_content(shape, size, seed):
-    image, labels = numbered(*shape)
-    without = crop(image, labels, size, seed, scale=(0.5, 2.0), stretch=0.2)
-    content = CropContent.of_labels(labels)
-    one = crop(image, labels, size, seed, scale=(0.5, 2.0), stretch=0.2, places=1, content=content)
-    for ours, theirs in zip(one, without, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def test_where_nuclei_meet_is_taken_more_often_and_the_rest_at_times():
-    labels = np.zeros((64, 512), int)
-    labels[16:48, 400:420], labels[16:48, 420:440] = 1, 2
-    content = CropContent.of_labels(labels)
-
-    def hits(places):
-        found = [crop(labels, labels, (64, 64), seed, places=places, content=content)[1] for seed in range(400)]
-        return sum(len(np.unique(each)) == 3 for each in found) / 400
-
-    assert hits(1) == pytest.approx(0.15, abs=0.06)
-    assert 0.4 < hits(8) < 0.95
-
-
-@FEW
-@given(SIZES, SEEDS, st.data())
-def test_contacts_are_counted_in_windows_of_whole_cells_as_one_by_one(shape, seed, data):
-    labels = nuclei(shape, seed)
-    content = CropContent.of_labels(labels)
-    whole = content.inside(np.array([[0, 0]]), shape)
-    assert whole[0] == content.share == find_contacts(labels).mean()
-    start = [8 * data.draw(st.integers(0, (length - 1) // 8)) for length in shape]
-    window = [8 * data.draw(st.integers(1, 3)) for _ in shape]
-    part = find_contacts(labels)[start[0] : start[0] + window[0], start[1] : start[1] + window[1]]
-    assert content.inside(np.array([start]), window)[0] == pytest.approx(part.mean())
-
-
-def test_images_without_contacts_have_their_share():
-    empty = CropContent.of_labels(np.zeros((16, 16), int))
-    assert content_shares([empty, empty]).tolist() == pytest.approx([0.5**0.5] * 2)
-    crowded = CropContent.of_labels(nuclei((16, 16), 0, 0.9))
-    low, high = content_shares([empty, crowded])
-    assert (low, high) == pytest.approx((0.5**0.5, 2.5**0.5))
-
-
 class OnDisk:
     """An array that remembers how much of it was read."""
 
@@ -255,12 +187,6 @@ def test_the_arguments_stay_as_they_were():
         ({"image": np.full((8, 8), np.nan)}, "image must be finite"),
         ({"image": np.zeros((8, 8, 5)), "size": (8, 8)}, "must have 1 to 4 channels"),
         ({"value_range": (1.0, 0.0)}, "low"),
-        ({"places": 0}, "places must be a whole number of at least 1, got 0"),
-        ({"places": 2}, r"content of an image of \(8, 8\), got 2 places and none; pass CropContent.of_labels"),
-        (
-            {"places": 2, "content": CropContent.of_labels(np.zeros((8, 9), int))},
-            r"content of an image of \(8, 8\), got 2 places and that of \(8, 9\)",
-        ),
     ],
 )
 def test_arguments_are_checked(options, message):

@@ -477,7 +477,6 @@ def test_the_number_of_epochs_is_checked(model, data):
         ({"batch_size": 0}, "batch_size"),
         ({"patience": 0}, "patience"),
         ({"crops_per_image": 0}, "crops_per_image"),
-        ({"crop_content": 0}, "crop_content must be a whole number of at least 1, got 0"),
         ({"validation_crops": 0}, "validation_crops"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"averaging": 1.0, "keep": "last"}, "averaging must be .* got 1.0"),

@@ -205,31 +205,6 @@ def test_large_images_are_drawn_more_often_by_the_root_of_their_area(balance, ex
         assert drawn[value] / drawn.total() == pytest.approx(part, abs=0.03)
 
 
-def test_images_whose_nuclei_meet_are_drawn_more_often_and_others_at_times():
-    images = np.repeat(np.arange(1, 3, dtype=np.uint8), 256).reshape(2, 16, 16)
-    labels = np.zeros((2, 16, 16), np.int32)
-    labels[1, :, :8], labels[1, :, 8:] = 1, 2
-    options = {"crop": (16, 16), "batch_size": 32, "scaling": "dtype", "crops_per_image": 16, "crop_content": 4}
-    batches = as_tf_dataset(datasets.from_arrays(images, labels), **options)
-    drawn = Counter(round(float(image.mean()) * 255) for _ in range(8) for image in collected(batches)[0][0])
-    # Their contacts are 0 and twice the mean, and half of it is added: 0.5 to 2.5, of which the roots.
-    assert drawn[2] / drawn.total() == pytest.approx(5**0.5 / (1 + 5**0.5), abs=0.03)
-
-
-@pytest.mark.parametrize("density", [0.0, 0.3])
-def test_crops_chosen_by_content_are_those_of_the_seed(density):
-    rng = np.random.default_rng(0)
-    labels = (rng.random((3, 48, 40)) < density) * rng.integers(1, 4, (3, 48, 40))
-    data = datasets.from_arrays(np.arange(3 * 48 * 40).reshape(3, 48, 40).astype(np.uint16), labels)
-
-    def run(seed, places):
-        return collected(as_tf_dataset(data, crop=(16, 16), batch_size=2, seed=seed, crop_content=places))
-
-    assert equal(run(0, 4), run(0, 4))
-    assert not equal(run(0, 4), run(1, 4))
-    assert equal(run(0, 1), collected(as_tf_dataset(data, crop=(16, 16), batch_size=2, seed=0)))
-
-
 def test_balance_draws_rare_kinds_more_often(tmp_path):
     table = tmp_path / "kinds.csv"
     rows = [f"{number:04},{'rare' if number < 4 else 'common'}" for number in range(40)]
@@ -251,7 +226,6 @@ def test_balance_draws_rare_kinds_more_often(tmp_path):
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"first_pass": -1}, "first_pass must be a whole number of at least 0, got -1"),
         ({"crops_per_image": 0}, "crops_per_image must be a whole number of at least 1, got 0"),
-        ({"crop_content": 0}, "crop_content must be a whole number of at least 1, got 0"),
         ({"target": "maks"}, "target"),
         ({"scaling": "none"}, "scaling"),
         ({"balance": "modality"}, "balance needs 'modality' in the metadata"),

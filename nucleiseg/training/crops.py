@@ -12,7 +12,6 @@ from nucleiseg._checks import check_count, check_range, check_same_size
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import apply_range, to_rgb
 from nucleiseg.images.scaling import Bound
-from nucleiseg.training.content import CropContent
 
 
 def random_crop(
@@ -23,8 +22,6 @@ def random_crop(
     rng: np.random.Generator,
     scale: tuple[float, float] = (1.0, 1.0),
     stretch: float = 0.0,
-    places: int = 1,
-    content: CropContent | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
     """Cut a crop at a random place, at a random scale; images that are too small are mirrored at their borders.
 
@@ -47,10 +44,6 @@ def random_crop(
         Smallest and largest magnification, 0.1 to 10, drawn log-uniformly.
     stretch : float
         Largest relative change of the ratio of height to width, 0 to 10: 0.2 allows 1/1.2 to 1.2.
-    places : int
-        Of so many random places, one is taken, the more likely the more nuclei meet there. Needs ``content``.
-    content : CropContent, optional
-        Where nuclei of this image meet.
 
     Returns
     -------
@@ -62,8 +55,8 @@ def random_crop(
     Raises
     ------
     InvalidInputError
-        If image and labels differ in height or width, the size is below 1, the scale is no pair from 0.1 to 10, the
-        stretch is no number from 0 to 10, or there are several places without content of an image of this size.
+        If image and labels differ in height or width, the size is below 1, the scale is no pair from 0.1 to 10, or the
+        stretch is no number from 0 to 10.
 
     Examples
     --------
@@ -76,21 +69,12 @@ def random_crop(
     size = (check_count(size[0], "size"), check_count(size[1], "size"))
     scale = check_scale(scale)
     stretch = check_range(stretch, "stretch", 0, 10)
-    if check_count(places, "places") > 1 and (content is None or content.shape != labels.shape):
-        raise InvalidInputError(
-            f"several places need the content of an image of {labels.shape}, got {places} places and "
-            f"{'none' if content is None else f'that of {content.shape}'}; pass CropContent.of_labels(labels)"
-        )
     factor = float(np.exp(rng.uniform(*np.log(scale))))
     aspect = (1 + stretch) ** rng.uniform(-0.5, 0.5) if stretch else 1.0
     window = [
         max(1, round(length / each)) for length, each in zip(size, (factor * aspect, factor / aspect), strict=True)
     ]
-    spans = [max(0, have - want) + 1 for have, want in zip(labels.shape, window, strict=True)]
-    start = [int(rng.integers(span)) for span in spans]
-    if content is not None and places > 1:
-        others = rng.integers(spans, size=(places - 1, 2))
-        start = content.choose(np.vstack([start, others]), window, rng).tolist()
+    start = [int(rng.integers(max(0, have - want) + 1)) for have, want in zip(labels.shape, window, strict=True)]
     inside = tuple(slice(begin, begin + want) for begin, want in zip(start, window, strict=True))
     pixels = to_rgb(apply_range(image[inside], *value_range))
     found = np.asarray(labels[inside])

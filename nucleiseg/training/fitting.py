@@ -172,7 +172,6 @@ def fit_two_phases(
                     first_pass=state.epochs,
                     crops_per_image=options.crops_per_image,
                     balance_area=options.balance_area,
-                    crop_content=options.crop_content,
                 )
                 narration = Narration(phases, number, state.phase_epochs, steps, state.rows)
                 finite = FiniteLoss(keeper.rows, phase.learning_rate)

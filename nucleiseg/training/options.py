@@ -29,9 +29,6 @@ class FitOptions:
         Metadata, such as ``"modality"``, by whose values rare images are drawn more often; see `as_tf_dataset`.
     balance_area : bool
         Draw large images more often, in proportion to the square root of their pixels: a crop shows less of them.
-    crop_content : int
-        1 takes crops from any place. Else one of so many random places is taken, the more likely the more nuclei meet
-        there, and images in which nuclei meet are drawn more often.
     crops_per_image : int
         Training crops from each image in an epoch, on average: more make epochs longer, and validation rarer.
     validation_crops : int
@@ -71,7 +68,6 @@ class FitOptions:
     augmentation: Augmentation | None = Augmentation()
     balance: str | None = None
     balance_area: bool = False
-    crop_content: int = 1
     crops_per_image: int = 1
     validation_crops: int = 1
     frozen_epochs: int | None = None
@@ -112,7 +108,6 @@ class FitOptions:
     def __post_init__(self) -> None:
         check_count(self.batch_size, "batch_size")
         check_count(self.patience, "patience")
-        check_count(self.crop_content, "crop_content")
         check_count(self.crops_per_image, "crops_per_image")
         check_count(self.validation_crops, "validation_crops")
         check_flag(self.balance_area, "balance_area")

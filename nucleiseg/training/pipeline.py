@@ -25,7 +25,6 @@ from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import list_scalings, scaling_range
 from nucleiseg.images.scaling import Bound
 from nucleiseg.training.augmentation import Augmentation, augment
-from nucleiseg.training.content import CropContent, content_shares
 from nucleiseg.training.crops import random_crop
 from nucleiseg.training.targets import Target, get_target
 
@@ -70,7 +69,6 @@ def as_tf_dataset(
     first_pass: int = 0,
     crops_per_image: int = 1,
     balance_area: bool = False,
-    crop_content: int = 1,
 ) -> tf.data.Dataset:
     """Batches of (image, target) from a dataset, ready for `keras.Model.fit`.
 
@@ -103,10 +101,6 @@ def as_tf_dataset(
         How many crops a pass has for each image.
     balance_area : bool
         Draw large images more often, in proportion to the square root of their pixels. Reads all labels once.
-    crop_content : int
-        More than 1: of so many random places for a crop one is taken, in proportion to the pixels where two nuclei meet
-        (as in the target ``contact``), and images are drawn in proportion to the square root of their part of such
-        pixels. Half of their average is added to each, so that places without any come, too. Reads all labels once.
 
     Returns
     -------
@@ -138,12 +132,9 @@ def as_tf_dataset(
         crop = check_size(crop, "crop")
     check_count(seed, "seed", 0)
     check_count(first_pass, "first_pass", 0)
-    check_count(crop_content, "crop_content")
     check_choice(scaling, "scaling", list_scalings())  # threads of TensorFlow would bury the error in pages
-    contents = [CropContent.of_labels(data[i].labels) for i in range(images)] if crop_content > 1 else []
-    wanted = get_target(target) if isinstance(target, str) else target
-    draw = _drawer(data, wanted, crop, augmentation, seed, scaling, crop_content, contents)
-    weights = _weights(data, balance, balance_area, contents)
+    draw = _drawer(data, get_target(target) if isinstance(target, str) else target, crop, augmentation, seed, scaling)
+    weights = _weights(data, balance, balance_area)
     passes = itertools.count(first_pass)
 
     def next_pass() -> np.int64:
@@ -259,8 +250,6 @@ def _drawer(
     augmentation: Augmentation | None,
     seed: int,
     scaling: str,
-    places: int,
-    contents: Sequence[CropContent],
 ) -> Callable[[int, int, int], _Pair]:
     """A function (pass, position, index) → (image, target) that reads, crops, scales and augments one sample."""
     ranges: dict[int, tuple[Bound, Bound]] = {}
@@ -272,10 +261,7 @@ def _drawer(
             ranges[index] = scaling_range(sample.image, scaling)
         rng = np.random.default_rng((seed, number, position))
         size = crop or sample.labels.shape
-        content = contents[index] if contents else None
-        image, labels = random_crop(
-            sample.image, sample.labels, size, ranges[index], rng, scale, stretch, places, content
-        )
+        image, labels = random_crop(sample.image, sample.labels, size, ranges[index], rng, scale, stretch)
         if augmentation is not None:
             image, labels = augment(image, labels, augmentation, rng)
         return np.ascontiguousarray(image), target(labels)
@@ -283,15 +269,11 @@ def _drawer(
     return draw
 
 
-def _weights(
-    data: LabelledImages, balance: str | None, balance_area: bool, contents: Sequence[CropContent]
-) -> tuple[float, ...]:
+def _weights(data: LabelledImages, balance: str | None, balance_area: bool) -> tuple[float, ...]:
     """How often each image is to be drawn, up to a factor."""
     groups = _groups(data, balance)
-    # Area and content decide within a group, the number of images between them.
+    # The area decides within a group, the number of images between them.
     shares = [float(data[i].labels.size) ** 0.5 if balance_area else 1.0 for i in range(len(data))]
-    if contents:
-        shares = (content_shares(contents) * shares).tolist()
     sizes = Counter(groups)
     totals = dict.fromkeys(sizes, 0.0)
     for group, share in zip(groups, shares, strict=True):

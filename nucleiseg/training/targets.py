@@ -93,25 +93,13 @@ def contact_target(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     >>> contact_target(np.array([[1, 1, 1, 1, 0, 2, 2, 2]]))[..., 2].tolist()
     [[0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]]
     """
-    contact = find_contacts(labels).astype(np.float32)
-    return np.concatenate([distance_target(labels), contact[..., np.newaxis]], axis=-1)
-
-
-def find_contacts(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Where two nuclei meet, as `contact_target` has it: (H, W).
-
-    Examples
-    --------
-    >>> find_contacts(np.array([[1, 1, 1, 1, 0, 2, 2, 2]])).nonzero()[1].tolist()
-    [3, 4, 5]
-    """
     names, index = np.unique(labels, return_inverse=True)
     numbers = index.reshape(labels.shape) + int(names[0] > 0)  # small and without gaps, 0 where there is no nucleus
     size = 2 * _CONTACT_REACH + 1
     highest = ndimage.maximum_filter(numbers, size, mode="nearest")
     lowest = ndimage.minimum_filter(np.where(numbers > 0, numbers, len(names) + 1), size, mode="nearest")
-    contacts: npt.NDArray[np.bool_] = highest > lowest
-    return contacts
+    contact = (highest > lowest).astype(np.float32)
+    return np.concatenate([distance_target(labels), contact[..., np.newaxis]], axis=-1)
 
 
 @register_target("boundary")
