@@ -14,7 +14,7 @@ from scipy import ndimage
 from nucleiseg import datasets
 from nucleiseg.inference import Prediction
 from nucleiseg.inference.bootstrap import Bootstrap
-from nucleiseg.inference.evaluation import evaluate_images
+from nucleiseg.inference.evaluation import Evaluation, ImageScore, evaluate_images
 from nucleiseg.instances import match
 from nucleiseg.pretrained import list_pretrained, model_card
 
@@ -169,6 +169,26 @@ def test_heads_have_intervals(script, monkeypatch, split, tmp_path):
     scores = [value for name, value in found.items() if "AP" in name or "…" in name or "all" in name]
     assert len(scores) == 7
     assert all(SCORE.fullmatch(score) for score in scores)
+
+
+def test_ways_to_draw_crops_have_intervals_and_gains(script, monkeypatch, split, tmp_path):
+    sampling = script("sampling")
+    stubs = {"trained": lambda *_: {"last": Bright(), "averaged": Bright()}}
+    tables = run(sampling, monkeypatch, split, tmp_path, "--folder", tmp_path, **stubs)
+    rows, gains = tables["On val"], tables["Gains, means over the seeds"]
+    assert len(rows) == 2 * 2 * len(sampling.WAYS)
+    assert all(SCORE.fullmatch(row[name]) for row in rows for name in sampling.SCORES.values())
+    assert {row["AP at IoU .5"] for row in gains} == {"0.000 (0.000-0.000)"}
+
+
+def test_a_gain_is_the_mean_over_seeds_on_the_same_images(script, data):
+    sampling = script("sampling")
+    truth = [ImageScore(sample.id, "", match(sample.labels, sample.labels)) for sample in data]
+    nothing = [ImageScore(sample.id, "", match(sample.labels, sample.labels * 0)) for sample in data]
+    none, perfect = Evaluation(nothing), Evaluation(truth)
+    assert sampling.gain([none], [perfect])["AP at IoU .5"] == "1.000 (1.000-1.000)"
+    assert sampling.gain([none, perfect], [perfect, none])["mean Dice"] == "0.000 (0.000-0.000)"
+    assert sampling.gain([none, none], [perfect, none])["DSB2018 score"] == "0.500 (0.500-0.500)"
 
 
 def test_fine_tuning_has_intervals(script, split):
