@@ -18,7 +18,7 @@ from nucleiseg.inference.limits import is_familiar, smallest_area
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.resized import part_range, segment_resized
-from nucleiseg.inference.room import has_room, nearest_scale
+from nucleiseg.inference.room import has_room, nearest_scale, options_beside
 from nucleiseg.inference.scale import SMALLEST, Passport, usual_diameter_of
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.instances import Calibration, filter_labels
@@ -87,12 +87,13 @@ def segment_at_scale(
 
     def look(factor: float, pixels: npt.NDArray[Any] = source.shown) -> Decoded:
         bounds = part_range(pixels, source.shown if whole is None else whole, settings.scaling, factor)
-        return segment_resized(pixels, engine, settings.scaling, decoding, factor, bounds)
+        within = everything if pixels is source.shown else options_beside(source.shown.shape, everything)
+        return segment_resized(pixels, engine, settings.scaling, replace(decoding, options=within), factor, bounds)
 
     passport = None if settings.passport is None else Passport(*settings.passport)
     calibration = calibration_of(settings)
 
-    fits = partial(has_room, engine=engine, options=options)
+    fits = partial(has_room, engine=engine)
     factor, seen, wanted = choose_scale(source.shown, look, settings, options, fits)
     found, evidence = seen or (look(factor), None)
     area = smallest_area(options.min_area, decoding.thresholds)
@@ -137,7 +138,7 @@ def choose_scale(
     look: Callable[..., Decoded],
     settings: SegmenterSettings,
     options: PredictOptions,
-    fits: Callable[[tuple[int, int], float], bool],
+    fits: Callable[..., bool],
 ) -> tuple[float, tuple[Decoded, Evidence | None] | None, float | None]:
     """By how much to magnify an image, and what is found so, if the whole of it has been looked at so.
 
@@ -145,14 +146,16 @@ def choose_scale(
     that would suit the nuclei, where memory does not suffice for it.
 
     ``look(factor, pixels=...)`` says what is found at a scale, in the image by default, or in the pixels of a part;
-    ``fits(size, factor)`` whether memory suffices for that.
+    ``fits(size, factor, options=...)`` whether memory suffices for that. What is found in the image is kept while its
+    middle is looked at.
     """
     factor = first_factor(options, settings)
     if options.diameter is not None or options.scale != "auto" or settings.passport is None:
         return factor, None, None
     passport, calibration = Passport(*settings.passport), calibration_of(settings)
     middle = image[_middle(image.shape)]
-    whole_fits, part_fits = (partial(fits, (pixels.shape[0], pixels.shape[1])) for pixels in (image, middle))
+    whole_fits = partial(fits, image.shape[:2], options=options)
+    part_fits = partial(fits, middle.shape[:2], options=options_beside(image.shape, options))
     seen, wanted = _by_size(look, factor, passport, calibration, whole_fits)
     chosen, doubted = _by_doubt(partial(look, pixels=middle), seen, passport, calibration, part_fits)
     factor = nearest_scale(chosen.factor, seen.factor, whole_fits)
@@ -209,6 +212,7 @@ def _by_size(
         short = None if nearest == wanted else wanted
         if nearest == seen.factor:
             break
+        del seen  # is as large as the image
         seen = _view(look, nearest, calibration)
     return seen, short
 

@@ -8,7 +8,15 @@ from functools import partial
 
 from nucleiseg.engines.engine import Engine
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.inference.memory import RESULT_BYTES, WINDOW_BYTES, Plan, make_plan, network_bytes_of, usable
+from nucleiseg.inference.memory import (
+    OUTCOME_BYTES,
+    RESULT_BYTES,
+    WINDOW_BYTES,
+    Plan,
+    make_plan,
+    network_bytes_of,
+    usable,
+)
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.scaled_plan import make_scaled_plan
@@ -17,6 +25,7 @@ __all__ = [
     "has_room",
     "has_room_for_maps",
     "nearest_scale",
+    "options_beside",
     "options_for_whole",
     "shortage_of_windows",
     "windows_in_memory",
@@ -51,6 +60,17 @@ def options_for_whole(
         return None
     left = replace(options, max_memory=options.memory_bytes - held)
     return left if _fits(lambda: _whole(_seen(size, factor), engine, left)) else None
+
+
+def options_beside(shape: tuple[int, ...], options: PredictOptions) -> PredictOptions:
+    """With the memory that is left while labels and probability of an image are kept.
+
+    Examples
+    --------
+    >>> options_beside((5000, 4000, 3), PredictOptions(max_memory="1GB")).max_memory
+    840000000
+    """
+    return replace(options, max_memory=max(options.memory_bytes - OUTCOME_BYTES * shape[0] * shape[1], 1))
 
 
 def windows_in_memory(size: tuple[int, int], engine: Engine, options: PredictOptions, factor: float) -> Plan:

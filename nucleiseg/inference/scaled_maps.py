@@ -55,7 +55,7 @@ def maps_at_scale(
             seen[factor] = maps
         return decode_window(maps, decoding.whole, (pixels.shape[0], pixels.shape[1]))
 
-    fits = partial(has_room_for_maps, engine=engine, options=options)
+    fits = partial(has_room_for_maps, engine=engine)
     factor, _, _ = choose_scale(source.shown, look, settings, options, fits)
     if factor not in seen:
         seen[factor] = predict_resized(source.shown, engine, settings.scaling, options, factor)
