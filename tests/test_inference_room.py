@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 import warnings
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,7 @@ from nucleiseg.cli.quality import tell_quality
 from nucleiseg.errors import InvalidInputError, PredictionWarning
 from nucleiseg.images import as_micrograph
 from nucleiseg.images.lazy import open_lazy
+from nucleiseg.inference import rescaling
 from nucleiseg.inference.large import plan_job
 from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.rescaling import segment_at_scale
@@ -151,6 +153,28 @@ def test_the_budget_holds_at_the_scale_that_fits():
     assert peak < 220e6
 
 
+def test_what_was_found_at_another_scale_is_let_go_or_counted(monkeypatch):
+    """Before the image is looked at again, and while its middle is."""
+    kept, held = [], []
+
+    def spied(image, engine, scaling, decoding, factor, bounds):
+        if image.shape == (1300, 1300):
+            held.append(sum(labels() is not None for labels in kept))
+        else:
+            held.append(PredictOptions().memory_bytes - decoding.options.memory_bytes)
+        found = segment_resized(image, engine, scaling, decoding, factor, bounds)
+        kept.append(weakref.ref(found.labels))
+        return found
+
+    monkeypatch.setattr(rescaling, "segment_resized", spied)
+    assert find(LARGE).scale < 0.5
+    assert len(held) > 1
+    assert not any(held)
+    held.clear()
+    assert find(discs(13, 1300), Unsure()).scale == 0.5
+    assert held == [0, 8 * 1300**2, 0]
+
+
 @pytest.mark.parametrize("kind", ["zarr", "tif"])
 def test_part_by_part_the_nearest_scale_that_fits_is_taken(kind, tmp_path, monkeypatch):
     zarr = pytest.importorskip("zarr")
@@ -207,12 +231,12 @@ def test_where_memory_is_too_small_to_look_for_the_scale_that_is_told():
 
 def test_doubts_that_memory_does_not_suffice_to_dispel_are_told():
     """Pieces are suspected, but half the scale cannot be looked at."""
-    labels, engine = discs(13, 1300), Unsure()
+    labels, engine = discs(13, 2000), Unsure()
     assert find(labels, engine).scale == 0.5
-    short = find(labels, engine, max_memory="210MB")
+    short = find(labels, engine, max_memory="230MB")
     assert (short.scale, short.wanted_scale) == (1, 0.5)
     # The middle fits, the whole does not.
-    between = find(labels, engine, max_memory="225MB")
+    between = find(labels, engine, max_memory="255MB")
     assert 0.5 < between.scale < 1
     assert between.wanted_scale == 0.5
 
