@@ -22,6 +22,7 @@ __all__ = [
     "ModelFileError",
     "NucleisegError",
     "PluginError",
+    "PredictionWarning",
     "SizeMismatchError",
     "TrainingError",
     "TrainingWarning",
@@ -221,6 +222,17 @@ class DatasetWarning(UserWarning):
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore", DatasetWarning)  # for data that is meant to be as it is
     ...     warnings.warn("an image is black", DatasetWarning)
+    """
+
+
+class PredictionWarning(UserWarning):
+    """An image is segmented, but not as it would be with more memory.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", PredictionWarning)  # rather no labels than those of another scale
     """
 
 

@@ -49,7 +49,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _remedy(flag: str, options: PredictOptions) -> str:
-    """Nuclei of an unusual size can be seen at another scale, where it was fixed."""
+    """Nuclei of an unusual size can be seen at another scale, where it was fixed, or where there is room for it."""
+    if flag == "short of memory":
+        return f" - their scale needs more than --max-memory {options.max_memory}"
     if flag != "unusual size":
         return ""
     for name in ("diameter", "diameter_um"):

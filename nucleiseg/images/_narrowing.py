@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nucleiseg.images.micrograph import find_channel, kept_axes
 from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["Part", "narrow"]
+__all__ = ["Part", "meant_axes", "narrow"]
 
 
 class Part(NamedTuple):
@@ -53,7 +53,7 @@ def narrow(
     """
     where = [slice(None)] * len(shape)
     whole = Part(tuple(where), axes, channels, options)
-    letters = _letters(axes, shape, options)
+    letters = meant_axes(axes, shape, options)
     left = {axis for axis, length in zip(letters, shape, strict=False) if length != 1}
     for axis, position in options.select.items():
         if axis in letters and position < shape[letters.index(axis)]:
@@ -85,8 +85,16 @@ def narrow(
     return Part(tuple(where), letters, channels, options)
 
 
-def _letters(axes: str, shape: Sequence[int], options: ReadOptions) -> str:
-    """What the axes are as the user has it; ``?`` for those of length 1 that the user leaves out."""
+def meant_axes(axes: str, shape: Sequence[int], options: ReadOptions) -> str:
+    """What the axes are as the user has it; ``?`` for those of length 1 that the user leaves out.
+
+    Empty if the user names too many or too few.
+
+    Examples
+    --------
+    >>> meant_axes("TCYX", (1, 2, 30, 40), ReadOptions(axes="CXY"))
+    '?CXY'
+    """
     if options.axes is None:
         return axes
     kept = kept_axes(axes, shape, options.axes)

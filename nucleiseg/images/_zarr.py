@@ -11,9 +11,11 @@ from typing import Any
 from nucleiseg._optional import import_extra
 from nucleiseg._units import MICROMETRES
 from nucleiseg.errors import ImageFileError
+from nucleiseg.images._narrowing import meant_axes
 from nucleiseg.images._pillow import check_bytes
 from nucleiseg.images._scenes import check_level
 from nucleiseg.images._tiff_metadata import square_size
+from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["ZarrPixels", "open_zarr"]
 
@@ -29,8 +31,11 @@ class ZarrPixels:
     scale: float = 1.0
 
 
-def open_zarr(path: Path, level: int) -> ZarrPixels:
-    """A Zarr array, or one level of an OME-Zarr image."""
+_BY_TYPE = {"channel": "C", "time": "T"}
+
+
+def open_zarr(path: Path, options: ReadOptions) -> ZarrPixels:
+    """A Zarr array, or one level of an OME-Zarr image, whose axes are as the options have them."""
     zarr = import_extra("zarr", "zarr", "reading Zarr")
     try:
         node = zarr.open(str(path.absolute()), mode="r")  # wherever the process that reads it was started
@@ -39,9 +44,9 @@ def open_zarr(path: Path, level: int) -> ZarrPixels:
             f"{path}: is no Zarr array or group ({_reason(error)}); pass a folder that zarr wrote"
         ) from error
     if hasattr(node, "keys"):
-        found = _open_image(node, path, level)
+        found = _open_image(node, path, options)
     else:
-        check_level(str(path), level, [node.shape[:2]])
+        check_level(str(path), options.level, [node.shape[:2]])
         size = node.attrs.get("pixel_size")
         known = isinstance(size, (int, float)) and 0 < size < math.inf
         found = ZarrPixels(node, "", (), float(size) if known else None)
@@ -50,13 +55,13 @@ def open_zarr(path: Path, level: int) -> ZarrPixels:
     return found
 
 
-def _open_image(node: Any, path: Path, level: int) -> ZarrPixels:
+def _open_image(node: Any, path: Path, options: ReadOptions) -> ZarrPixels:
     attributes = dict(node.attrs)
     attributes = attributes.get("ome", attributes)  # version 0.5 keeps everything in "ome"
     if not isinstance(attributes, Mapping) or not attributes.get("multiscales"):
         raise ImageFileError(f"{path}: is a Zarr group without an OME image; pass one of its arrays: {_inside(path)}")
     try:
-        return _level_of(node, attributes, path, level)
+        return _level_of(node, attributes, path, options)
     except ImageFileError:
         raise
     except Exception as error:  # of whatever kind and shape its JSON is
@@ -65,20 +70,27 @@ def _open_image(node: Any, path: Path, level: int) -> ZarrPixels:
         ) from error
 
 
-def _level_of(node: Any, attributes: Mapping[str, Any], path: Path, level: int) -> ZarrPixels:
+def _level_of(node: Any, attributes: Mapping[str, Any], path: Path, options: ReadOptions) -> ZarrPixels:
     multiscale = attributes["multiscales"][0]
     datasets = multiscale["datasets"]
     arrays = [node[dataset["path"]] for dataset in datasets]
-    axes = "".join(_axis(axis) for axis in multiscale.get("axes", "tczyx"[-arrays[0].ndim :]))
+    stored = multiscale.get("axes", "tczyx"[-arrays[0].ndim :])
+    axes = "".join(map(_letter, stored))
+    axes = meant_axes(axes, arrays[0].shape, options) or axes
+    if not {"Y", "X"} <= set(axes):
+        raise ImageFileError(
+            f"{path}: has no axes y and x, got {', '.join(map(_name, stored))}; "
+            f"say what its axes are, e.g. axes={'TZCYX'[-len(axes) :]!r}"
+        )
     y, x = axes.index("Y"), axes.index("X")
-    check_level(str(path), level, [(array.shape[y], array.shape[x]) for array in arrays])
+    check_level(str(path), options.level, [(array.shape[y], array.shape[x]) for array in arrays])
     names = tuple(str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", []))
     return ZarrPixels(
-        arrays[level],
+        arrays[options.level],
         axes,
         names if all(names) else (),
         _pixel_size(multiscale, datasets[0], axes),
-        arrays[0].shape[y] / arrays[level].shape[y],
+        arrays[0].shape[y] / arrays[options.level].shape[y],
     )
 
 
@@ -87,22 +99,36 @@ def _inside(path: Path) -> str:
     return ", ".join(sorted(child.name for child in path.iterdir() if child.is_dir()))
 
 
-def _axis(axis: str | Mapping[str, Any]) -> str:
-    return (axis if isinstance(axis, str) else str(axis["name"])).upper()
+def _name(axis: str | Mapping[str, Any]) -> str:
+    return axis if isinstance(axis, str) else str(axis["name"])
+
+
+def _letter(axis: str | Mapping[str, Any]) -> str:
+    """Longer names than those that OME gives are for any axis, so what they are of tells."""
+    name = _name(axis)
+    if len(name) == 1:
+        return name.upper()
+    return "?" if isinstance(axis, str) else _BY_TYPE.get(str(axis.get("type")), "?")
 
 
 def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], axes: str) -> float | None:
     """Of the full size, in µm."""
     described = multiscale.get("axes", [])
-    sides = [1.0, 1.0]
-    for transformation in dataset.get("coordinateTransformations", []):
-        if transformation.get("type") == "scale":
-            sides = [float(transformation["scale"][axes.index(axis)]) for axis in "YX"]
-    units = [MICROMETRES.get(a.get("unit", "")) for a in described if not isinstance(a, str) and _axis(a) in "YX"]
-    if len(units) != 2 or None in units:
-        return None
-    height, width = (side * unit for side, unit in zip(sides, units, strict=True) if unit is not None)
-    return square_size(height, width)
+    # What is done to all levels comes on top of what is done to one.
+    steps = [*dataset.get("coordinateTransformations", []), *multiscale.get("coordinateTransformations", [])]
+    sides = []
+    for axis in "YX":
+        where = axes.index(axis)
+        if not described or isinstance(described[where], str):
+            return None
+        side = MICROMETRES.get(described[where].get("unit", ""))
+        if side is None:
+            return None
+        for step in steps:
+            if step.get("type") == "scale":
+                side *= float(step["scale"][where])
+        sides.append(side)
+    return square_size(*sides)
 
 
 def _reason(error: Exception) -> str:

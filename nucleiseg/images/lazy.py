@@ -14,7 +14,7 @@ from nucleiseg._checks import Array
 from nucleiseg._files import check_reachable
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError
-from nucleiseg.images._narrowing import Part, narrow
+from nucleiseg.images._narrowing import Part, meant_axes, narrow
 from nucleiseg.images._pillow import check_bytes
 from nucleiseg.images._scenes import check_level
 from nucleiseg.images._stacks import Stack
@@ -37,7 +37,7 @@ class LazyImage:
     pixels : array-like
         Anything with ``shape``, ``dtype`` and slicing: a Zarr or Dask array. One axis for each letter of ``axes``.
     axes : str
-        As in `ReadOptions`.
+        As in `ReadOptions`, whose own have been taken into account; ``?`` for an axis that they leave out.
     name : str
         For messages.
     options : ReadOptions
@@ -171,14 +171,14 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
         shape = tuple(getattr(source, "shape", ()))
         if len(shape) < 2:
             raise InvalidInputError(f"image must be (H, W) or (H, W, C), got shape {shape}; pass one image")
-        image = LazyImage(source, options.axes or _guess_axes(shape), "image", options, from_file=False)
+        image = LazyImage(source, _axes_of(shape, options), "image", options, from_file=False)
     image[0:1, 0:1]  # says at once if it is left open what to look at
     return image
 
 
 def _open_zarr(path: Path, options: ReadOptions) -> LazyImage:
-    found = open_zarr(path, options.level)
-    axes = found.axes or options.axes or _guess_axes(found.pixels.shape)
+    found = open_zarr(path, options)
+    axes = found.axes or _axes_of(found.pixels.shape, options)
     return LazyImage(found.pixels, axes, str(path), options, found.channels, found.full_pixel_size, found.scale)
 
 
@@ -203,7 +203,7 @@ class _TiffPixels:
                     self.path, self.dtype.newbyteorder(file.byteorder), "r", level.dataoffset, self.shape
                 )
                 return np.array(stored[window], self.dtype.newbyteorder("="))
-            with level.aszarr(squeeze=True) as store:
+            with level.aszarr(squeeze=False) as store:
                 return np.asarray(zarr.open_array(store, mode="r")[window])
 
 
@@ -218,11 +218,12 @@ def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
         with tifffile.TiffFile(path) as file:
             number = find_series(file, str(path), options)
             series = file.series[number]
-            sizes = [level.get_shape(True) for level in series.levels]
-            axes = series.get_axes(True)
+            sizes = [level.get_shape(False) for level in series.levels]
+            stored = series.get_axes(False)
+            axes = meant_axes(stored, sizes[0], options) or stored
             y, x = axes.index("Y"), axes.index("X")
             check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])
-            names = channel_names(file, number, axes, series.get_shape(True))
+            names = channel_names(file, number, stored, sizes[0])
             size, dtype = pixel_size(file, number), np.dtype(series.dtype)
             scale = sizes[0][y] / sizes[options.level][y]
     except ImageFileError:
@@ -232,7 +233,14 @@ def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
         raise ImageFileError(f"{path}: cannot be read part by part ({reason}); pass a TIFF file or a Zarr") from error
     # Wherever the process that reads it was started.
     pixels = _TiffPixels(str(path.absolute()), number, options.level, tuple(sizes[options.level]), dtype)
-    return LazyImage(pixels, options.axes or axes, str(path), options, names, size, scale)
+    return LazyImage(pixels, axes, str(path), options, names, size, scale)
+
+
+def _axes_of(shape: Sequence[int], options: ReadOptions) -> str:
+    """Of an array that says nothing of its axes."""
+    if options.axes is None:
+        return _guess_axes(shape)
+    return meant_axes("?" * len(shape), shape, options) or options.axes
 
 
 def _guess_axes(shape: Sequence[int]) -> str:

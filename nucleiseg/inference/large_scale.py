@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from warnings import warn
 
 import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
+from nucleiseg.errors import PredictionWarning
 from nucleiseg.images import Micrograph
 from nucleiseg.images.lazy import LazyImage
 from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.inference.limits import smallest_area
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import first_factor, segment_at_scale
+from nucleiseg.inference.room import has_room, nearest_scale, shortage_of_windows
 
 __all__ = ["at_one_scale"]
 
@@ -33,7 +36,8 @@ def at_one_scale(
     """The options with the areas that go with a scale, and that scale, for the whole image.
 
     Where it is left open, the middle of the image is looked at as `Segmenter.predict` looks at an image, and if there
-    are hardly any nuclei, the middles of its quarters; the part with the most of them decides.
+    are hardly any nuclei, the middles of its quarters; the part with the most of them decides. Where memory does not
+    suffice for what they decide, the nearest scale that fits is taken.
 
     Parameters
     ----------
@@ -47,11 +51,19 @@ def at_one_scale(
         Its ``scale``, ``diameter`` or ``diameter_um`` are obeyed.
     sample : numpy.ndarray, optional
         What `sample_pixels` takes of the image, where that is known: it decides the range of every part.
+
+    Warns
+    -----
+    PredictionWarning
+        If memory does not suffice for the scale that suits the nuclei, or to look for it.
     """
     options = options.in_pixels(image.pixel_size)
     factor = first_factor(options, settings)
     if options.diameter is None and options.scale == "auto" and settings.passport is not None:
-        factor = _found_factor(image, engine, settings, options, sample_pixels(image) if sample is None else sample)
+        sample = sample_pixels(image) if sample is None else sample
+        factor, wanted = _found_factor(image, engine, settings, options, sample)
+        if factor != wanted:
+            _warn(image, engine, options, factor, wanted)
     area = options.min_area
     if area is None and factor != 1:  # the model's own is in pixels that the network sees
         area = round(smallest_area(None, settings.thresholds) / factor**2)
@@ -64,18 +76,31 @@ def _found_factor(
     settings: SegmenterSettings,
     options: PredictOptions,
     sample: npt.NDArray[Any],
-) -> float:
-    most, factor = 0, 1.0
+) -> tuple[float, float | None]:
+    """The scale for the whole image, and the one that suits its nuclei; None for that if it can't be looked for."""
+    most, factor, wanted = 0, 1.0, 1.0
     options = replace(options, min_confidence=0.0)  # which leaves nuclei out once the scale is known
     for rows, columns in _parts(image.shape):
+        if not has_room((rows.stop - rows.start, columns.stop - columns.start), 1.0, engine, options):
+            return 1.0, None
         shown = image[rows, columns]
         source = Micrograph(shown, shown, (), image.pixel_size)
         found = segment_at_scale(source, engine, settings, options, sample)
         if found.count > most:
-            most, factor = found.count, found.scale
+            most, factor, wanted = found.count, found.scale, found.wanted_scale or found.scale
         if most >= _ENOUGH:
             break
-    return factor
+    return nearest_scale(factor, 1.0, lambda one: not shortage_of_windows(image.shape, one, engine, options)), wanted
+
+
+def _warn(image: LazyImage, engine: Engine, options: PredictOptions, factor: float, wanted: float | None) -> None:
+    suits, shortage = "which one suits its nuclei can't be told", None
+    if wanted is not None:
+        suits = f"that of {wanted:.3g}, which suits its nuclei, does not fit"
+        shortage = shortage_of_windows(image.shape, wanted, engine, options)
+    why = shortage or f"max_memory is too small to look for it: {options.memory_bytes:,} bytes; give more, or the scale"
+    text = f"{image.name}: segmented at a scale of {factor:.3g}; {suits}: {why}"
+    warn(text, PredictionWarning, stacklevel=4)  # the line that calls predict_large or predict_dask
 
 
 def _parts(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:

@@ -58,6 +58,9 @@ class Prediction:
     familiar : bool, optional
         Whether the model was sure of what it found as a whole, before any nuclei were left out; where nothing was, that
         follows from `confidence`.
+    wanted_scale : float, optional
+        The scale that would suit the nuclei, where ``max_memory`` does not suffice for it: the nearest one that fits
+        was taken.
 
     Examples
     --------
@@ -75,6 +78,7 @@ class Prediction:
     scale: float = 1.0
     rated: npt.NDArray[np.float64] | None = field(default=None, repr=False)
     familiar: bool | None = field(default=None, repr=False)
+    wanted_scale: float | None = None
 
     @cached_property
     def mask(self) -> npt.NDArray[np.bool_]:
@@ -105,7 +109,7 @@ class Prediction:
         What `nucleiseg.images.judge_image` says, ``"unusual size"`` where the nuclei, at the scale that the network
         saw, are smaller or larger than those that it was trained on, and ``"unfamiliar"`` where the mean confidence
         over all pixels of nuclei is below .6: the image may be of a kind that the model hardly knows. The latter is
-        said by models whose confidence is calibrated.
+        said by models whose confidence is calibrated. ``"short of memory"``: there is a `wanted_scale`.
         """
         areas = np.bincount(self.labels.ravel())[1:]
         areas = areas[areas > 0]
@@ -115,6 +119,7 @@ class Prediction:
             and self.passport is not None
             and self.passport.factor(diameter * self.scale) != 1,
             "unfamiliar": self.calibration is not None and not self._is_familiar(areas),
+            "short of memory": self.wanted_scale is not None,
         }
         return (*judge_image(self.image, self.labels), *(name for name, applies in tests.items() if applies))
 

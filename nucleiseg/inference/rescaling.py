@@ -18,6 +18,7 @@ from nucleiseg.inference.limits import is_familiar, smallest_area
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.resized import part_range, segment_resized
+from nucleiseg.inference.room import has_room, nearest_scale, options_beside
 from nucleiseg.inference.scale import SMALLEST, Passport, usual_diameter_of
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.instances import Calibration, filter_labels
@@ -86,12 +87,14 @@ def segment_at_scale(
 
     def look(factor: float, pixels: npt.NDArray[Any] = source.shown) -> Decoded:
         bounds = part_range(pixels, source.shown if whole is None else whole, settings.scaling, factor)
-        return segment_resized(pixels, engine, settings.scaling, decoding, factor, bounds)
+        within = everything if pixels is source.shown else options_beside(source.shown.shape, everything)
+        return segment_resized(pixels, engine, settings.scaling, replace(decoding, options=within), factor, bounds)
 
     passport = None if settings.passport is None else Passport(*settings.passport)
     calibration = calibration_of(settings)
 
-    factor, seen = choose_scale(source.shown, look, settings, options)
+    fits = partial(has_room, engine=engine)
+    factor, seen, wanted = choose_scale(source.shown, look, settings, options, fits)
     found, evidence = seen or (look(factor), None)
     area = smallest_area(options.min_area, decoding.thresholds)
     if options.min_area is None:
@@ -111,7 +114,7 @@ def segment_at_scale(
         labels = keep_only(labels, sure)
         confidence = every[sure]
     return Prediction(
-        source.shown, found.probability, labels, source, calibration, passport, factor, confidence, familiar
+        source.shown, found.probability, labels, source, calibration, passport, factor, confidence, familiar, wanted
     )
 
 
@@ -131,22 +134,35 @@ def _count_those(
 
 
 def choose_scale(
-    image: npt.NDArray[Any], look: Callable[..., Decoded], settings: SegmenterSettings, options: PredictOptions
-) -> tuple[float, tuple[Decoded, Evidence | None] | None]:
+    image: npt.NDArray[Any],
+    look: Callable[..., Decoded],
+    settings: SegmenterSettings,
+    options: PredictOptions,
+    fits: Callable[..., bool],
+) -> tuple[float, tuple[Decoded, Evidence | None] | None, float | None]:
     """By how much to magnify an image, and what is found so, if the whole of it has been looked at so.
 
-    With it comes the evidence in all that is found, if the whole was needed to tell the scale.
+    With it comes the evidence in all that is found, if the whole was needed to tell the scale. Last comes the scale
+    that would suit the nuclei, where memory does not suffice for it.
 
-    ``look(factor, pixels=...)`` says what is found at a scale, in the image by default, or in the pixels of a part.
+    ``look(factor, pixels=...)`` says what is found at a scale, in the image by default, or in the pixels of a part;
+    ``fits(size, factor, options=...)`` whether memory suffices for that. What is found in the image is kept while its
+    middle is looked at.
     """
     factor = first_factor(options, settings)
     if options.diameter is not None or options.scale != "auto" or settings.passport is None:
-        return factor, None
+        return factor, None, None
     passport, calibration = Passport(*settings.passport), calibration_of(settings)
-    seen = _by_size(look, factor, passport, calibration)
-    chosen = _by_doubt(partial(look, pixels=image[_middle(image.shape)]), seen, passport, calibration)
-    is_whole = chosen.found.labels.shape == seen.found.labels.shape
-    return chosen.factor, (chosen.found, chosen.evidence) if is_whole else None
+    middle = image[_middle(image.shape)]
+    whole_fits = partial(fits, image.shape[:2], options=options)
+    part_fits = partial(fits, middle.shape[:2], options=options_beside(image.shape, options))
+    seen, wanted = _by_size(look, factor, passport, calibration, whole_fits)
+    chosen, doubted = _by_doubt(partial(look, pixels=middle), seen, passport, calibration, part_fits)
+    factor = nearest_scale(chosen.factor, seen.factor, whole_fits)
+    if factor != chosen.factor:
+        doubted = doubted or chosen.factor
+    is_whole = factor == chosen.factor and chosen.found.labels.shape == seen.found.labels.shape
+    return factor, (chosen.found, chosen.evidence) if is_whole else None, doubted or wanted
 
 
 def calibration_of(settings: SegmenterSettings) -> Calibration | None:
@@ -183,25 +199,38 @@ class _View(NamedTuple):
     evidence: Evidence | None  # in all that is found, where the middle of the image is the whole of it
 
 
-def _by_size(look: Look, factor: float, passport: Passport, calibration: Calibration | None) -> _View:
-    """What is found at the scale that suits the size of the nuclei."""
-    seen = _view(look, factor, calibration)
+def _by_size(
+    look: Look, factor: float, passport: Passport, calibration: Calibration | None, fits: Callable[[float], bool]
+) -> tuple[_View, float | None]:
+    """Found at the scale that suits the size of the nuclei; or else at the nearest one that fits, and the former."""
+    seen, short = _view(look, factor, calibration), None
     for _ in range(_TRIES):
         wanted = seen.factor if seen.diameter is None else passport.step(seen.diameter, seen.factor)
         if wanted == seen.factor or (wanted > seen.factor and seen.sureness < _SURE):
+            return seen, None
+        nearest = seen.factor if short else nearest_scale(wanted, seen.factor, fits)
+        short = None if nearest == wanted else wanted
+        if nearest == seen.factor:
             break
-        seen = _view(look, wanted, calibration)
-    return seen
+        del seen  # is as large as the image
+        seen = _view(look, nearest, calibration)
+    return seen, short
 
 
-def _by_doubt(look: Look, seen: _View, passport: Passport, calibration: Calibration | None) -> _View:
+def _by_doubt(
+    look: Look, seen: _View, passport: Passport, calibration: Calibration | None, fits: Callable[[float], bool]
+) -> tuple[_View, float | None]:
     """What is found at a smaller scale, if what was seen may be pieces; else what was seen.
 
-    The middle of the image is enough to look at, and needs less memory.
+    The middle of the image is enough to look at, and needs less memory. With it comes a scale that had to be tried, but
+    does not fit.
     """
-    smaller, in_part = seen, max(seen.found.labels.shape) > _LOOKED_AT
+    smaller, in_part, short = seen, max(seen.found.labels.shape) > _LOOKED_AT, None
     for _ in range(_TRIES):
         if not _is_doubtful(smaller, passport, in_part) or smaller.factor / 2 < SMALLEST:
+            break
+        if not fits(smaller.factor / 2):
+            short = smaller.factor / 2
             break
         half = _view(look, smaller.factor / 2, calibration)
         too_small = half.diameter is None or passport.factor(half.diameter * half.factor) > 1
@@ -209,7 +238,7 @@ def _by_doubt(look: Look, seen: _View, passport: Passport, calibration: Calibrat
         if too_small or half.credible < _FEW or less_sure or not _covers(half, smaller):
             break
         smaller = half
-    return smaller if smaller.sureness >= _SURE else seen
+    return smaller if smaller.sureness >= _SURE else seen, short
 
 
 def _covers(half: _View, before: _View) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,20 +12,16 @@ from nucleiseg.engines.engine import Engine
 from nucleiseg.images.sampling import LARGEST, PATCH, sample_pixels
 from nucleiseg.images.scaling import Bound, scaling_range
 from nucleiseg.inference.maps import Maps, Network, predict_maps
-from nucleiseg.inference.memory import RESULT_BYTES, WINDOW_BYTES, network_bytes_of, usable
 from nucleiseg.inference.options import PredictOptions
-from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.resizing import resize_labels, resize_maps
-from nucleiseg.inference.scaled_plan import aligned_windows, make_scaled_plan
+from nucleiseg.inference.room import options_for_whole, windows_in_memory
+from nucleiseg.inference.scaled_plan import aligned_windows
 from nucleiseg.inference.segmenting import Decoding, segment, stitched
 from nucleiseg.inference.watching import expect_passes
 from nucleiseg.inference.windows import decoded_windows, with_context
 from nucleiseg.instances.decoders import Decoded
 
 __all__ = ["part_range", "predict_resized", "resized_range", "segment_resized"]
-
-# For each pixel of the resized image, beside what its segmentation takes: raw and as floats, probability and labels.
-_RESIZED_BYTES = 40
 
 
 def segment_resized(
@@ -66,14 +61,11 @@ def segment_resized(
     """
     if factor == 1:
         return segment(image, engine, scaling, decoding, bounds=bounds)
-    options = decoding.options
     size = (image.shape[0], image.shape[1])
-    if options.tiling is not None:
-        pixels = size[0] * size[1] * max(1.0, factor**2)
-        held = round(pixels * (_RESIZED_BYTES if factor > 1 else WINDOW_BYTES))
-        if 2 * held > usable(options.memory_bytes):
-            return _in_windows(image, engine, scaling, decoding, factor, bounds)
-        decoding = replace(decoding, options=replace(options, max_memory=options.memory_bytes - held))
+    options = options_for_whole(size, engine, decoding.options, factor)
+    if options is None:
+        return _in_windows(image, engine, scaling, decoding, factor, bounds)
+    decoding = replace(decoding, options=options)
     bounds = _told_by_type(image, scaling) if bounds is None else bounds
     if factor < 1:
         return decoding.whole(predict_resized(image, engine, scaling, decoding.options, factor, bounds))
@@ -169,15 +161,7 @@ def _in_windows(
 ) -> Decoded:
     options = decoding.options
     size = (image.shape[0], image.shape[1])
-    plan = make_scaled_plan(
-        size,
-        options.tiling,
-        options.memory_bytes,
-        partial(measure_reach, engine),
-        factor,
-        network_bytes_of(engine),
-        held=RESULT_BYTES * size[0] * size[1],
-    )
+    plan = windows_in_memory(size, engine, options, factor)
     if bounds is None:
         bounds = resized_range(image, scaling, factor)
     network = Network(engine, bounds, plan.network, options.tta)

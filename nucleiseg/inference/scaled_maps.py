@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from nucleiseg.inference.maps import Maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import choose_scale
 from nucleiseg.inference.resized import part_range, predict_resized
+from nucleiseg.inference.room import has_room_for_maps
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.windows import decode_window
 from nucleiseg.instances.decoders import Decoded
@@ -53,7 +55,8 @@ def maps_at_scale(
             seen[factor] = maps
         return decode_window(maps, decoding.whole, (pixels.shape[0], pixels.shape[1]))
 
-    factor, _ = choose_scale(source.shown, look, settings, options)
+    fits = partial(has_room_for_maps, engine=engine)
+    factor, _, _ = choose_scale(source.shown, look, settings, options, fits)
     if factor not in seen:
         seen[factor] = predict_resized(source.shown, engine, settings.scaling, options, factor)
     return seen[factor], factor

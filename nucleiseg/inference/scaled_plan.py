@@ -84,7 +84,8 @@ def make_scaled_plan(
     while side < max(shape) and needed((side + MULTIPLE) ** 2, context) <= usable(max_memory):
         side += MULTIPLE
     if side < least:
-        megabytes = math.ceil(needed(least**2, context) * 8 / 7 / 10**6)
+        enough = min(needed(least**2, context), needed(shape[0] * shape[1], 0))
+        megabytes = math.ceil(enough * 8 / 7 / 10**6)
         raise InvalidInputError(
             f"max_memory is too small for an image of {shape[0]} × {shape[1]} pixels at a scale of {factor:.3g}: "
             f"{max_memory:,} bytes; give at least {megabytes}MB, or choose a level nearer to that scale"
