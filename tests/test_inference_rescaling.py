@@ -153,10 +153,15 @@ class Elsewhere(Blurred):
 
 
 @pytest.mark.usefixtures("small_ones_too")
-@pytest.mark.parametrize(("engine", "scale"), [(Blurred, 0.5), (Elsewhere, 1.0)])
-def test_what_is_found_elsewhere_says_nothing_about_pieces(engine, scale):
+@pytest.mark.parametrize(
+    ("engine", "whole", "scale"),
+    [(Blurred, 0.75, 0.5), (Elsewhere, 0.75, 1.0), (Elsewhere, 0.85, 0.5)],
+    ids=["in the same places", "elsewhere", "elsewhere, and far surer"],
+)
+def test_what_is_found_elsewhere_says_nothing_about_pieces(engine, whole, scale):
     labels = np.pad(discs(12), ((0, 0), (0, 200)))
-    found = segment_at_scale(as_micrograph(labels > 0), engine(labels.shape[0] / 2), MODEL, PredictOptions(min_area=0))
+    engine = engine(labels.shape[0] / 2, likely=0.7, whole=whole)
+    found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
     assert found.scale == scale
 
 

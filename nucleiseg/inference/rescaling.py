@@ -42,9 +42,10 @@ _DOUBTED = 0.96  # mean confidence below which that is tried for nuclei so many 
 _LARGE = 1.5
 _DOUBTED_IN_PART = 0.75  # and below which for others, where a part of the image tells, so that it costs little;
 _DOUBTED_IN_WHOLE = 0.0  # where it would take half as long again, small ones are believed
-# Pieces lie within the nuclei that they are of; what is found elsewhere tells nothing about them. Of what is found in
-# brown-stained tissue, for example, the clumps that are seen at a quarter of its size cover little.
+# Pieces lie within the nuclei that they are of, or the nuclei are far surer: on validation images by .15 at least. In
+# brown-stained tissue, for example, clumps that are seen at half the size cover .05, and are surer by .03.
 _COVERED = 0.5
+_FAR_SURER = 0.1
 _FEW = 3  # nuclei; fewer don't tell that half the scale is better
 
 
@@ -235,7 +236,8 @@ def _by_doubt(
         half = _view(look, smaller.factor / 2, calibration)
         too_small = half.diameter is None or passport.factor(half.diameter * half.factor) > 1
         less_sure = half.sureness < smaller.sureness - _HALF_AS_SURE
-        if too_small or half.credible < _FEW or less_sure or not _covers(half, smaller):
+        far_surer = half.sureness >= smaller.sureness + _FAR_SURER
+        if too_small or half.credible < _FEW or less_sure or not (far_surer or _covers(half, smaller)):
             break
         smaller = half
     return smaller if smaller.sureness >= _SURE else seen, short
