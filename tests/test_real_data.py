@@ -111,6 +111,18 @@ def test_the_same_nuclei_are_found_at_any_size(splits):
         assert resized.average_precision(0.5) >= 0.9 * plain.average_precision(0.5)
 
 
+@pytest.mark.parametrize("id_start", ["14004203", "1a115525"])
+def test_pieces_of_large_nuclei_are_not_taken_for_nuclei(splits, id_start):
+    """Four times as large, these come out in hundreds of pieces, few of which lie where half the size shows nuclei."""
+    (sample,) = [sample for sample in splits[1] if sample.id.startswith(id_start)]
+    size = tuple(4 * length for length in sample.labels.shape)
+    image = resize(sample.image, size, order=1, preserve_range=True).astype(np.uint8)
+    segmenter = Segmenter.from_pretrained("nuclei-fast")
+    found, plain = segmenter.predict(image), segmenter.predict(sample.image)
+    assert found.scale <= 0.25
+    assert found.count == pytest.approx(plain.count, rel=0.35)
+
+
 def test_blurred_images_are_told_from_sharp_ones(splits):
     _, val, _ = splits
     for sample in val[::3]:
