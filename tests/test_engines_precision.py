@@ -97,7 +97,9 @@ def test_the_shipped_models_find_the_same_nuclei(name):
     fewer = segmenter.predict(tissue, PredictOptions(scale=2, precision=FEWER_BITS))
     assert len(plain.table()) > 10
     assert match(plain.labels, fewer.labels).at(0.75).f1 > 0.97
-    assert not np.array_equal(plain.probability, fewer.probability)
+    apart = np.abs(plain.probability - fewer.probability)
+    assert 0 < apart.max() < 0.1
+    assert apart.mean() < 0.002
 
 
 @needs_tensorflow
