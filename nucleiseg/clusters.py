@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from nucleiseg.engines.engine import computing_in
+from nucleiseg.engines.engine import computing_in, settle_precision
 from nucleiseg.errors import FailedImagesError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.sampling import sample_pixels
@@ -72,6 +72,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     options = options or PredictOptions()
     name = name_for_workers(model)
     segmenter = once(load_segmenter, name)
+    options = replace(options, precision=settle_precision(segmenter._engine, options.precision))  # the same everywhere
     engine, settings = computing_in(segmenter._engine, options.precision), segmenter._settings
     lazy = open_lazy(image, options.reading)
     sample = sample_pixels(lazy)  # once, since it is read from all over the image

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from nucleiseg._checks import check_choice
 from nucleiseg._optional import check_extra
 from nucleiseg._version import __version__
-from nucleiseg.engines.engine import computing_in
+from nucleiseg.engines.engine import computing_in, settle_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.sampling import sample_pixels
@@ -100,6 +100,7 @@ def predict_large(
         )
     lazy = image if isinstance(image, LazyImage) else open_lazy(image, options.reading)
     segmenter = load_segmenter(model)
+    options = replace(options, precision=settle_precision(segmenter._engine, options.precision))  # the same everywhere
     engine, settings = computing_in(segmenter._engine, options.precision), segmenter._settings
     asked = facts_of(segmenter, options)
     sample = sample_pixels(lazy)  # once, since it is read from all over the image

@@ -10,9 +10,9 @@ import pytest
 import skimage.data
 import tifffile
 
-from nucleiseg import PredictOptions, Segmenter, Tiling
+from nucleiseg import PredictOptions, Segmenter, Tiling, _precision
 from nucleiseg.engines import KerasEngine
-from nucleiseg.engines.engine import computing_in
+from nucleiseg.engines.engine import computing_in, settle_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import match
 from nucleiseg.large import predict_large
@@ -84,8 +84,70 @@ def test_an_engine_with_a_precision_of_its_own_is_told():
         def __call__(self, images):
             return images.mean(axis=-1, keepdims=True)
 
+    engine = Brightness()
+    assert computing_in(engine, "auto") is engine
     with pytest.raises(InvalidInputError, match=r"Keras runs, got one that Brightness runs; load the \.keras file"):
-        computing_in(Brightness(), FEWER_BITS)
+        computing_in(engine, FEWER_BITS)
+
+
+@pytest.fixture
+def processor(monkeypatch, tmp_path):
+    """Pretend to run on a processor with these flags, or on none that tells."""
+
+    def pretend(flags):
+        told = tmp_path / "cpuinfo"
+        told.unlink(missing_ok=True)
+        if flags is not None:
+            told.write_text(f"processor\t: 0\nmodel name\t: Processor\nflags\t\t: fpu {flags} sse2\n\n" * 2)
+        monkeypatch.setattr(_precision, "_PROCESSORS", told)
+        _precision.knows_bfloat16.cache_clear()
+
+    yield pretend
+    _precision.knows_bfloat16.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("flags", "knows"),
+    [("avx512_bf16", True), ("avx2 amx_bf16", True), ("avx512f avx512_bf16_like", False), ("", False), (None, False)],
+)
+def test_the_processor_is_asked_for_bfloat16(flags, knows, processor):
+    processor(flags)
+    assert _precision.knows_bfloat16() is knows
+
+
+@needs_tensorflow
+def test_auto_takes_fewer_bits_where_the_processor_knows_them(model, images, processor, monkeypatch):
+    import tensorflow as tf
+
+    processor("avx512_bf16")
+    engine = KerasEngine(model)
+    assert settle_precision(engine, "auto") == FEWER_BITS
+    assert computing_in(engine, "auto") is engine.computing_in(FEWER_BITS)
+    assert computing_in(engine, "float32") is engine
+    processor("avx2")
+    engine = KerasEngine(model)
+    assert computing_in(engine, "auto") is engine
+    processor("avx512_bf16")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    engine = KerasEngine(model)
+    assert computing_in(engine, "auto") is engine
+
+
+def test_auto_leaves_other_backends_alone(model, processor, monkeypatch):
+    processor("avx512_bf16")
+    engine = KerasEngine(model)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    assert computing_in(engine, "auto") is engine
+
+
+@needs_tensorflow
+def test_windows_on_workers_are_seen_in_the_precision_of_this_machine(processor, tmp_path, monkeypatch):
+    tissue = skimage.data.immunohistochemistry()[:128, :160]
+    processor("avx512_bf16")
+    asked = []
+    monkeypatch.setattr("nucleiseg.large.facts_of", lambda segmenter, options: asked.append(options.precision) or {})
+    predict_large("nuclei-fast", tissue, tmp_path / "labels.tif", PredictOptions(scale=1))
+    assert asked == [FEWER_BITS]
 
 
 @needs_tensorflow
@@ -93,7 +155,7 @@ def test_an_engine_with_a_precision_of_its_own_is_told():
 def test_the_shipped_models_find_the_same_nuclei(name):
     segmenter = Segmenter.from_pretrained(name)
     tissue = skimage.data.immunohistochemistry()[:256, :256]
-    plain = segmenter.predict(tissue, PredictOptions(scale=2))
+    plain = segmenter.predict(tissue, PredictOptions(scale=2, precision="float32"))
     fewer = segmenter.predict(tissue, PredictOptions(scale=2, precision=FEWER_BITS))
     assert len(plain.table()) > 10
     assert match(plain.labels, fewer.labels).at(0.75).f1 > 0.97
@@ -121,5 +183,5 @@ def test_images_on_disk_are_seen_in_fewer_bits_too(tmp_path):
     written = tifffile.imread(tmp_path / "labels.tif")
     segmenter = Segmenter.from_pretrained("nuclei-fast")
     np.testing.assert_array_equal(written, segmenter.predict(tissue, options).labels)
-    plain = segmenter.predict(tissue, PredictOptions(scale=1, min_confidence=0))
+    plain = segmenter.predict(tissue, PredictOptions(scale=1, precision="float32", min_confidence=0))
     assert not np.array_equal(plain.labels > 0, written > 0)

@@ -89,9 +89,9 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tta", action="store_true", help="average over flips and turns: better, eight times as slow")
     group.add_argument(
         "--precision",
-        default="float32",
+        default="auto",
         metavar="NAME",
-        help="mixed_bfloat16 is faster where the processor knows it [float32]",
+        help="float32 or mixed_bfloat16 [mixed_bfloat16 where the processor knows it, which is faster]",
     )
     add_read_options(parser)
 

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._precision import Precision
+from nucleiseg._precision import AskedPrecision, Precision
 from nucleiseg.errors import InvalidInputError
 
 MULTIPLE = 32
@@ -36,8 +36,26 @@ class Engine(Protocol):
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
 
 
-def computing_in(engine: Engine, precision: Precision) -> Engine:
-    """The engine that runs the same network in a precision.
+def settle_precision(engine: Engine, precision: AskedPrecision) -> Precision:
+    """The precision itself, or for "auto" the one in which this engine is fastest here, if it knows several.
+
+    Examples
+    --------
+    >>> class Brightness:
+    ...     multiple = 1
+    ...     def __call__(self, images):
+    ...         return images.mean(axis=-1, keepdims=True)
+    >>> settle_precision(Brightness(), "auto"), settle_precision(Brightness(), "mixed_bfloat16")
+    ('float32', 'mixed_bfloat16')
+    """
+    if precision != "auto":
+        return precision
+    fastest: Precision = getattr(engine, "fastest_precision", "float32")
+    return fastest
+
+
+def computing_in(engine: Engine, precision: AskedPrecision) -> Engine:
+    """The engine that runs the same network in a precision, or for "auto" in that of `settle_precision`.
 
     Raises
     ------
@@ -54,11 +72,12 @@ def computing_in(engine: Engine, precision: Precision) -> Engine:
     >>> computing_in(engine, "float32") is engine
     True
     """
+    precision = settle_precision(engine, precision)
     if precision == "float32":
         return engine
     if not hasattr(engine, "computing_in"):
         raise InvalidInputError(
             f"precision {precision!r} is for models that Keras runs, got one that {type(engine).__name__} runs; "
-            "load the .keras file, or leave precision (--precision) at 'float32'"
+            "load the .keras file, or leave precision (--precision) at 'auto'"
         )
     return cast(Engine, engine.computing_in(precision))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._forking import check_not_forked
-from nucleiseg._precision import Precision
+from nucleiseg._precision import Precision, knows_bfloat16
 from nucleiseg.engines.engine import MULTIPLE
 from nucleiseg.engines.footprint import pixel_bytes
 from nucleiseg.engines.lean import lean
@@ -64,7 +64,7 @@ class KerasEngine:
         else:
             raise InvalidInputError(
                 f"precision {precision!r} needs a network that is compiled, got Keras on {backend}; set "
-                "KERAS_BACKEND=tensorflow before Python starts, or leave precision (--precision) at 'float32'"
+                "KERAS_BACKEND=tensorflow before Python starts, or leave precision (--precision) at 'auto'"
             )
 
     @cached_property
@@ -73,6 +73,15 @@ class KerasEngine:
         needed = pixel_bytes(self.model)
         # Elsewhere the model runs as it is, and copies what is concatenated.
         return needed if keras.backend.backend() == "tensorflow" else needed * 3 // 2
+
+    @cached_property
+    def fastest_precision(self) -> Precision:
+        """bfloat16 where TensorFlow runs on processors that know it: GPUs, and other backends, were not measured."""
+        if keras.backend.backend() != "tensorflow" or not knows_bfloat16():
+            return "float32"
+        import tensorflow as tf
+
+        return "float32" if tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
 
     def computing_in(self, precision: Precision) -> KerasEngine:
         """Runs the same model in another precision; compiled once."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nucleiseg._checks import check_count, check_range
-from nucleiseg._precision import Precision, check_precision
+from nucleiseg._precision import AskedPrecision, check_asked_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.images.tiling import Tiling
@@ -30,10 +30,11 @@ class PredictOptions:
         Bytes that a prediction may use on top of the process and the image, or a text such as "2GB" or "600MiB".
     tta : bool
         Average over the eight flips and quarter turns of the image: a little more accurate, eight times as slow.
-    precision : "float32" or "mixed_bfloat16"
-        What the inner layers compute in. bfloat16 takes about two thirds of the time where the processor knows it
-        (AVX512-BF16, AMX, recent GPUs), and more elsewhere. Probabilities differ by up to about .1 at single pixels, so
-        that an outline moves by a pixel here and there. Keras models only.
+    precision : "auto", "float32" or "mixed_bfloat16"
+        What the inner layers compute in. "auto" is bfloat16 for Keras models on processors that know it (AVX512-BF16,
+        AMX), where it takes about two thirds of the time, and float32 elsewhere. Probabilities differ by up to about .1
+        at single pixels, so that an outline moves by a pixel here and there: with "float32", labels are the same on all
+        machines but for rounding.
     scale : float or "auto"
         By how much the image is resized for the network, .05 to 20. ``"auto"`` looks at it as it is, and again at
         another scale if the nuclei that are found are far smaller or larger than those that the model was trained on.
@@ -71,7 +72,7 @@ class PredictOptions:
     tiling: Tiling | Literal["auto"] | None = "auto"
     max_memory: int | str = "2GB"
     tta: bool = False
-    precision: Precision = "float32"
+    precision: AskedPrecision = "auto"
     scale: float | Literal["auto"] = "auto"
     diameter: float | None = None
     diameter_um: float | None = None
@@ -95,7 +96,7 @@ class PredictOptions:
                 f"tiling must be 'auto', a Tiling or None, got {self.tiling!r}; use Tiling(tile=256)"
             )
         parse_memory(self.max_memory)
-        check_precision(self.precision)
+        check_asked_precision(self.precision)
         if not isinstance(self.reading, ReadOptions):
             raise InvalidInputError(f"reading must be ReadOptions, got {self.reading!r}; use ReadOptions(channel=0)")
 
