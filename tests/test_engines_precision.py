@@ -157,6 +157,7 @@ def test_the_shipped_models_find_the_same_nuclei(name):
     tissue = skimage.data.immunohistochemistry()[:256, :256]
     plain = segmenter.predict(tissue, PredictOptions(scale=2, precision="float32"))
     fewer = segmenter.predict(tissue, PredictOptions(scale=2, precision=FEWER_BITS))
+    assert (plain.precision, fewer.precision) == ("float32", FEWER_BITS)
     assert len(plain.table()) > 10
     assert match(plain.labels, fewer.labels).at(0.75).f1 > 0.97
     apart = np.abs(plain.probability - fewer.probability)

@@ -88,6 +88,7 @@ class Batch:
         self._further = further
         self._finished = finished
         self._stems: set[str] = set()
+        self._precisions: set[str] = set()
 
     def read(self, path: Path, stem: str, options: ReadOptions) -> Micrograph | Entry:
         """The image, or what an earlier run has found in it. In any thread, as `segment`."""
@@ -141,6 +142,7 @@ class Batch:
 
     def _write(self, found: Found, path: Path, stem: str) -> Entry:
         result, name = found.result, printable(path)
+        self._precisions.add(result.precision)
         for rows in (found.table, found.summary):
             rows.insert(0, "image", name)
         entry = Entry(name, content_sha256(path), result.pixel_size, "", found.table, found.summary)
@@ -181,7 +183,8 @@ class Batch:
             "failed": len(self.failed),
             "sha256": text_sha256("\n".join(contents)),
         }
-        write_json(self._output / "run.json", describe_run(started, {**facts, "images": images}))
+        made = {**facts, "images": images, "computed in": sorted(self._precisions)}  # by this run, not an earlier one
+        write_json(self._output / "run.json", describe_run(started, made))
 
 
 def is_full(error: Exception) -> bool:

@@ -28,7 +28,6 @@ from nucleiseg.cli.large import add_large, is_large, run_large
 from nucleiseg.cli.quality import tell_quality
 from nucleiseg.cli.running import run_all
 from nucleiseg.cli.terminal import complain, say
-from nucleiseg.engines.engine import settle_precision
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -123,8 +122,6 @@ def run(arguments: argparse.Namespace) -> int:
         run_all(batch, segmenter, list(zip(paths, stems, strict=True)), options, arguments)
     finally:  # an interruption loses nothing either
         facts = {**settings, "images": {"given": len(paths) + len(problems), "resumed": len(finished)}}
-        if segmenter is not None:
-            facts["precision"] = settle_precision(segmenter._engine, options.precision)
         batch.finish(started, facts)
     resumed = f" ({len(finished)} of them before)" if finished else ""
     tell_quality(batch.done, options)

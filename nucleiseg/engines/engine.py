@@ -54,6 +54,18 @@ def settle_precision(engine: Engine, precision: AskedPrecision) -> Precision:
     return fastest
 
 
+def precision_of(engine: Engine) -> Precision:
+    """What the inner layers compute in; those who don't say so compute in single precision.
+
+    Examples
+    --------
+    >>> precision_of(lambda images: images)
+    'float32'
+    """
+    precision: Precision = getattr(engine, "precision", "float32")
+    return precision
+
+
 def computing_in(engine: Engine, precision: AskedPrecision) -> Engine:
     """The engine that runs the same network in a precision, or for "auto" in that of `settle_precision`.
 

@@ -54,7 +54,7 @@ class KerasEngine:
 
     def __init__(self, model: keras.Model, precision: Precision = "float32") -> None:
         check_not_forked()
-        self.model = model
+        self.model, self.precision = model, precision
         self._others: dict[Precision, KerasEngine] = {}
         backend = keras.backend.backend()
         if backend in _COMPILED:

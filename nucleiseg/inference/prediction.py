@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._files import write_text
+from nucleiseg._precision import Precision
 from nucleiseg.images import Micrograph, judge_image, overlay
 from nucleiseg.inference.limits import is_familiar
 from nucleiseg.inference.scale import Passport, usual_diameter_of
@@ -61,6 +62,8 @@ class Prediction:
     wanted_scale : float, optional
         The scale that would suit the nuclei, where ``max_memory`` does not suffice for it: the nearest one that fits
         was taken.
+    precision : "float32" or "mixed_bfloat16"
+        What the inner layers of the network computed in.
 
     Examples
     --------
@@ -79,6 +82,7 @@ class Prediction:
     rated: npt.NDArray[np.float64] | None = field(default=None, repr=False)
     familiar: bool | None = field(default=None, repr=False)
     wanted_scale: float | None = None
+    precision: Precision = "float32"
 
     @cached_property
     def mask(self) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
-from nucleiseg.engines.engine import Engine
+from nucleiseg.engines.engine import Engine, precision_of
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import Micrograph
 from nucleiseg.inference.limits import is_familiar, smallest_area
@@ -115,7 +115,17 @@ def segment_at_scale(
         labels = keep_only(labels, sure)
         confidence = every[sure]
     return Prediction(
-        source.shown, found.probability, labels, source, calibration, passport, factor, confidence, familiar, wanted
+        image=source.shown,
+        probability=found.probability,
+        labels=labels,
+        source=source,
+        calibration=calibration,
+        passport=passport,
+        scale=factor,
+        rated=confidence,
+        familiar=familiar,
+        wanted_scale=wanted,
+        precision=precision_of(engine),
     )
 
 
