@@ -18,11 +18,13 @@ import argparse
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from exact import EXACT
 from initialisation import FOUNDING, MINUTES, trained
 from intervals import by_group
 from results import FOLDER, keep
@@ -135,13 +137,13 @@ def main() -> None:
         "Otsu, watershed (scikit-image)": lambda: tuned_otsu(val),
         "founding set-up": lambda: by(trained(FOUNDING, arguments.folder, train, val, MINUTES)[0]),
         **{f"StarDist, {folder.name}": partial(stardist, folder) for folder in arguments.stardist},
-        "nucleiseg, nuclei-fast": lambda: by(Segmenter.from_pretrained("nuclei-fast")),
+        "nucleiseg, nuclei-fast": lambda: by(Segmenter.from_pretrained("nuclei-fast"), EXACT),
         "nucleiseg, nuclei-fast, mixed_bfloat16": lambda: by(
             Segmenter.from_pretrained("nuclei-fast"), PredictOptions(precision="mixed_bfloat16")
         ),
-        "nucleiseg, nuclei": lambda: by(shipped),
+        "nucleiseg, nuclei": lambda: by(shipped, EXACT),
         "nucleiseg, nuclei, mixed_bfloat16": lambda: by(shipped, PredictOptions(precision="mixed_bfloat16")),
-        "nucleiseg, nuclei, tta": lambda: by(shipped, PredictOptions(tta=True)),
+        "nucleiseg, nuclei, tta": lambda: by(shipped, replace(EXACT, tta=True)),
     }
     wanted = {way: make() for way, make in ways.items() if any(word in way for word in arguments.only)}
     tables: Tables = {}

@@ -18,11 +18,12 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from exact import EXACT
 from intervals import of_counts, of_images
 from results import keep
 from scipy.stats import rankdata
@@ -97,7 +98,7 @@ def main() -> None:
         segmenter = Segmenter.load(model)
         for name, data in (("val", val), ("test", test)):
             for least in (None, 0.0):  # the last one, of all nuclei, is the one for the table by confidence
-                options = PredictOptions(min_confidence=least)
+                options = replace(EXACT, min_confidence=least)
                 images = [judged(segmenter, sample, options) for sample in data]
                 summary.append(
                     {

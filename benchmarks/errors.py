@@ -15,11 +15,13 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import reduce
 from operator import add
 
 import numpy as np
 import numpy.typing as npt
+from exact import EXACT
 from intervals import of_counts
 from results import keep
 
@@ -135,9 +137,9 @@ def other_ways(segmenter: Segmenter, second: Segmenter) -> Mapping[str, Callable
         return decode(found, thresholds, int(thresholds["min_area"])).labels
 
     return {
-        "as shipped": lambda image: segmenter.predict(image).labels,
-        "flips and turns (tta)": lambda image: segmenter.predict(image, PredictOptions(tta=True)).labels,
-        "enlarged 1.5 times": lambda image: segmenter.predict(image, PredictOptions(scale=1.5)).labels,
+        "as shipped": lambda image: segmenter.predict(image, EXACT).labels,
+        "flips and turns (tta)": lambda image: segmenter.predict(image, replace(EXACT, tta=True)).labels,
+        "enlarged 1.5 times": lambda image: segmenter.predict(image, replace(EXACT, scale=1.5)).labels,
         "three scales averaged": lambda image: decoded(
             np.mean([maps(image, factor) for factor in (1.0, *OTHER_SCALES)], axis=0, dtype=np.float32)
         ),

@@ -2,11 +2,11 @@
 
     python benchmarks/files.py [--files 100] [--side 256] [--rounds 7] [--model FILE] [--profile]
 
-The files are cut from skimage's stained tissue. Both ways run in this process with the model loaded: the bare network
+The files are cut from skimage's stained tissue. All ways run in this process with the model loaded: the bare network
 gets the scaled tensors, one after the other; the command reads each file, finds, measures and writes label image, mask,
-overlay and tables, and does so beside the network. Printed are medians, their ratio, the same of the processor's time,
-and the seconds that the command takes for one file in a process of its own, which is the start-up. ``--profile`` prints
-where the time goes if the files are dealt with one after the other instead.
+overlay and tables, and does so beside the network. Each precision has a table of its own. Printed are medians, their
+ratio, the same of the processor's time, and the seconds that the command takes for one file in a process of its own,
+which is the start-up. ``--profile`` prints where the time goes if the files are dealt with one after the other instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import skimage.data
@@ -29,11 +31,13 @@ from results import keep
 from rounds import compare
 
 from nucleiseg import PredictOptions, ReadOptions, Segmenter
+from nucleiseg._precision import Precision
 from nucleiseg.cli import predict as command
 from nucleiseg.cli.batch import Batch
 from nucleiseg.cli.further_files import FurtherFiles
 from nucleiseg.cli.journal import Journal
 from nucleiseg.cli.main import main as nucleiseg
+from nucleiseg.engines.engine import computing_in
 from nucleiseg.images import read_image, rescale
 from nucleiseg.pretrained import pretrained_path
 
@@ -76,15 +80,16 @@ def main() -> None:
         number = itertools.count()
         tensors = [rescale(read_image(path))[np.newaxis] for path in paths]
 
-        def predict() -> None:
+        def predict(precision: Precision) -> None:
             output = root / f"out_{next(number)}"  # nothing to replace, and nothing to remove while time is taken
             line = ["predict", "--quiet", str(root / "in"), "-o", str(output), "--model", str(arguments.model)]
-            if nucleiseg(line) != 0:
+            if nucleiseg([*line, "--precision", precision]) != 0:
                 raise SystemExit("the command failed")
 
-        def bare() -> None:
+        def bare(precision: Precision) -> None:
+            network = computing_in(segmenter._engine, precision)
             for tensor in tensors:
-                segmenter._engine(tensor)
+                network(tensor)
 
         def in_one_thread() -> None:
             output = root / f"out_{next(number)}"
@@ -99,11 +104,16 @@ def main() -> None:
             profile.runcall(in_one_thread)
             pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
             return
-        rows = compare({"bare network": bare, "nucleiseg predict": predict}, arguments.rounds, processor=True)
+        ways = {"bare network": bare, "nucleiseg predict": predict}
+        tables = {
+            f"{arguments.files} files of {arguments.side} × {arguments.side} pixels, {precision}": compare(
+                {way: partial(run, precision) for way, run in ways.items()}, arguments.rounds, processor=True
+            )
+            for precision in get_args(Precision)
+        }
         seconds = statistics.median(start_up(paths[0], root / f"one_{n}", arguments.model) for n in range(3))
-    size = f"{arguments.side} × {arguments.side}"
-    title = f"{arguments.files} files of {size} pixels; one file with start-up: {seconds:.1f} s"
-    keep("files", "python benchmarks/files.py", {title: rows})
+    tables["One file with start-up"] = [{"seconds": round(seconds, 1)}]
+    keep("files", "python benchmarks/files.py", tables)
 
 
 if __name__ == "__main__":

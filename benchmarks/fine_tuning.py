@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from exact import EXACT
 from intervals import by_group
 from results import keep
 
@@ -88,7 +89,7 @@ def evaluated(segmenter: Segmenter, images: Images) -> dict[str, Evaluation]:
     """What the learning curve shows, by its columns."""
     columns = {f"{modality}, val and test": ("both", modality) for modality in ("histology", "fluorescence")}
     columns |= {f"histology, {split}": (split, "histology") for split in ("val", "test")}
-    return {name: segmenter.evaluate(images.of(*part)) for name, part in columns.items()}
+    return {name: segmenter.evaluate(images.of(*part), EXACT) for name, part in columns.items()}
 
 
 def row(count: int, segmenter: Segmenter, images: Images) -> dict[str, object]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from exact import EXACT
 from intervals import by_group, of_counts
 from results import keep
 
@@ -58,7 +59,7 @@ def scores(segmenter: Segmenter, test: datasets.Dataset) -> dict[str, object]:
     def watch(sample: Sample, found: Prediction) -> None:
         cases.append((sample.labels, found.labels))
 
-    evaluation = segmenter.evaluate(test, watch=watch)
+    evaluation = segmenter.evaluate(test, EXACT, watch=watch)
     numbers, groups = evaluation.to_dict(), by_group(evaluation)
     touching = [(truth, found) for truth, found in cases if 10 * find_touching(truth).size >= len(np.unique(truth)) - 1]
     touching = [(truth, found) for truth, found in touching if truth.any()]

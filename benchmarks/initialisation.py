@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from exact import EXACT
 from intervals import by_group
 from results import FOLDER, keep
 
@@ -148,7 +149,7 @@ def main() -> None:
     rows: list[Row] = []
     for name in (name for name in STARTS if any(word in name for word in arguments.only)):
         segmenter, history = trained(name, arguments.folder, train, val, arguments.minutes)
-        scores = by_group(segmenter.evaluate(test))["all"]
+        scores = by_group(segmenter.evaluate(test, EXACT))["all"]
         rows.append(
             {
                 "start": name,

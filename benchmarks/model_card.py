@@ -17,6 +17,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from exact import EXACT
+
 from nucleiseg import Segmenter, __version__, datasets
 from nucleiseg.heads import get_head
 from nucleiseg.inference import Evaluation
@@ -126,7 +128,7 @@ def main() -> None:
 
     train, val, test = datasets.read(arguments.data).split_by(arguments.splits)
     segmenter = Segmenter.load(arguments.model)
-    evaluations = {"val": segmenter.evaluate(val), "test": segmenter.evaluate(test)}
+    evaluations = {"val": segmenter.evaluate(val, EXACT), "test": segmenter.evaluate(test, EXACT)}
     for name, evaluation in evaluations.items():
         print(name, evaluation, sep="\n", end="\n\n")
     recipe = read_recipe(arguments.output.with_suffix(".toml"))

@@ -2,13 +2,15 @@
 
     python benchmarks/prediction.py [--models nuclei nuclei-fast]
 
-`predict` also scales, pads, crops and finds the nuclei; the bare network gets the scaled tensor, whole. `predict` keeps
-to its default budget of 2 GB, which is enough for 2,048 x 2,048 pixels without tiles.
+`predict` also scales, pads, crops and finds the nuclei; the bare network gets the scaled tensor, whole, and computes in
+the same precision. `predict` keeps to its default budget of 2 GB, which is enough for 2,048 x 2,048 pixels without
+tiles.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 
 import numpy as np
 import skimage.data
@@ -16,8 +18,9 @@ import tensorflow as tf
 from results import keep
 from rounds import compare
 
-from nucleiseg import Segmenter
+from nucleiseg import PredictOptions, Segmenter
 from nucleiseg.images import rescale
+from nucleiseg.networks.precision import computed_in
 
 
 def main() -> None:
@@ -25,18 +28,21 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="+", default=["nuclei", "nuclei-fast"], help="shipped models")
     tables = {}
-    for name in parser.parse_args().models:
-        tables |= tables_of(name)
+    for name, precision in itertools.product(parser.parse_args().models, ("float32", "mixed_bfloat16")):
+        tables |= tables_of(name, PredictOptions(precision=precision))
     keep("prediction", "python benchmarks/prediction.py", tables)
 
 
-def tables_of(name: str) -> dict[str, list[dict[str, object]]]:
+def tables_of(name: str, options: PredictOptions) -> dict[str, list[dict[str, object]]]:
     """A table for each image size."""
     segmenter = Segmenter.from_pretrained(name)
     model = segmenter.model
-    bare = tf.function(
-        lambda images: model(images, training=False), input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)]
-    )
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+    def bare(images):
+        with computed_in(model, options.precision):
+            return model(images, training=False)
+
     tissue = skimage.data.immunohistochemistry()
     tables = {}
     for repeats in (1, 2, 4, 8):
@@ -45,9 +51,11 @@ def tables_of(name: str) -> dict[str, list[dict[str, object]]]:
         calls = max(1, 16 // repeats**2)
         ways = {
             "bare network": lambda tensor=tensor, calls=calls: [np.asarray(bare(tensor)) for _ in range(calls)],
-            "Segmenter.predict": lambda image=image, calls=calls: [segmenter.predict(image) for _ in range(calls)],
+            "Segmenter.predict": lambda image=image, calls=calls: [
+                segmenter.predict(image, options) for _ in range(calls)
+            ],
         }
-        tables[f"{name}, {calls} of {image.shape[0]} × {image.shape[1]} pixels"] = compare(ways)
+        tables[f"{name}, {options.precision}, {calls} of {image.shape[0]} × {image.shape[1]} pixels"] = compare(ways)
     return tables
 
 

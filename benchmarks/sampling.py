@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from exact import EXACT
 from intervals import Indices, by_group, of_images
 from results import keep
 
@@ -92,7 +93,7 @@ def main() -> None:
             models = trained(way, seed, arguments.folder, train, val, arguments.epochs)
             for weights, segmenter in models.items():
                 segmenter.optimize_thresholds(val)
-                evaluation = segmenter.evaluate(val)
+                evaluation = segmenter.evaluate(val, EXACT)
                 found.setdefault((way, weights), []).append(evaluation)
                 rows.append(row(evaluation, crops=way, weights=weights, seed=seed))
                 logging.info("%s", rows[-1])

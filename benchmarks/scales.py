@@ -17,6 +17,7 @@ from operator import add
 from pathlib import Path
 
 import numpy as np
+from exact import EXACT
 from intervals import Indices, of_counts, of_images
 from results import keep
 from skimage.transform import resize
@@ -44,7 +45,7 @@ def resized(sample: Sample, factor: float) -> Sample:
 def counted(segmenter: Segmenter, sample: Sample, factor: float) -> InstanceCounts:
     """What is found in a resized image."""
     changed = resized(sample, factor)
-    return match(changed.labels, segmenter.predict(changed.image).labels)
+    return match(changed.labels, segmenter.predict(changed.image, EXACT).labels)
 
 
 def ratio(

@@ -6,19 +6,23 @@ Takes the largest test images and a mosaic of small ones. Windows are 256 pixels
 them, so that there are many seams: as for images on disk, each in the network with as much around it as the network
 looks far; and as for images in memory, cut from the maps of tiles that overlap by twice as much.
 Printed are the pooled average precision at an IoU of .9, the numbers of nuclei, and the length of label boundary on the
-lines between windows, against that of whole images on the same lines, and that on lines half way between them.
+lines between windows, against that of whole images on the same lines, and that on lines half way between them; in
+single precision, and in bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
 from itertools import product
+from typing import get_args
 
 import numpy as np
 from results import keep
 from tqdm import tqdm
 
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
+from nucleiseg._precision import Precision
+from nucleiseg.engines.engine import computing_in
 from nucleiseg.images import tiles
 from nucleiseg.inference.flowing import make_flow
 from nucleiseg.inference.memory import Plan
@@ -31,10 +35,10 @@ OVERLAP = 128
 CUT = 250  # pixels of the mosaic's images, whose edges lie on no line that is looked at: all are at multiples of 32
 
 
-def compare(segmenter, images, plan, min_area):
+def compare(segmenter, precision, images, plan, min_area):
     """Pooled counts of matches, nuclei of either kind, and boundary on the grid, beside it, and there without tiles."""
     parts = (
-        segmenter._engine,
+        computing_in(segmenter._engine, precision),
         segmenter._settings.scaling,
         decoding_of(segmenter._settings, PredictOptions(min_area=min_area)),
     )
@@ -98,11 +102,12 @@ def main() -> None:
     print(f"the network looks {reach} pixels far; {plans}")
     rows = []
     for name, chosen in (("large images", large), ("mosaic", [mosaic(small, CUT)])):
-        for (way, plan), min_area in product(plans.items(), (None, 0)):
-            counts, whole, tiled, on_grid, beside, without = compare(segmenter, chosen, plan, min_area)
+        for precision, (way, plan), min_area in product(get_args(Precision), plans.items(), (None, 0)):
+            counts, whole, tiled, on_grid, beside, without = compare(segmenter, precision, chosen, plan, min_area)
             rows.append(
                 {
                     "images": f"{len(chosen)} {name}" if len(chosen) > 1 else name,
+                    "computed in": precision,
                     "windows": way,
                     "smallest nucleus": "the model's own" if min_area is None else min_area,
                     "AP at IoU .9": round(counts.average_precision(0.9), 4),

@@ -50,7 +50,7 @@ def draw(panels: dict[str, npt.NDArray[Any]], path: Path) -> None:
 def main() -> None:
     """Write both pictures."""
     tissue = rescale(skimage.data.immunohistochemistry(), ENLARGED, order=1, channel_axis=-1)
-    segmenter, options = Segmenter.from_pretrained("nuclei"), PredictOptions(scale=1, tta=True)
+    segmenter, options = Segmenter.from_pretrained("nuclei"), PredictOptions(scale=1, tta=True, precision="float32")
     labels = segmenter.predict(tissue, options).labels[CROP]
     image = tissue[CROP]
     classes = get_target("boundary")(labels)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import skimage.data
 from PIL import Image
 
-from nucleiseg import Segmenter, datasets
+from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg.images import overlay, rescale, to_rgb
 from nucleiseg.inference import Prediction
 
@@ -28,6 +28,7 @@ QUANTILES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.0)
 NAMES = ("best", "upper tenth", "upper quartile", "median", "lower quartile", "lower tenth", "worst")
 LONGEST = 360  # pixels of a picture's longer side
 GAP = 6
+EXACT = PredictOptions(precision="float32")  # as on machines that know no other
 
 HEAD = """# Gallery
 
@@ -85,7 +86,9 @@ def main() -> None:
     segmenter = Segmenter.from_pretrained("nuclei")
     *_, test = datasets.read(arguments.data).split_by(arguments.splits)
     found: dict[str, tuple[datasets.Sample, Prediction]] = {}
-    evaluation = segmenter.evaluate(test, watch=lambda sample, result: found.update({sample.id: (sample, result)}))
+    evaluation = segmenter.evaluate(
+        test, EXACT, watch=lambda sample, result: found.update({sample.id: (sample, result)})
+    )
     table = evaluation.per_image().query("nuclei > 0").sort_values(["ap50", "id"]).reset_index(drop=True)
 
     text = HEAD.format(number=len(table))
@@ -102,7 +105,7 @@ def main() -> None:
             f"![The image, its true nuclei, and the nuclei found]({file.relative_to(DOCS).as_posix()})\n\n"
         )
     tissue = skimage.data.immunohistochemistry()
-    result = segmenter.predict(tissue)
+    result = segmenter.predict(tissue, EXACT)
     side_by_side([tissue, result.overlay()]).save(FOLDER / "tissue.jpg", quality=88)
     (DOCS / "gallery.md").write_text(text.rstrip() + "\n" + CREDIT.format(count=result.count), encoding="utf-8")
 

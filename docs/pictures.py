@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import skimage.data
-from gallery import as_rgb
+from gallery import EXACT, as_rgb
 from PIL import Image
 
-from nucleiseg import PredictOptions, Segmenter, datasets
+from nucleiseg import Segmenter, datasets
 from nucleiseg.datasets.doctor import Report
 from nucleiseg.inference import Prediction
 from nucleiseg.plotting import History, Row, draw_errors, plot_predictions
@@ -41,7 +42,9 @@ QUANTILES = {"best": 1.0, "upper quartile": 0.75, "median": 0.5, "lower quartile
 def judged(segmenter: Segmenter, test: datasets.Dataset) -> tuple[pd.DataFrame, dict[str, Case]]:
     """The scores of each image, and by its id the image and what was found in it."""
     found: dict[str, Case] = {}
-    evaluation = segmenter.evaluate(test, watch=lambda sample, result: found.update({sample.id: (sample, result)}))
+    evaluation = segmenter.evaluate(
+        test, EXACT, watch=lambda sample, result: found.update({sample.id: (sample, result)})
+    )
     return evaluation.per_image(), found
 
 
@@ -84,7 +87,7 @@ def doubtful_truth(segmenter: Segmenter, test: datasets.Dataset) -> list[Row]:
     """Rows of image, true and predicted nuclei where the truth is in doubt."""
     chosen = {name[:8]: test.select([name])[0] for name in test.ids if name[:8] in DOUBTFUL}
     return [
-        Row(caption, chosen[name].image, chosen[name].labels, segmenter.predict(chosen[name].image).labels)
+        Row(caption, chosen[name].image, chosen[name].labels, segmenter.predict(chosen[name].image, EXACT).labels)
         for name, caption in DOUBTFUL.items()
     ]
 
@@ -133,7 +136,7 @@ def main() -> None:
 def pictures_of_default(segmenter: Segmenter, data: datasets.Dataset, test: datasets.Dataset, history: str) -> None:
     """Those of the default model and of the data that no other model needs anew."""
     tissue = skimage.data.immunohistochemistry()
-    overlay = segmenter.predict(tissue, PredictOptions(scale=2, tta=True)).overlay()  # as nucleiseg demo does
+    overlay = segmenter.predict(tissue, replace(EXACT, scale=2, tta=True)).overlay()  # as nucleiseg demo does
     both = np.concatenate([tissue, np.full_like(tissue[:, :8], 255), overlay], axis=1)
     Image.fromarray(both).save(IMAGES / "demo_overlay.jpg", quality=92)
     transferred = Segmenter("mobilenet_v2", "imagenet")  # what the page on training explains
