@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+from stubs import MODEL, Echo
 
 import nucleiseg.clusters
 from nucleiseg import PredictOptions, ReadOptions, Segmenter, Tiling, predict_dask, predict_many, pretrained
-from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import FailedImagesError, ImageFileError
 from nucleiseg.images import read_micrograph, tiles
 from nucleiseg.inference.large import plan_job
@@ -154,28 +154,6 @@ def test_workers_compute_lazy_labels(on_workers):
     assert found["blocks"].min() > 1
     assert found["there"].max() > 9
     np.testing.assert_array_equal(found["there"], found["here"])
-
-
-MODEL = SegmenterSettings(
-    encoder="none",
-    weights=None,
-    head="semantic",
-    loss="dice",
-    upsampling="pix2pix",
-    widths=(1,),
-    scaling="minmax",
-    seed=0,
-    thresholds={"probability": 0.5},
-)
-
-
-class Echo:
-    """What is bright is nucleus."""
-
-    multiple = 1
-
-    def __call__(self, images):
-        return images[..., :1]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from stubs import Echo
 
 from nucleiseg import datasets, images, inference, instances, plotting, training
 from nucleiseg.errors import NucleisegError
@@ -89,15 +90,6 @@ def laid_out(array, layout, folder):
         moved[...] = array
         return moved
     return array.copy()
-
-
-class Echo:
-    """In place of a network."""
-
-    multiple = 32
-
-    def __call__(self, batch):
-        return batch[..., :1]
 
 
 def ring(array):

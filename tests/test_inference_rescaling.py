@@ -9,10 +9,9 @@ import pytest
 import skimage.transform
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skimage.draw import disk
+from stubs import MODEL, Echo, discs
 
 from nucleiseg import ReadOptions, Segmenter, datasets
-from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import as_micrograph
 from nucleiseg.images.lazy import open_lazy
@@ -24,41 +23,6 @@ from nucleiseg.inference.tuning import decoded
 from nucleiseg.instances import get_decoder, match
 
 FEW = settings(max_examples=15, deadline=None)
-MODEL = SegmenterSettings(
-    encoder="none",
-    weights=None,
-    head="semantic",
-    loss="dice",
-    upsampling="pix2pix",
-    widths=(1,),
-    scaling="minmax",
-    seed=0,
-    thresholds={"probability": 0.5},
-    passport=(10.0, 18.0, 30.0),
-)
-
-
-class Echo:
-    """What is bright is nucleus; remembers the sizes that it has seen."""
-
-    multiple = 1
-
-    def __init__(self):
-        self.seen = []
-
-    def __call__(self, images):
-        self.seen.append(images.shape[1:3])
-        return images[..., :1]
-
-
-def discs(radius, side=None, count=3):
-    """Discs on a diagonal, dark ground."""
-    step = int(4 * radius) + 4
-    labels = np.zeros((side or step * count,) * 2, np.int32)
-    for number in range(count):
-        centre = (number + 0.5) * step
-        labels[disk((centre, centre), radius, shape=labels.shape)] = number + 1
-    return labels
 
 
 def find(labels, options=None, model=MODEL):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from stubs import Echo
 
 from nucleiseg.inference import PredictOptions, resized
 from nucleiseg.inference.resized import predict_resized, resized_range, segment_resized
@@ -16,19 +17,11 @@ from nucleiseg.inference.segmenting import Decoding, segment
 from nucleiseg.instances import get_decoder, match
 
 
-class Echo:
-    """What is bright is nucleus; sees nothing around a pixel."""
+class Pointwise(Echo):
+    """Sees nothing around a pixel, and needs little memory."""
 
-    multiple = 1
     reach = 0
     pixel_bytes = 8
-
-    def __init__(self):
-        self.seen = []
-
-    def __call__(self, images):
-        self.seen.append(images.shape[1:3])
-        return images[..., :1]
 
 
 def blobs(side, seed=0, sigma=9.0):
@@ -43,7 +36,7 @@ def decoding(**options):
 
 def test_at_its_own_size_nothing_is_resized():
     image = blobs(64)
-    one, two = (found(image, Echo(), "minmax", decoding()) for found in (segment, at(1.0)))
+    one, two = (found(image, Pointwise(), "minmax", decoding()) for found in (segment, at(1.0)))
     assert np.array_equal(one.labels, two.labels)
     assert np.array_equal(one.probability, two.probability)
 
@@ -56,7 +49,7 @@ def at(factor):
 @given(st.integers(0, 99), st.sampled_from([(0.5, 1300, "190MB"), (0.75, 1300, "160MB"), (2.0, 600, "110MB")]))
 def test_windows_and_the_whole_have_the_same_nuclei(seed, case):
     factor, side, budget = case
-    image, engine = blobs(side, seed), Echo()
+    image, engine = blobs(side, seed), Pointwise()
     whole = segment_resized(image, engine, "minmax", decoding(tiling=None), factor)
     assert len(engine.seen) == 1
     windows = segment_resized(image, engine, "minmax", decoding(max_memory=budget), factor)
@@ -71,7 +64,7 @@ def test_the_budget_holds_at_every_scale(factor, side):
     image, budget = np.stack([blobs(side, sigma=12)] * 3, axis=-1), 250 * 10**6
     tracemalloc.start()
     try:
-        found = segment_resized(image, Echo(), "minmax", decoding(max_memory=budget), factor)
+        found = segment_resized(image, Pointwise(), "minmax", decoding(max_memory=budget), factor)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -81,7 +74,7 @@ def test_the_budget_holds_at_every_scale(factor, side):
 
 def test_where_there_is_room_an_image_is_resized_whole(monkeypatch):
     monkeypatch.setattr(resized, "_in_windows", None)
-    assert segment_resized(blobs(128), Echo(), "minmax", decoding(), 2.0).labels.shape == (128, 128)
+    assert segment_resized(blobs(128), Pointwise(), "minmax", decoding(), 2.0).labels.shape == (128, 128)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
@@ -92,10 +85,10 @@ def test_a_range_that_the_type_tells_is_that_of_the_pixels_before_they_are_resiz
     image[16:48, 16:48] = most * 0.75 if kind != np.bool_ else True
     expected = 1 if kind == np.bool_ else 0.75
     assert resized_range(image, "dtype", factor) == (0, most)
-    found = segment_resized(image, Echo(), "dtype", decoding(), factor)
+    found = segment_resized(image, Pointwise(), "dtype", decoding(), factor)
     assert found.labels[32, 32] == found.labels.max() == 1
     assert found.probability[32, 32] == pytest.approx(expected, abs=0.01)
-    maps = predict_resized(image, Echo(), "dtype", PredictOptions(), factor)
+    maps = predict_resized(image, Pointwise(), "dtype", PredictOptions(), factor)
     assert maps.max() == pytest.approx(expected, abs=0.02)
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import disk
+from stubs import MODEL, Echo
 
 from nucleiseg import PredictOptions, Tiling, large, predict_large
-from nucleiseg._settings import SegmenterSettings
 from nucleiseg.cli.quality import tell_quality
 from nucleiseg.errors import InvalidInputError, PredictionWarning
 from nucleiseg.images import as_micrograph
@@ -28,28 +28,6 @@ from nucleiseg.inference.room import has_room, has_room_for_maps, nearest_scale,
 from nucleiseg.inference.scaled_maps import maps_at_scale
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.instances import match
-
-MODEL = SegmenterSettings(
-    encoder="none",
-    weights=None,
-    head="semantic",
-    loss="dice",
-    upsampling="pix2pix",
-    widths=(1,),
-    scaling="minmax",
-    seed=0,
-    thresholds={"probability": 0.5},
-    passport=(10.0, 18.0, 30.0),
-)
-
-
-class Echo:
-    """What is bright is nucleus."""
-
-    multiple = 1
-
-    def __call__(self, images):
-        return images[..., :1]
 
 
 class Unsure(Echo):

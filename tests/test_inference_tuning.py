@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from skimage.draw import disk
+from stubs import Echo
 
 from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg._settings import SegmenterSettings
@@ -118,15 +119,6 @@ def discs_in_a_row(radii):
     for number, radius in enumerate(radii):
         labels[disk((20, 40 * number + 20), radius)] = number + 1
     return labels, np.where(labels > 0, 0.93, 0.1).astype(np.float32)[..., np.newaxis]
-
-
-class Echo:
-    """In place of an engine: the image is the map."""
-
-    multiple = 32
-
-    def __call__(self, images):
-        return images[..., :1]
 
 
 def test_a_segmenter_keeps_its_thresholds(tiny_encoder, tmp_path):

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from stubs import MODEL, Echo
 
 import nucleiseg.large
 from nucleiseg import PredictOptions
-from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.large import predict_large
 
@@ -24,38 +24,23 @@ pytest.importorskip("zarr")
 OPTIONS = PredictOptions(scale=1)
 IMAGE = np.zeros((90, 120), np.uint8)
 IMAGE[10:80:15, 20:40] = 200  # five bars
-MODEL = SegmenterSettings(
-    encoder="none",
-    weights=None,
-    head="semantic",
-    loss="dice",
-    upsampling="pix2pix",
-    widths=(1,),
-    scaling="minmax",
-    seed=0,
-    thresholds={"probability": 0.5},
-)
 
 
-class Echo:
-    """What is bright is nucleus; remembers the sizes that it has seen."""
+class Fragile(Echo):
+    """Breaks when it is told to."""
 
-    multiple = 1
-
-    def __init__(self):
-        self.seen, self.broken = [], False
+    broken = False
 
     def __call__(self, images):
         if self.broken:
             raise MemoryError("as if")
-        self.seen.append(images.shape[1:3])
-        return images[..., :1]
+        return super().__call__(images)
 
 
 @pytest.fixture
 def engine(monkeypatch):
     """What runs in place of every model."""
-    engine = Echo()
+    engine = Fragile()
     monkeypatch.setattr(nucleiseg.large, "load_segmenter", lambda _: SimpleNamespace(_engine=engine, _settings=MODEL))
     return engine
 

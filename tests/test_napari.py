@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stubs import Echo
 
 from nucleiseg import PredictOptions, Tiling
 from nucleiseg.errors import InvalidInputError, ModelFileError
@@ -24,15 +25,6 @@ from nucleiseg.napari.stacks import Stack, pixel_size_of, stack_of
 from nucleiseg.napari.work import Stopped, Work
 
 OPTIONS = PredictOptions(min_area=0)
-
-
-class Echo:
-    """An engine that gives the first channel."""
-
-    multiple = 32
-
-    def __call__(self, images):
-        return images[..., :1]
 
 
 class Brightness:
