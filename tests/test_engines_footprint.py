@@ -7,6 +7,7 @@ import pytest
 
 from nucleiseg import Segmenter
 from nucleiseg.engines.footprint import pixel_bytes
+from nucleiseg.networks.precision import computed_in
 
 
 def network(*channels, inside=False):
@@ -45,6 +46,16 @@ def test_steps_that_are_left_out_make_nothing():
     assert pixel_bytes(keras.Model(image, maps)) == bare
     twice = keras.layers.Add()([maps, keras.layers.ReLU()(maps)])  # both are needed
     assert pixel_bytes(keras.Model(image, twice)) > bare
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_fewer_bits_take_fewer_bytes(inside):
+    # The first layer and the last compute in single precision. What is widest is made and taken in half as many bits;
+    # the last layer convolves thirty channels as they are, but gets a copy of eight.
+    for channels, bytes_needed in (((5, 20, 30, 4), 2 * (20 + 30) * 2), ((4, 8, 64), 8 * 2 + 8 * 4 + 8 * 2 + 64 * 8)):
+        model = network(*channels, inside=inside)
+        with computed_in(model, "mixed_bfloat16"):
+            assert pixel_bytes(model) == bytes_needed
 
 
 def test_models_in_the_box_need_no_more_than_was_measured():

@@ -183,6 +183,23 @@ def test_layers_may_compute_in_fewer_bits_meanwhile():
     np.testing.assert_array_equal(np.asarray(run(images)), wanted)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="reads TensorFlow's graph")
+@pytest.mark.parametrize(("channels", "copied"), [(16, False), (15, True)])
+def test_the_last_layer_copies_no_wide_maps_into_more_bits(channels, copied):
+    import tensorflow as tf
+
+    model = keras.Model(start := image(), layers.Conv2D(1, 3)(layers.Conv2D(channels, 3)(layers.Conv2D(5, 3)(start))))
+    images = np.random.default_rng(1).random((1, 16, 16, 3), np.float32)
+    run, wanted = lean(model), np.asarray(model(images))
+    with computed_in(model, "mixed_bfloat16"):
+        traced = tf.function(run).get_concrete_function(tf.TensorSpec((1, 16, 16, 3), tf.float32))
+        rounded = np.asarray(traced(images))
+    kinds = [step.get_attr("T") for step in traced.graph.get_operations() if step.type == "Conv2D"]
+    assert kinds == [tf.float32, tf.bfloat16, tf.float32 if copied else tf.bfloat16]
+    assert rounded.dtype == np.float32
+    np.testing.assert_allclose(rounded, wanted, atol=0.02)
+
+
 def test_a_keras_that_has_its_graph_elsewhere_runs_the_model_as_it_is(monkeypatch):
     model = disturbed(keras.Model(inputs := image(), conv_norm(inputs, layers.Conv2D(4, 3))))
     asked = []

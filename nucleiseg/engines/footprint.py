@@ -9,11 +9,12 @@ from typing import Any
 
 import keras
 
-from nucleiseg.engines.lean import followed_by_norm, inner_model, steps_of
+from nucleiseg.engines.lean import WIDE, followed_by_norm, inner_model, steps_of
 
 __all__ = ["pixel_bytes"]
 
 _SIDE = 256
+_BYTES = {"bfloat16": 2}
 _FLOAT = 4
 
 
@@ -22,7 +23,7 @@ def pixel_bytes(model: keras.Model) -> int:
 
     The largest sum of the maps that are needed at the same time, of which those that a step takes and makes count
     twice: convolutions have copies of them in an order of their own. Steps that `nucleiseg.engines.lean` leaves out
-    make nothing.
+    make nothing. Maps are of the precision that layers compute in now, see `nucleiseg.networks.precision.computed_in`.
 
     Examples
     --------
@@ -30,18 +31,20 @@ def pixel_bytes(model: keras.Model) -> int:
     >>> pixel_bytes(keras.Model(image, keras.layers.Conv2D(5, 1)(image)))
     64
     """
-    return math.ceil(_peak(model, (1, _SIDE, _SIDE, 3)) * _FLOAT / _SIDE**2)
+    return math.ceil(_peak(model, (1, _SIDE, _SIDE, 3)) / _SIDE**2)
 
 
-def _peak(model: keras.Model, shape: Any) -> float:
-    """Numbers in the maps that are there at once, those of models within the model included."""
+def _peak(model: keras.Model, shape: Any, width: int = _FLOAT) -> float:
+    """Bytes of the maps that are there at once, those of models within the model included."""
     model = inner_model(model) or model
     steps = steps_of(model)
     tensors = [tensor for _, node in steps for tensor in node.output_tensors]
     found = keras.Model(model.inputs, tensors).compute_output_shape(shape)
     shapes = dict(zip(map(id, tensors), found if isinstance(found, list) else [found], strict=True))
     shapes[id(model.inputs[0])] = shape
-    sizes = {tensor: math.prod(known) for tensor, known in shapes.items()}
+    makers = _makers(steps)
+    widths = {tensor: _width(makers[tensor]) if tensor in makers else width for tensor in shapes}
+    sizes = {tensor: math.prod(known) * widths[tensor] for tensor, known in shapes.items()}
     held = _held_in(model, steps)
 
     def of(some: Iterable[Any]) -> set[int]:
@@ -49,6 +52,11 @@ def _peak(model: keras.Model, shape: Any) -> float:
 
     def total(some: Iterable[int]) -> float:
         return float(sum(sizes[tensor] for tensor in some))
+
+    def cast(some: Iterable[int], operation: Any) -> float:
+        """Copies in single precision that a layer makes of what it gets in fewer bits."""
+        few = (tensor for tensor in some if shapes[tensor][-1] < WIDE and widths[tensor] < _width(operation))
+        return float(sum(sizes[tensor] / widths[tensor] * _FLOAT for tensor in few))
 
     last_use = {tensor: number for number, (_, node) in enumerate(steps) for tensor in of(node.input_tensors)}
     last_use |= dict.fromkeys(of(model.outputs), len(steps))
@@ -58,13 +66,30 @@ def _peak(model: keras.Model, shape: Any) -> float:
         taken, made = of(node.input_tensors), of(node.output_tensors)
         inner = inner_model(operation)
         if inner is not None:
-            entered = shapes[id(node.input_tensors[0])]
-            peak = max(peak, total(alive) - math.prod(entered) + _peak(inner, entered))
+            entered = id(node.input_tensors[0])
+            peak = max(peak, total(alive) - sizes[entered] + _peak(inner, shapes[entered], widths[entered]))
         elif not made <= taken:
-            peak = max(peak, total(alive) + total(taken) + 2 * total(made))
+            peak = max(peak, total(alive) + cast(taken, operation) + total(taken) + 2 * total(made))
         alive |= made
         alive = {tensor for tensor in alive if last_use.get(tensor, -1) > number}
     return peak
+
+
+def _makers(steps: Any) -> dict[int, Any]:
+    """By the identity of tensors, the layer that makes each, which may be one within a nested model."""
+    found = {}
+    for operation, node in steps:
+        inner = inner_model(operation)
+        within = {} if inner is None else _makers(steps_of(inner))
+        made = [None] * len(node.output_tensors) if inner is None else inner.outputs
+        for tensor, same in zip(node.output_tensors, made, strict=True):
+            found[id(tensor)] = within.get(id(same), operation)
+    return found
+
+
+def _width(layer: Any) -> int:
+    """Bytes of each number that a layer makes."""
+    return _BYTES.get(getattr(layer, "compute_dtype", ""), _FLOAT)
 
 
 def _held_in(model: keras.Model, steps: Any) -> dict[int, set[int]]:

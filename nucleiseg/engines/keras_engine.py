@@ -70,7 +70,8 @@ class KerasEngine:
     @cached_property
     def pixel_bytes(self) -> int:
         """Memory for each pixel of a batch."""
-        needed = pixel_bytes(self.model)
+        with _tracing, computed_in(self.model, self.precision):
+            needed = pixel_bytes(self.model)
         # Elsewhere the model runs as it is, and copies what is concatenated.
         return needed if keras.backend.backend() == "tensorflow" else needed * 3 // 2
 

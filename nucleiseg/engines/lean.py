@@ -10,9 +10,12 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["followed_by_norm", "inner_model", "lean", "steps_of"]
+__all__ = ["WIDE", "followed_by_norm", "inner_model", "lean", "steps_of"]
 
 _NARROW = 4  # channels; with sixteen, as many as oneDNN computes at a time, the usual way is quicker
+WIDE = 16
+"""Channels; fewer are not convolved faster for being in fewer bits."""
+
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.DepthwiseConv2D)
 
 
@@ -144,10 +147,21 @@ def _convolve(layer: Any, norm: Any, images: Any) -> Any:
     for part in parts:
         channels = part.shape[-1]
         own = kernel if len(parts) == 1 else kernel[:, :, start : start + channels]
-        maps = run(layer, ops.cast(part, layer.compute_dtype), own)  # as Keras does before it calls a layer
+        dtype = _dtype_for(layer, part)
+        maps = ops.cast(run(layer, ops.cast(part, dtype), ops.cast(own, dtype)), layer.compute_dtype)
         total = maps if total is None else ops.add(maps, total)
         start += channels
     return layer.activation(total)
+
+
+def _dtype_for(layer: Any, part: Any) -> str:
+    """What maps are convolved in: what the layer computes in, as Keras does, unless that only makes them larger.
+
+    The last layer, in single precision for the sake of probabilities near 1, gets many channels at full resolution in
+    fewer bits; as they are, they take half the memory. Their sum is in single precision then.
+    """
+    dtype = str(keras.backend.standardize_dtype(part.dtype))
+    return dtype if dtype == "bfloat16" and part.shape[-1] >= WIDE else str(layer.compute_dtype)
 
 
 def _factor_and_shift(norm: Any) -> tuple[Any, Any]:
