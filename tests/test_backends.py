@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from nucleiseg import Segmenter, datasets
+from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg.instances import match
 from nucleiseg.pretrained import pretrained_path
 
@@ -46,9 +46,10 @@ def test_the_contract_holds_on(backend, run_python, disc_dataset, tiny_encoder, 
     assert process.returncode == 0, process.stderr
     assert process.stdout == backend
 
-    segmenter = Segmenter.from_pretrained("nuclei")
+    segmenter, exact = Segmenter.from_pretrained("nuclei"), PredictOptions(precision="float32")
     for name, image in images.items():
-        ours, theirs = segmenter.predict(image), np.load(tmp_path / f"{backend}_{name}.npz")
+        ours = segmenter.predict(image, exact)
+        theirs = np.load(tmp_path / f"{backend}_{name}.npz")
         assert np.abs(ours.probability - theirs["probability"]).max() <= 1e-4
         assert match(ours.labels, theirs["labels"]).average_precision(0.9) >= 0.99
 
@@ -59,5 +60,5 @@ def test_the_contract_holds_on(backend, run_python, disc_dataset, tiny_encoder, 
         assert theirs[head] == pytest.approx(values, rel=1e-5)
 
     trained_there = Segmenter.load(tmp_path / f"{backend}.keras")
-    here = trained_there.predict(datasets.read(tmp_path / "discs")[0].image).probability
+    here = trained_there.predict(datasets.read(tmp_path / "discs")[0].image, exact).probability
     assert np.abs(here - np.load(tmp_path / f"{backend}_disc.npy")).max() <= 1e-4
