@@ -135,7 +135,7 @@ def main() -> None:
     shipped = Segmenter.from_pretrained("nuclei")
     ways: Mapping[str, Callable[[], Way]] = {
         "Otsu, watershed (scikit-image)": lambda: tuned_otsu(val),
-        "founding set-up": lambda: by(trained(FOUNDING, arguments.folder, train, val, MINUTES)[0]),
+        "founding set-up": lambda: by(trained(FOUNDING, arguments.folder, train, val, MINUTES)[0], EXACT),
         **{f"StarDist, {folder.name}": partial(stardist, folder) for folder in arguments.stardist},
         "nucleiseg, nuclei-fast": lambda: by(Segmenter.from_pretrained("nuclei-fast"), EXACT),
         "nucleiseg, nuclei-fast, mixed_bfloat16": lambda: by(

@@ -50,8 +50,8 @@ the community, CC0).*
 ## Colon tissue
 
 scikit-image's immunohistochemistry picture, for which there are no true labels: the image, and the {count} nuclei
-found with the model's own thresholds. Brown nuclei lie in blue ones' company, some out of focus: look for what is
-missed.
+found with the model's own thresholds (in float32). Brown nuclei lie in blue ones' company, some out of focus: look for
+what is missed.
 
 ![Colon tissue, and the same with outlines](images/gallery/tissue.jpg)
 

@@ -183,10 +183,13 @@ def _done_there(
     model: str | os.PathLike[str], files: list[str], options: PredictOptions, client: Any
 ) -> Generator[tuple[str, Any]]:
     """Futures of all files, as they are done by workers, which may have been started in other folders."""
+    name = name_for_workers(model)
+    engine = once(load_segmenter, name)._engine
+    options = replace(options, precision=settle_precision(engine, options.precision))  # the same everywhere
     with connect(client) as connected:
         numbers = range(len(files))
         paths = [str(Path(file).absolute()) for file in files]
-        for number, found in spread(connected, _predict_file, numbers, paths, name_for_workers(model), options):
+        for number, found in spread(connected, _predict_file, numbers, paths, name, options):
             yield files[number], found
 
 

@@ -177,10 +177,11 @@ def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:
     model = getattr(segmenter._engine, "model", None)
     for array in [] if model is None else model.get_weights():  # an ONNX file is told by its settings and its path
         weights.update(array.tobytes())
-    neutral = replace(options, max_memory=1)  # the windows are compared instead
+    neutral = replace(options, max_memory=1, precision="auto")  # the windows are compared instead, and what "auto" is
     return {
         "model": weights.hexdigest(),
         "settings": repr(segmenter._settings),
         "options": repr(neutral),
+        "precision": options.precision,
         "version of nucleiseg": __version__,
     }

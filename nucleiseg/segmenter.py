@@ -346,15 +346,15 @@ class Segmenter:
         """Choose, by labelled images, what the maps are cut at and the smallest area, and keep it in the model.
 
         The confidence of nuclei is calibrated on the same images. The score is the average precision, pooled over the
-        images, averaged over IoU thresholds .5 to .95. Choose on validation data; a score on the same images is too
-        good afterwards.
+        images, averaged over IoU .5 to .95. Choose on validation data, of which a score is too good afterwards.
 
         Parameters
         ----------
         data : Dataset
             Labelled images; their maps are held in memory, of images that are magnified as many times as large.
         options : PredictOptions, optional
-            As for `predict`, at whose scale images are seen; a threshold is not used, a ``min_area`` not chosen anew.
+            As for `predict`, whose scale is used, but no threshold, and a ``min_area`` not chosen anew. By default all
+            is computed in float32: what the model keeps hangs on no processor.
 
         Returns
         -------
@@ -368,7 +368,7 @@ class Segmenter:
         """
         if not len(data):
             raise InvalidInputError("thresholds are chosen on labelled images, got an empty dataset; check the split")
-        options, settings = options or PredictOptions(), self._settings
+        options, settings = options or PredictOptions(precision="float32"), self._settings
         engine, reading = computing_in(self._engine, options.precision), options.reading
         cases = [
             (sample.labels, *maps_at_scale(open_micrograph(sample.image, reading), engine, settings, options))

@@ -63,12 +63,12 @@ class Threshold:
     """In place of a model: what is brighter than half of 8 bits is nucleus."""
 
     def __init__(self):
-        self.seen = []
+        self.seen, self.precision = [], "float32"
 
     def predict(self, source, options):
         self.seen.append(source.path.name)
         bright = (source.shown > 127).astype(np.float32)
-        return Prediction(source.shown, bright, split_components(bright), source)
+        return Prediction(source.shown, bright, split_components(bright), source, precision=self.precision)
 
 
 @pytest.fixture
@@ -217,7 +217,6 @@ def test_the_run_is_described(model, tmp_path, monkeypatch):
     assert {"keras", "numpy", "tensorflow"} <= run["packages"].keys()
     assert run["packages"]["numpy"] == np.__version__
     assert (run["options"]["min_area"], run["options"]["threshold"]) == (3, 0.4)
-    assert (run["options"]["precision"], run["computed in"]) == ("auto", ["float32"])  # the stub says no other
     assert run["started"] <= run["finished"]
     assert run["model"]["name"] == "nuclei"
     assert len(run["model"]["sha256"]) == 64
@@ -229,6 +228,19 @@ def test_the_run_is_described(model, tmp_path, monkeypatch):
     save(paths[0], 3)
     assert predict(*paths, "-o", tmp_path / "other") == 0
     assert json.loads((tmp_path / "other" / "run.json").read_text())["images"]["sha256"] != images["sha256"]
+
+
+def test_the_run_says_what_images_were_computed_in_by_earlier_runs_too(model, tmp_path):
+    paths = [save(tmp_path / "in" / f"{name}.png") for name in "ab"]
+    for precision, given, expected in (
+        ("mixed_bfloat16", paths[:1], ["mixed_bfloat16"]),
+        ("float32", paths, ["float32", "mixed_bfloat16"]),
+        ("float32", paths[:1], ["mixed_bfloat16"]),
+    ):
+        model.precision = precision
+        assert predict(*given, "-o", tmp_path / "out", "--resume") == 0
+        run = json.loads((tmp_path / "out" / "run.json").read_text())
+        assert (run["options"]["precision"], run["computed in"]) == ("auto", expected)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from concurrent.futures import CancelledError, Future
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from PIL import Image
 from stubs import MODEL, Echo
 
 import nucleiseg.clusters
+import nucleiseg.large
 from nucleiseg import PredictOptions, ReadOptions, Segmenter, Tiling, predict_dask, predict_many, pretrained
 from nucleiseg.errors import FailedImagesError, ImageFileError
 from nucleiseg.images import read_micrograph, tiles
@@ -163,6 +165,15 @@ def echo(monkeypatch):
     monkeypatch.setattr(nucleiseg.clusters, "load_segmenter", lambda _: segmenter)
 
 
+class Swift(Echo):
+    """Is fastest in fewer bits."""
+
+    fastest_precision = "mixed_bfloat16"
+
+    def computing_in(self, precision):
+        return self
+
+
 def small_windows(image, *arguments):
     """`plan_job` with windows that are smaller than a budget gives."""
     windows = Tiling(64, 32)
@@ -210,3 +221,41 @@ def test_no_task_of_lazy_labels_holds_the_image(echo, monkeypatch):
     monkeypatch.setattr(nucleiseg.clusters, "lazy_labels", lambda *arguments: kept.append(arguments))
     predict_dask("any", np.zeros((500, 500), np.uint8), PredictOptions(scale=1))
     assert len(pickle.dumps(kept[0][3])) < 10_000
+
+
+@pytest.fixture
+def swift(monkeypatch):
+    """An engine that is fastest in fewer bits, in place of every network."""
+    segmenter = SimpleNamespace(_engine=Swift(), _settings=MODEL)
+    monkeypatch.setattr(nucleiseg.clusters, "load_segmenter", lambda _: segmenter)
+    monkeypatch.setattr(nucleiseg.large, "load_segmenter", lambda _: segmenter)
+
+
+def test_workers_see_lazy_labels_in_the_precision_of_who_asks(swift, monkeypatch):
+    pytest.importorskip("dask.array")
+    kept = []
+    monkeypatch.setattr(nucleiseg.clusters, "lazy_labels", lambda *arguments: kept.append(arguments[3]))
+    image = np.zeros((500, 500), np.uint8)
+    for options in (PredictOptions(scale=1), PredictOptions(scale=1, precision="float32")):
+        predict_dask("any", image, options)
+    assert [label.keywords["options"].precision for label in kept] == ["mixed_bfloat16", "float32"]
+
+
+def test_workers_see_files_and_windows_in_the_precision_of_who_asks(swift, monkeypatch, tmp_path):
+    pytest.importorskip("zarr")
+    sent, image = [], np.zeros((50, 60), np.uint8)
+
+    def spread(client, work, numbers, *arguments):
+        sent.append(next(each.precision for each in arguments if isinstance(each, PredictOptions)))
+        raise CancelledError  # as if the cluster had gone
+
+    for module in (nucleiseg.clusters, nucleiseg.large):
+        monkeypatch.setattr(module, "spread", spread)
+        monkeypatch.setattr(module, "connect", nullcontext)
+    with pytest.raises(CancelledError):
+        list(predict_many("any", ["image.png"], client="tcp://nowhere"))
+    with pytest.raises(CancelledError):
+        nucleiseg.large.predict_large(
+            "any", image, tmp_path / "labels.tif", PredictOptions(scale=1), scheduler="tcp://nowhere"
+        )
+    assert sent == ["mixed_bfloat16"] * 2

@@ -64,7 +64,7 @@ def test_further_files_of_others_are_refused_before_the_network_runs(name, engin
     assert not engine.seen
 
 
-@pytest.mark.parametrize("change", ["pixels", "date", "version"])
+@pytest.mark.parametrize("change", ["pixels", "date", "version", "processor"])
 def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, engine, tmp_path, monkeypatch):
     """However alike they are: same name, size and range."""
     source = tmp_path / "image.tif"
@@ -81,9 +81,12 @@ def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, en
         expected = "image"
     elif change == "date":
         os.utime(source, ns=(date.st_atime_ns, date.st_mtime_ns + 10**9))
-    else:
+    elif change == "version":
         monkeypatch.setattr(nucleiseg.large, "__version__", "99")
-        expected = "version of nucleiseg"
+        expected = rf"version of nucleiseg \({nucleiseg.__version__} instead of 99\)"
+    else:
+        engine.fastest_precision, engine.computing_in = "mixed_bfloat16", lambda precision: engine
+        expected = r"precision \(float32 instead of mixed_bfloat16\)"
     with pytest.raises(InvalidInputError, match=f"unfinished prediction with another {expected};"):
         predict_large("any", source, tmp_path / "labels.tif", OPTIONS)
 

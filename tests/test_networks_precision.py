@@ -82,7 +82,8 @@ def test_what_was_traced_within_is_not_used_afterwards(model):
 def test_who_watches_a_training_sees_a_model_in_single_precision(tiny_segmenter, disc_dataset, tmp_path):
     data = datasets.read(disc_dataset)
     image, crop = data[0].image, np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
-    seen, plain = [], PredictOptions(scale=1.0)  # after the training it has a passport, which may decide otherwise
+    # After the training it has a passport, which may decide otherwise.
+    seen, plain = [], PredictOptions(scale=1.0, precision="float32")
 
     def watch(history):
         seen.append(tiny_segmenter.predict(image, plain).probability)  # by an engine that was never used before

@@ -88,7 +88,6 @@ class Batch:
         self._further = further
         self._finished = finished
         self._stems: set[str] = set()
-        self._precisions: set[str] = set()
 
     def read(self, path: Path, stem: str, options: ReadOptions) -> Micrograph | Entry:
         """The image, or what an earlier run has found in it. In any thread, as `segment`."""
@@ -142,10 +141,9 @@ class Batch:
 
     def _write(self, found: Found, path: Path, stem: str) -> Entry:
         result, name = found.result, printable(path)
-        self._precisions.add(result.precision)
         for rows in (found.table, found.summary):
             rows.insert(0, "image", name)
-        entry = Entry(name, content_sha256(path), result.pixel_size, "", found.table, found.summary)
+        entry = Entry(name, content_sha256(path), result.pixel_size, "", result.precision, found.table, found.summary)
         with self._journal.writing(path, stem):
             result.save_images(self._output, stem)
             self._further.add(result, path, stem, found.table, entry.quality)
@@ -183,7 +181,7 @@ class Batch:
             "failed": len(self.failed),
             "sha256": text_sha256("\n".join(contents)),
         }
-        made = {**facts, "images": images, "computed in": sorted(self._precisions)}  # by this run, not an earlier one
+        made = {**facts, "images": images, "computed in": sorted({entry.precision for entry in self.done})}
         write_json(self._output / "run.json", describe_run(started, made))
 
 

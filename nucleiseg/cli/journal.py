@@ -33,6 +33,7 @@ class Entry:
     sha256: str = ""
     pixel_size: float | None = None
     error: str = ""
+    precision: str = "float32"
     table: pd.DataFrame | None = field(default=None, repr=False)
     summary: pd.DataFrame | None = field(default=None, repr=False)
 
@@ -113,6 +114,7 @@ class Journal:
                 "image": entry.image,
                 "sha256": entry.sha256,
                 "pixel_size": entry.pixel_size,
+                "precision": entry.precision,
                 "files": {name: (self._results / name).stat().st_size for name in names},
                 "table": _columns(entry.table),
                 "summary": _columns(entry.summary),
@@ -170,7 +172,7 @@ def _entry(stored: Mapping[str, Any]) -> Entry:
     if "table" not in stored:
         return Entry(stored["image"], error=str(stored.get("error")))
     tables = [_table(stored[name]) for name in ("table", "summary")]
-    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", *tables)
+    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", stored["precision"], *tables)
 
 
 def _columns(table: pd.DataFrame | None) -> dict[str, Any]:

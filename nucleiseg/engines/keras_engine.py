@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from functools import cached_property
@@ -64,7 +65,7 @@ class KerasEngine:
         else:
             raise InvalidInputError(
                 f"precision {precision!r} needs a network that is compiled, got Keras on {backend}; set "
-                "KERAS_BACKEND=tensorflow before Python starts, or leave precision (--precision) at 'auto'"
+                "KERAS_BACKEND=tensorflow before Python starts, or set precision (--precision) to 'float32'"
             )
 
     @cached_property
@@ -77,8 +78,9 @@ class KerasEngine:
 
     @cached_property
     def fastest_precision(self) -> Precision:
-        """bfloat16 where TensorFlow runs on processors that know it: GPUs, and other backends, were not measured."""
-        if keras.backend.backend() != "tensorflow" or not knows_bfloat16():
+        """bfloat16 where TensorFlow runs, by oneDNN, on processors that know it; GPUs and others were not measured."""
+        without_onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() in ("0", "false")
+        if keras.backend.backend() != "tensorflow" or without_onednn or not knows_bfloat16():
             return "float32"
         import tensorflow as tf
 
@@ -86,9 +88,10 @@ class KerasEngine:
 
     def computing_in(self, precision: Precision) -> KerasEngine:
         """Runs the same model in another precision; compiled once."""
-        if precision not in self._others:
-            self._others[precision] = KerasEngine(self.model, precision)
-        return self._others[precision]
+        with _tracing:
+            if precision not in self._others:
+                self._others[precision] = KerasEngine(self.model, precision)
+            return self._others[precision]
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""

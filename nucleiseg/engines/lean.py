@@ -157,8 +157,8 @@ def _convolve(layer: Any, norm: Any, images: Any) -> Any:
 def _dtype_for(layer: Any, part: Any) -> str:
     """What maps are convolved in: what the layer computes in, as Keras does, unless that only makes them larger.
 
-    The last layer, in single precision for the sake of probabilities near 1, gets many channels at full resolution in
-    fewer bits; as they are, they take half the memory. Their sum is in single precision then.
+    The last layer computes in single precision, but gets many channels at full resolution in fewer bits. As they are,
+    they take half the memory; what comes of them is summed up, and made a probability, in single precision.
     """
     dtype = str(keras.backend.standardize_dtype(part.dtype))
     return dtype if dtype == "bfloat16" and part.shape[-1] >= WIDE else str(layer.compute_dtype)

@@ -21,6 +21,8 @@ __all__ = ["Scratch"]
 
 Array = npt.NDArray[Any]
 
+_SHORT = 32  # letters
+
 
 class Scratch:
     """A folder with the labels of finished windows, and what else belongs to them.
@@ -55,8 +57,9 @@ class Scratch:
             found = self._read(record)
             if found != wanted:
                 different = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+                told = ", ".join(f"{key}{_values(found.get(key), wanted.get(key))}" for key in different)
                 raise InvalidInputError(
-                    f"{self.folder} holds an unfinished prediction with another {', '.join(different)}; "
+                    f"{self.folder} holds an unfinished prediction with another {told}; "
                     "repeat that one to finish it, or remove the folder"
                 )
         elif self.folder.exists() and any(self.folder.iterdir()):
@@ -108,3 +111,9 @@ class Scratch:
 
     def _path(self, kind: str, number: int) -> Path:
         return self.folder / f"{kind}_{number:06}.npz"
+
+
+def _values(found: object, wanted: object) -> str:
+    """Both, if they are short texts, so that one can see how to repeat the other prediction."""
+    short = all(isinstance(value, str) and len(value) <= _SHORT for value in (found, wanted))
+    return f" ({found} instead of {wanted})" if short else ""

@@ -19,7 +19,8 @@ def computed_in(model: keras.Model, precision: str) -> Iterator[Callable[[], Abs
     """Have the layers of a model compute in a precision for a while; its weights stay as they are, in single precision.
 
     The first layer with weights, which sees the image, and the last, which gives the probabilities, compute as before:
-    a byte's steps and probabilities near 1 are finer than the 8 bits of bfloat16.
+    a byte's steps and probabilities near 1 are finer than the 8 bits of bfloat16. (In prediction, the last convolves
+    what it gets in fewer bits as it is, see `nucleiseg.engines.lean`; the probabilities are in single precision.)
 
     Parameters
     ----------
