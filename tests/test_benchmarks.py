@@ -51,7 +51,8 @@ class Bright:
         probability = np.where(bright, image / 255, 0).astype(np.float32)
         return Prediction(image, probability, ndimage.label(bright)[0].astype(np.int32))
 
-    def evaluate(self, data, watch=None):
+    def evaluate(self, data, options, watch=None):
+        assert options.precision == "float32"  # as on machines that know no other
         return evaluate_images(data, lambda sample: self.predict(sample.image), "modality", watch)
 
     def optimize_thresholds(self, data):
