@@ -7,13 +7,16 @@ them, so that there are many seams: as for images on disk, each in the network w
 looks far; and as for images in memory, cut from the maps of tiles that overlap by twice as much.
 Printed are the pooled average precision at an IoU of .9, the numbers of nuclei, and the length of label boundary on the
 lines between windows, against that of whole images on the same lines, and that on lines half way between them; in
-single precision, and in bfloat16.
+single precision, and in bfloat16; of the large images, of the mosaic, and of both together.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, fields
+from functools import reduce
 from itertools import product
+from operator import add
 from typing import get_args
 
 import numpy as np
@@ -28,32 +31,59 @@ from nucleiseg.inference.flowing import make_flow
 from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.reach import measure_reach
 from nucleiseg.inference.segmenting import decoding_of, segment
-from nucleiseg.instances import match
+from nucleiseg.instances import InstanceCounts, match
 
 SIDE = 256
 OVERLAP = 128
 CUT = 250  # pixels of the mosaic's images, whose edges lie on no line that is looked at: all are at multiples of 32
 
 
-def compare(segmenter, precision, images, plan, min_area):
+@dataclass(frozen=True)
+class Found:
     """Pooled counts of matches, nuclei of either kind, and boundary on the grid, beside it, and there without tiles."""
+
+    counts: InstanceCounts
+    whole: int
+    tiled: int
+    on_grid: int
+    beside: int
+    without: int
+
+    def __add__(self, other):
+        return Found(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
+
+
+def compare(segmenter, precision, images, plan, min_area):
+    """What is found in images, with tiles and without."""
     parts = (
         computing_in(segmenter._engine, precision),
         segmenter._settings.scaling,
         decoding_of(segmenter._settings, PredictOptions(min_area=min_area)),
     )
-    total, whole_count, tiled_count, on_grid, beside, without = None, 0, 0, 0, 0, 0
+    found = []
     for image in tqdm(images, disable=None):
-        whole = segment(image, *parts, Plan()).labels
-        tiled = segment(image, *parts, plan).labels
-        counts = match(whole, tiled)
-        total = counts if total is None else total + counts
-        whole_count += int(whole.max())
-        tiled_count += int(tiled.max())
-        on, off = boundary_on_lines(tiled, plan)
-        on_grid, beside = on_grid + on, beside + off
-        without += boundary_on_lines(whole, plan)[0]
-    return total, whole_count, tiled_count, on_grid, beside, without
+        whole, tiled = (segment(image, *parts, cut).labels for cut in (Plan(), plan))
+        numbers = int(whole.max()), int(tiled.max())
+        lines = *boundary_on_lines(tiled, plan), boundary_on_lines(whole, plan)[0]
+        found.append(Found(match(whole, tiled), *numbers, *lines))
+    return reduce(add, found)
+
+
+def row(name, precision, way, min_area, found):
+    """One line of the table."""
+    return {
+        "images": name,
+        "computed in": precision,
+        "windows": way,
+        "smallest nucleus": "the model's own" if min_area is None else min_area,
+        "AP at IoU .9": round(found.counts.average_precision(0.9), 4),
+        "nuclei, whole": found.whole,
+        "nuclei, tiled": found.tiled,
+        "boundary on the grid": found.on_grid,
+        "there without tiles": found.without,
+        "boundary beside it": found.beside,
+        "ratio": round(found.on_grid / max(found.beside, 1), 3),
+    }
 
 
 def boundary_on_lines(labels, plan):
@@ -100,25 +130,12 @@ def main() -> None:
         "from the maps of tiles": Plan(Tiling(SIDE + 2 * reach, 2 * reach), windows, flows=True),
     }
     print(f"the network looks {reach} pixels far; {plans}")
+    kinds = {f"{len(large)} large images": large, "mosaic": [mosaic(small, CUT)]}
     rows = []
-    for name, chosen in (("large images", large), ("mosaic", [mosaic(small, CUT)])):
-        for precision, (way, plan), min_area in product(get_args(Precision), plans.items(), (None, 0)):
-            counts, whole, tiled, on_grid, beside, without = compare(segmenter, precision, chosen, plan, min_area)
-            rows.append(
-                {
-                    "images": f"{len(chosen)} {name}" if len(chosen) > 1 else name,
-                    "computed in": precision,
-                    "windows": way,
-                    "smallest nucleus": "the model's own" if min_area is None else min_area,
-                    "AP at IoU .9": round(counts.average_precision(0.9), 4),
-                    "nuclei, whole": whole,
-                    "nuclei, tiled": tiled,
-                    "boundary on the grid": on_grid,
-                    "there without tiles": without,
-                    "boundary beside it": beside,
-                    "ratio": round(on_grid / max(beside, 1), 3),
-                }
-            )
+    for precision, (way, plan), min_area in product(get_args(Precision), plans.items(), (None, 0)):
+        found = {name: compare(segmenter, precision, some, plan, min_area) for name, some in kinds.items()}
+        found["all together"] = reduce(add, found.values())
+        rows += [row(name, precision, way, min_area, one) for name, one in found.items()]
     keep("seams", "python benchmarks/seams.py stage1_train.zip splits.csv", {"": rows})
 
 

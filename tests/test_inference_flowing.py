@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from stubs import Echo
@@ -34,8 +34,14 @@ def cuts(draw):
     return shape, network, Tiling(strip + draw(st.integers(1, 20)), strip)
 
 
+NARROW = (Tiling(15, 4), Tiling(15, 4)), Tiling(8, 7)  # of 27 pixels, the second of three tiles keeps six
+
+
 @settings(max_examples=150, deadline=None)
 @given(cuts(), st.integers(0, 1000))
+@example(((1, 27), *NARROW), 0)
+@example(((27, 1), *NARROW), 0)
+@example(((27, 27), *NARROW), 0)
 def test_windows_hold_the_maps_that_belong_there(cut, seed):
     shape, network, windows = cut
     image = np.random.default_rng(seed).integers(0, 255, shape).astype(np.uint8)

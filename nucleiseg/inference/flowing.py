@@ -134,7 +134,7 @@ def _parts(image: npt.NDArray[Any], flow: Flow, network: Network) -> Iterator[_P
         rows, columns = tile.keep
         maps = network(image[tile.read])[tile.inner]
         if columns.start == 0:
-            above, below = below, np.empty((min(flow.strip, len(maps)), width, maps.shape[-1]), np.float32)
+            above, below = below, np.empty((min(flow.strip, rows.stop), width, maps.shape[-1]), np.float32)
         top, start = (max(0, part.start - flow.strip) for part in (rows, columns))
         joined = np.empty((rows.stop - top, columns.stop - start, maps.shape[-1]), np.float32)
         joined[rows.start - top :, columns.start - start :] = maps
@@ -142,8 +142,9 @@ def _parts(image: npt.NDArray[Any], flow: Flow, network: Network) -> Iterator[_P
             joined[rows.start - top :, : columns.start - start] = left
         if rows.start:
             joined[: rows.start - top] = above[:, start : columns.stop]
-        below[:, columns] = maps[-flow.strip :]
-        left = maps[:, -flow.strip :].copy()
+        # Of all that is joined: a tile may keep less than the strip that the next one needs.
+        below[:, columns] = joined[-flow.strip :, columns.start - start :]
+        left = joined[rows.start - top :, -flow.strip :].copy()
         del maps
         yield _Part(joined, top, start)
 
