@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from nucleiseg._checks import check_choice
 
 Precision: TypeAlias = Literal["float32", "mixed_bfloat16"]
-AskedPrecision: TypeAlias = Literal["auto", "float32", "mixed_bfloat16"]
+AskedPrecision: TypeAlias = Literal["auto", Precision]
 
 _PROCESSORS = Path("/proc/cpuinfo")
 _INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}

@@ -241,6 +241,11 @@ def test_the_run_says_what_images_were_computed_in_by_earlier_runs_too(model, tm
         assert predict(*given, "-o", tmp_path / "out", "--resume") == 0
         run = json.loads((tmp_path / "out" / "run.json").read_text())
         assert (run["options"]["precision"], run["computed in"]) == ("auto", expected)
+    for entry in (tmp_path / "out" / ".nucleiseg").glob("*.json"):  # as versions wrote them that knew no other
+        older = {key: value for key, value in json.loads(entry.read_text()).items() if key != "precision"}
+        entry.write_text(json.dumps(older))
+    assert predict(*paths, "-o", tmp_path / "out", "--resume") == 0
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["computed in"] == ["float32"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])

@@ -172,7 +172,8 @@ def _entry(stored: Mapping[str, Any]) -> Entry:
     if "table" not in stored:
         return Entry(stored["image"], error=str(stored.get("error")))
     tables = [_table(stored[name]) for name in ("table", "summary")]
-    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", stored["precision"], *tables)
+    precision = stored.get("precision", "float32")  # which older entries don't tell: there was no other
+    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", precision, *tables)
 
 
 def _columns(table: pd.DataFrame | None) -> dict[str, Any]:

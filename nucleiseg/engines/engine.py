@@ -41,12 +41,8 @@ def settle_precision(engine: Engine, precision: AskedPrecision) -> Precision:
 
     Examples
     --------
-    >>> class Brightness:
-    ...     multiple = 1
-    ...     def __call__(self, images):
-    ...         return images.mean(axis=-1, keepdims=True)
-    >>> settle_precision(Brightness(), "auto"), settle_precision(Brightness(), "mixed_bfloat16")
-    ('float32', 'mixed_bfloat16')
+    >>> [settle_precision(lambda images: images, precision) for precision in ("auto", "mixed_bfloat16")]
+    ['float32', 'mixed_bfloat16']
     """
     if precision != "auto":
         return precision
