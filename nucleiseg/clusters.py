@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from nucleiseg.engines.engine import computing_in, settle_precision
+from nucleiseg.engines.engine import computing_in
 from nucleiseg.errors import FailedImagesError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.sampling import sample_pixels
@@ -31,7 +31,7 @@ from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
 from nucleiseg.inference.windows import decode_window, look
 from nucleiseg.instances.decoders import Decoded
-from nucleiseg.large import load_segmenter, name_for_workers
+from nucleiseg.large import load_segmenter, name_for_workers, the_same_everywhere
 
 __all__ = ["predict_dask", "predict_many"]
 
@@ -72,7 +72,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     options = options or PredictOptions()
     name = name_for_workers(model)
     segmenter = once(load_segmenter, name)
-    options = replace(options, precision=settle_precision(segmenter._engine, options.precision))  # the same everywhere
+    options = the_same_everywhere(segmenter, options)
     engine, settings = computing_in(segmenter._engine, options.precision), segmenter._settings
     lazy = open_lazy(image, options.reading)
     sample = sample_pixels(lazy)  # once, since it is read from all over the image
@@ -184,8 +184,7 @@ def _done_there(
 ) -> Generator[tuple[str, Any]]:
     """Futures of all files, as they are done by workers, which may have been started in other folders."""
     name = name_for_workers(model)
-    engine = once(load_segmenter, name)._engine
-    options = replace(options, precision=settle_precision(engine, options.precision))  # the same everywhere
+    options = the_same_everywhere(once(load_segmenter, name), options)
     with connect(client) as connected:
         numbers = range(len(files))
         paths = [str(Path(file).absolute()) for file in files]
