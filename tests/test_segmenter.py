@@ -7,6 +7,7 @@ import random
 import shutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -260,6 +261,22 @@ def test_other_images_do_not_go_on(interrupted, tiny_encoder, discs, train, vali
     others = None if validation is None else discs[validation]
     with pytest.raises(InvalidInputError, match=message):
         segmenter.fit(discs[train], others, 2, QUICK, checkpoint=interrupted, resume=True)
+
+
+def test_the_seed_of_the_options_decides_what_is_shown_and_the_model_s_if_there_is_none(tiny_encoder, discs):
+    def losses(**chosen):
+        segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS, seed=4)
+        history = segmenter.fit(discs[:3], None, 1, replace(QUICK, crop=(32, 32), **chosen))
+        return segmenter.run["seed"], history.column("loss")
+
+    assert losses() == losses(seed=4)
+    assert losses(seed=5)[0] == 5
+    assert losses(seed=5)[1] != losses()[1]
+
+
+def test_another_seed_does_not_go_on(interrupted, tiny_segmenter, discs):
+    with pytest.raises(InvalidInputError, match=r"\(seed was 0, is 2\)"):
+        tiny_segmenter.fit(discs[:3], discs[3:], 2, replace(QUICK, seed=2), checkpoint=interrupted, resume=True)
 
 
 # ---- Predicting. ----

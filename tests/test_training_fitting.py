@@ -489,6 +489,7 @@ def test_the_number_of_epochs_is_checked(model, data):
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"frozen_epochs": -1}, "frozen_epochs"),
         ({"freeze_statistics": "false"}, "freeze_statistics must be true or false, got 'false'"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"balance_area": "no"}, "balance_area must be true or false, got 'no'"),
     ],
 )

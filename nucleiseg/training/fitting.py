@@ -124,7 +124,6 @@ def fit_two_phases(
     if checkpoint is not None:
         settings = {
             "epochs": epochs,
-            "seed": seed,
             "pretrained": pretrained,
             "train": describe_images((images or {}).get("train") or train),
             "validation": None
@@ -132,6 +131,7 @@ def fit_two_phases(
             else describe_images((images or {}).get("validation") or validation),
             **asdict(task),
             **asdict(options),
+            "seed": seed,
             **(network or {}),
         }
         state = checkpoint.load(settings) or state

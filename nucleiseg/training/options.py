@@ -57,6 +57,9 @@ class FitOptions:
     keep : "best" or "last"
         The epoch whose weights are kept. Scores of few validation images go up and down by chance, and after a long
         training, whose rate falls to nearly nothing, the last weights are the better choice.
+    seed : int, optional
+        Of the order of the images, the places of their crops, and the changes; None takes the model's. A model that
+        goes on with the same one is shown the same crops as in the training before; another shows it new ones.
 
     Examples
     --------
@@ -80,6 +83,7 @@ class FitOptions:
     precision: Precision = "float32"
     patience: int = 10
     keep: Literal["best", "last"] = "best"
+    seed: int | None = None
 
     @classmethod
     def for_few_images(cls, images: int) -> FitOptions:
@@ -131,3 +135,5 @@ class FitOptions:
             )
         if self.frozen_epochs is not None:
             check_count(self.frozen_epochs, "frozen_epochs", 0)
+        if self.seed is not None:
+            check_count(self.seed, "seed", 0)

@@ -68,6 +68,7 @@ def run_training(
     check_not_forked()
     if settings.deterministic:
         make_deterministic()
+    seed = settings.seed if options.seed is None else options.seed
     started = now()
     images = {"train": fingerprint(train), "validation": None if validation is None else fingerprint(validation)}
     finished: list[Mapping[str, Any]] = []
@@ -81,7 +82,7 @@ def run_training(
             epochs,
             pretrained=settings.trained or settings.weights is not None,
             options=options,
-            seed=settings.seed,
+            seed=seed,
             checkpoint=checkpoint,
             network=settings.network,
             images=images,
@@ -94,7 +95,7 @@ def run_training(
             raise
         problem, rows = error, tuple(finished)
     facts = {
-        "seed": settings.seed,
+        "seed": seed,
         "deterministic": settings.deterministic,
         "epochs": count_epochs(rows),
         "kept_epoch": kept_epoch(rows) if rows else 0,
