@@ -1,6 +1,6 @@
 """What a benchmark measured: printed as tables, and kept in ``benchmarks/results/`` for the documentation.
 
-`docs/fill.py` turns the files into the tables of docs/benchmarks.md.
+`docs/fill.py` turns the files into the tables of the documentation.
 """
 
 from __future__ import annotations
