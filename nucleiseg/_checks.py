@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable
 from typing import Any
@@ -135,3 +136,27 @@ def check_pixel_size(value: float | None) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < float(value) < np.inf:
         raise InvalidInputError(f"pixel_size must be a number above 0, in µm, got {value!r}; for example 0.65")
     return float(value)
+
+
+def hold_plain_numbers(settings: Any) -> None:
+    """Have a frozen dataclass hold Python's numbers where it was given NumPy's, which no JSON can hold.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Size:
+    ...     height: int
+    ...     widths: tuple[int, ...] = ()
+    ...
+    ...     def __post_init__(self) -> None:
+    ...         hold_plain_numbers(self)
+    >>> Size(np.int64(3), (np.int64(4), 5))
+    Size(height=3, widths=(4, 5))
+    """
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, np.generic):
+            object.__setattr__(settings, field.name, value.item())
+        elif isinstance(value, tuple):
+            plain = tuple(part.item() if isinstance(part, np.generic) else part for part in value)
+            object.__setattr__(settings, field.name, plain)

@@ -93,6 +93,17 @@ class Registry(Generic[T]):
                 self._items[name] = self._load(self._found()[name])
             return self._items[name]
 
+    def load_plugin(self, name: object) -> None:
+        """Import the package that has announced that name, if one has: its classes are registered with Keras then.
+
+        Raises
+        ------
+        PluginError
+            If it can't be imported.
+        """
+        if isinstance(name, str) and name in self._found():
+            self.get(name)
+
     def __contains__(self, name: object) -> bool:
         return name in self._items or name in self._found()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nucleiseg._checks import hold_plain_numbers
 from nucleiseg.errors import ModelFileError
 
 _KEY = "segmenter"
@@ -35,6 +36,9 @@ class SegmenterSettings:
     convolutions: int = 0
     run: Mapping[str, Any] | None = None
     """The manifest of the latest training: versions, seed, images, command, times."""
+
+    def __post_init__(self) -> None:
+        hold_plain_numbers(self)
 
     @property
     def network(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from nucleiseg.engines.engine import computing_in
-from nucleiseg.errors import FailedImagesError
+from nucleiseg.errors import FailedImagesError, InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.images.sources import open_micrograph
@@ -71,6 +71,11 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     """
     options = options or PredictOptions()
     name = name_for_workers(model)
+    if isinstance(image, (str, os.PathLike)):
+        raise InvalidInputError(
+            f"image must be a Dask array, got the path {os.fspath(image)}; use dask.array.from_zarr, or "
+            "nucleiseg.predict_large for a file"
+        )
     segmenter = once(load_segmenter, name)
     options = the_same_everywhere(segmenter, options)
     engine, settings = computing_in(segmenter._engine, options.precision), segmenter._settings

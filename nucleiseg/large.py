@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from nucleiseg._checks import check_choice
 from nucleiseg._optional import check_extra
 from nucleiseg._version import __version__
-from nucleiseg.engines.engine import computing_in, settle_precision
+from nucleiseg.engines.engine import Engine, computing_in, settle_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.sampling import sample_pixels
@@ -88,16 +88,19 @@ def predict_large(
     (64, 96)
     """
     options = options or PredictOptions()
+    if isinstance(image, (str, os.PathLike)) and Path(image).resolve() == Path(output).resolve():
+        raise InvalidInputError(
+            f"the labels must not replace the image that they are of, got {os.fspath(output)} for both; "
+            "choose another output"
+        )
     target = check_label_store(output)
     for name in export:
         check_choice(name, "export", STREAMED)
     if "parquet" in export:
         check_extra("pyarrow", "parquet", "writing Parquet")
     stream_paths(target, export)  # raises before the work is done
-    if scheduler is not None and isinstance(model, Segmenter):
-        raise InvalidInputError(
-            "workers load the model themselves, got a Segmenter; save it and pass the path of the file"
-        )
+    if scheduler is not None:
+        name_for_workers(model)  # raises before the work is done
     lazy = image if isinstance(image, LazyImage) else open_lazy(image, options.reading)
     segmenter = load_segmenter(model)
     options = the_same_everywhere(segmenter, options)
@@ -162,11 +165,20 @@ def name_for_workers(model: Any) -> str:
 
     A shipped model is told by its name, since each installation has its file in another place.
 
+    Raises
+    ------
+    InvalidInputError
+        If it is no path or name.
+
     Examples
     --------
     >>> name_for_workers("nuclei"), name_for_workers("nuclei.keras") == str(Path("nuclei.keras").absolute())
     ('nuclei', True)
     """
+    if not isinstance(model, (str, os.PathLike)):
+        raise InvalidInputError(
+            f"workers load the model themselves, got a {type(model).__name__}; save it and pass the path of the file"
+        )
     path = os.fspath(model)
     return str(Path(path).absolute()) if Path(path).suffix else path
 
@@ -184,15 +196,26 @@ def the_same_everywhere(segmenter: Segmenter, options: PredictOptions) -> Predic
 
 def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:
     """What decides the labels, as short texts that can be compared."""
-    weights = hashlib.sha256()
-    model = getattr(segmenter._engine, "model", None)
-    for array in [] if model is None else model.get_weights():  # an ONNX file is told by its settings and its path
-        weights.update(array.tobytes())
     neutral = replace(options, max_memory=1, precision="auto")  # the windows are compared instead, and what "auto" is
     return {
-        "model": weights.hexdigest(),
+        "model": fingerprint_of(segmenter._engine),
         "settings": repr(segmenter._settings),
-        "options": repr(neutral),
+        **{each.name: repr(getattr(neutral, each.name)) for each in fields(neutral)},
         "precision": options.precision,
         "version of nucleiseg": __version__,
     }
+
+
+def fingerprint_of(engine: Engine) -> str:
+    """What tells the network of an engine from others: its ``fingerprint``, or the weights of its Keras model.
+
+    Examples
+    --------
+    >>> fingerprint_of(load_segmenter("nuclei")._engine) == fingerprint_of(load_segmenter("nuclei-fast")._engine)
+    False
+    """
+    weights = hashlib.sha256(str(getattr(engine, "fingerprint", "")).encode())
+    model = getattr(engine, "model", None)
+    for array in [] if model is None else model.get_weights():
+        weights.update(array.tobytes())
+    return weights.hexdigest()

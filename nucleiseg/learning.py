@@ -19,6 +19,7 @@ from nucleiseg.heads import get_head
 from nucleiseg.images import list_scalings
 from nucleiseg.inference.limits import MIN_CONFIDENCE
 from nucleiseg.inference.scale import Passport
+from nucleiseg.modelchecks import check_saveable
 from nucleiseg.networks import get_encoder, unet
 from nucleiseg.training import Checkpoint, FitOptions, losses
 from nucleiseg.training.runs import TrainingRun, run_training
@@ -35,7 +36,8 @@ def build_network(settings: SegmenterSettings) -> keras.Model:
     Raises
     ------
     InvalidInputError
-        A name that is not registered, a weights file that is missing, or a number out of its range.
+        A name that is not registered, a weights file that is missing, a number out of its range, or a layer that can't
+        be saved.
     """
     head = get_head(settings.head)
     check_choice(settings.loss, "loss", losses.list_losses())
@@ -43,7 +45,7 @@ def build_network(settings: SegmenterSettings) -> keras.Model:
     check_count(settings.seed, "seed", 0)
     grow_gpu_memory()
     with seeded(settings.seed):
-        return unet(
+        model = unet(
             get_encoder(settings.encoder, settings.weights),
             channels=head.channels,
             activation=head.activation,
@@ -51,6 +53,8 @@ def build_network(settings: SegmenterSettings) -> keras.Model:
             widths=settings.widths,
             convolutions=settings.convolutions,
         )
+    check_saveable(model)  # now, not when it has been trained
+    return model
 
 
 def train_network(
@@ -80,7 +84,9 @@ def train_network(
     InvalidInputError
         What `fit_two_phases` refuses, or a checkpoint that exists although ``resume`` is false.
     """
+    epochs = check_count(epochs, "epochs")
     keeper = Checkpoint.for_run(None if checkpoint is None else Path(checkpoint), resume)
+    settings = _as_begun(settings, keeper)
     head = get_head(settings.head)
     warn_about_errors(train, semantic=head.target == "mask")
     if settings.trained and validation is None:
@@ -102,6 +108,16 @@ def train_network(
     thresholds = {name: value for name, value in settings.thresholds.items() if name != MIN_CONFIDENCE}
     known = replace(run.settings, passport=passport, licence=None, thresholds=thresholds, calibration=None)
     return replace(run, settings=known)
+
+
+def _as_begun(settings: SegmenterSettings, keeper: Checkpoint | None) -> SegmenterSettings:
+    """Where a model goes on with the very run that it comes from: whether it was trained before that run began."""
+    run = settings.run or {}
+    if keeper is None or not keeper.exists() or run.get("checkpoint") is None:
+        return settings
+    if Path(run["checkpoint"]).resolve() != keeper.folder.resolve():
+        return settings
+    return replace(settings, trained=bool(run.get("trained_before", settings.trained)))
 
 
 def is_tuned(settings: SegmenterSettings) -> bool:

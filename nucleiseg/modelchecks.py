@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nucleiseg.errors import ModelFileError
+from nucleiseg.errors import InvalidInputError, ModelFileError
 
 __all__ = [
     "CONFIG",
@@ -23,6 +23,7 @@ __all__ = [
     "WEIGHTS",
     "check_archive",
     "check_network",
+    "check_saveable",
     "check_sha256",
     "check_weights",
     "read_json",
@@ -124,7 +125,7 @@ def check_network(config: Any, path: Path) -> int:
     for module, name, registered in _classes(config):
         if get_registered_object(registered or name) is None and not _is_plain(module, name):
             raise ModelFileError(
-                f"{path} needs the class {f'{module}.' if module else ''}{name}, which is not a plain layer of Keras; "
+                f"{path} needs the class {_full(module, name)}, which is not a plain layer of Keras; "
                 "import the package that registers it, or don't use the file"
             )
     count = _in_thread(lambda: _count_weights(config))
@@ -134,6 +135,33 @@ def check_network(config: Any, path: Path) -> int:
             "don't use it unless you know its source"
         )
     return count
+
+
+def check_saveable(model: Any) -> None:
+    """Refuse a network that could be trained and saved, but not be read again.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has a class that is neither a plain one of Keras nor registered, or a function, as in a `Lambda` layer.
+
+    Examples
+    --------
+    >>> import keras
+    >>> image = keras.Input((4, 4, 3))
+    >>> check_saveable(keras.Model(image, keras.layers.Lambda(lambda values: values * 2)(image)))
+    Traceback (most recent call last):
+    ...
+    nucleiseg.errors.InvalidInputError: a network must be of layers that a file can hold, got keras.layers.Lambda; ...
+    """
+    from keras.saving import get_registered_object
+
+    for module, name, registered in _classes(json.loads(model.to_json())):
+        if get_registered_object(registered or name) is None and not _is_plain(module, name):
+            raise InvalidInputError(
+                f"a network must be of layers that a file can hold, got {_full(module, name)}; use layers of Keras or "
+                "keras.ops, or register the class: @keras.saving.register_keras_serializable('my_package')"
+            )
 
 
 def check_weights(content: bytes, count: int, path: Path) -> None:
@@ -204,6 +232,10 @@ def _classes(value: Any) -> Iterator[tuple[str | None, str, str | None]]:
     elif isinstance(value, list):
         for item in value:
             yield from _classes(item)
+
+
+def _full(module: str | None, name: str) -> str:
+    return f"{module}.{name}" if module else name
 
 
 def _is_plain(module: str | None, name: str) -> bool:

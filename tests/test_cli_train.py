@@ -289,7 +289,7 @@ def test_a_recipe_sets_what_no_flag_sets(recorder, disc_dataset, tmp_path):
     )
     assert train("-o", tmp_path / "m.keras", "--recipe", recipe, "--epochs", "2", "--seed", "1") == 0
     assert recorder.made == {"head": "distance", "weights": None, "seed": 1}
-    assert recorder.fitted["options"] == FitOptions(batch_size=3, crop=(64, 96))
+    assert recorder.fitted["options"] == FitOptions(batch_size=3, crop=(64, 96), seed=1)
     assert (recorder.fitted["epochs"], recorder.fitted["half"]) == (2, True)
 
 

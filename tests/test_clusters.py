@@ -19,7 +19,7 @@ from stubs import MODEL, Echo
 import nucleiseg.clusters
 import nucleiseg.large
 from nucleiseg import PredictOptions, ReadOptions, Segmenter, Tiling, predict_dask, predict_many, pretrained
-from nucleiseg.errors import FailedImagesError, ImageFileError
+from nucleiseg.errors import FailedImagesError, ImageFileError, InvalidInputError
 from nucleiseg.images import read_micrograph, tiles
 from nucleiseg.inference.large import plan_job
 from nucleiseg.inference.memory import Plan
@@ -213,6 +213,18 @@ def test_lazy_labels_compute_no_channel_that_is_not_looked_at(echo):
     labels = predict_dask("any", stack, PredictOptions(scale=1, reading=ReadOptions(axes="CYX", channel=3)))
     labels.compute(scheduler="synchronous")
     assert set(computed) == {3}
+
+
+def test_what_is_no_dask_array_or_has_no_known_size_is_told(echo):
+    array = pytest.importorskip("dask.array")
+    with pytest.raises(InvalidInputError, match=r"a Dask array, got the path a.zarr; use dask.array.from_zarr"):
+        predict_dask("any", "a.zarr")
+    with pytest.raises(InvalidInputError, match="workers load the model themselves, got a SimpleNamespace; save it"):
+        predict_dask(SimpleNamespace(), array.zeros((64, 64)))
+    unknown = array.from_array(np.arange(8), chunks=4)
+    unknown = array.zeros((8, 8), chunks=(4, 8))[unknown > 2]
+    with pytest.raises(InvalidInputError, match=r"known height and width, got shape .*; call its compute_chunk_sizes"):
+        predict_dask("any", unknown)
 
 
 def test_no_task_of_lazy_labels_holds_the_image(echo, monkeypatch):

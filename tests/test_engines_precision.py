@@ -17,7 +17,7 @@ from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import match
 from nucleiseg.large import predict_large
 from nucleiseg.networks import get_encoder, unet
-from nucleiseg.networks.precision import layers_of
+from nucleiseg.networks.precision import computed_in, layers_of
 
 FEWER_BITS = "mixed_bfloat16"
 needs_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the default backend's results")
@@ -43,6 +43,37 @@ def test_maps_are_nearly_the_same_and_the_model_is_as_before(model, images):
     assert {layer.compute_dtype for layer in layers_of(model)} == {"float32"}
     np.testing.assert_array_equal(plain(images), wanted)
     np.testing.assert_array_equal(fewer(images), rounded)
+
+
+@needs_tensorflow
+def test_layers_that_are_not_kerass_own_compute_as_they_were_written(images):
+    import tensorflow as tf
+
+    class Blur(keras.layers.Layer):
+        def call(self, maps):
+            kernel = tf.ones((3, 3, int(maps.shape[-1]), 1), tf.float32) / 9
+            return tf.nn.depthwise_conv2d(maps, kernel, [1, 1, 1, 1], "SAME")
+
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(image)
+    x = Blur()(keras.layers.Conv2D(4, 3, padding="same")(x))
+    chosen = keras.layers.Conv2D(4, 3, padding="same", dtype="float64")
+    x = keras.layers.Conv2D(4, 3, padding="same")(chosen(x))
+    model = keras.Model(image, keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(x))
+    engine = KerasEngine(model)
+    assert np.abs(engine.computing_in(FEWER_BITS)(images) - engine(images)).max() < 0.05
+    with computed_in(model, FEWER_BITS):
+        assert [layer.compute_dtype for layer in model.layers[1:]] == [
+            *("float32", "bfloat16", "float32", "float64", "bfloat16", "float32")
+        ]
+
+
+def test_the_image_is_seen_in_single_precision_behind_a_normalisation():
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Normalization(mean=0.5, variance=1.0)(keras.layers.Rescaling(2.0)(image))
+    first, second, last = (keras.layers.Conv2D(4, 3, padding="same") for _ in range(3))
+    with computed_in(keras.Model(image, last(second(first(x)))), FEWER_BITS):
+        assert [layer.compute_dtype for layer in (first, second, last)] == ["float32", "bfloat16", "float32"]
 
 
 def test_each_precision_is_compiled_once(model):

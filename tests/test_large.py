@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,7 +65,7 @@ def test_further_files_of_others_are_refused_before_the_network_runs(name, engin
     assert not engine.seen
 
 
-@pytest.mark.parametrize("change", ["pixels", "date", "version", "processor"])
+@pytest.mark.parametrize("change", ["pixels", "date", "version", "processor", "network", "option"])
 def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, engine, tmp_path, monkeypatch):
     """However alike they are: same name, size and range."""
     source = tmp_path / "image.tif"
@@ -74,7 +75,7 @@ def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, en
         predict_large("any", source, tmp_path / "labels.tif", OPTIONS)
     engine.broken = False
     date = source.stat()
-    expected = "file of the image"
+    expected, options = "file of the image", OPTIONS
     if change == "pixels":
         tifffile.imwrite(source, IMAGE[::-1].copy())
         os.utime(source, ns=(date.st_atime_ns, date.st_mtime_ns))
@@ -84,11 +85,26 @@ def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, en
     elif change == "version":
         monkeypatch.setattr(nucleiseg.large, "__version__", "99")
         expected = rf"version of nucleiseg \({nucleiseg.__version__} instead of 99\)"
+    elif change == "network":  # of an engine without a Keras model
+        engine.fingerprint = "another"
+        expected = "model"
+    elif change == "option":
+        options = replace(OPTIONS, min_area=7)
+        expected = r"min_area \(None instead of 7\)"
     else:
         engine.fastest_precision, engine.computing_in = "mixed_bfloat16", lambda precision: engine
         expected = r"precision \(float32 instead of mixed_bfloat16\)"
     with pytest.raises(InvalidInputError, match=f"unfinished prediction with another {expected};"):
-        predict_large("any", source, tmp_path / "labels.tif", OPTIONS)
+        predict_large("any", source, tmp_path / "labels.tif", options)
+
+
+def test_labels_do_not_replace_their_image(engine, tmp_path):
+    tifffile.imwrite(tmp_path / "image.tif", IMAGE)
+    with pytest.raises(
+        InvalidInputError, match=r"must not replace the image .*image.tif for both; choose another"
+    ):
+        predict_large("any", tmp_path / "image.tif", tmp_path / "image.tif", OPTIONS)
+    assert not engine.seen
 
 
 @pytest.mark.parametrize("model", ["nuclei", "own.keras"])

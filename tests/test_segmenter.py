@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -261,6 +263,104 @@ def test_other_images_do_not_go_on(interrupted, tiny_encoder, discs, train, vali
     others = None if validation is None else discs[validation]
     with pytest.raises(InvalidInputError, match=message):
         segmenter.fit(discs[train], others, 2, QUICK, checkpoint=interrupted, resume=True)
+
+
+def test_a_run_goes_on_in_the_process_that_it_was_stopped_in(tiny_encoder, discs, tmp_path):
+    """The model has learned meanwhile, but when the run began, it had not."""
+
+    def stop(history):
+        raise KeyboardInterrupt
+
+    expected = Segmenter(tiny_encoder, None, widths=WIDTHS).fit(discs[:3], None, 2, QUICK)
+    segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS)
+    with pytest.raises(KeyboardInterrupt):
+        segmenter.fit(discs[:3], None, 2, QUICK, checkpoint=tmp_path / "run", watch=stop)
+    history = segmenter.fit(discs[:3], None, 2, QUICK, checkpoint=tmp_path / "run", resume=True)
+    assert [row["phase"] for row in history.rows] == ["full", "full"]
+    np.testing.assert_allclose(history.column("loss"), expected.column("loss"), atol=1e-6)
+    with pytest.warns(TrainingWarning, match="goes on without validation data"):  # another run is another one
+        segmenter.fit(discs[:3], None, 1, QUICK, checkpoint=tmp_path / "other", resume=True)
+
+
+def test_numbers_of_numpy_are_numbers(tiny_encoder, discs, tmp_path):
+    segmenter = Segmenter(tiny_encoder, None, widths=np.array(WIDTHS), convolutions=np.int64(0), seed=np.int64(3))
+    options = replace(QUICK, seed=np.int64(2), batch_size=np.int16(3), learning_rate=np.float32(0.01))
+    segmenter.fit(discs[:3], None, np.int64(1), options, checkpoint=tmp_path / "run")
+    assert Segmenter.load(segmenter.save(tmp_path / "model.keras")).run["seed"] == 2
+
+
+def test_what_could_not_be_saved_is_refused_before_it_is_trained():
+    import keras
+
+    from nucleiseg.networks.encoders import _encoders, register_encoder
+
+    class Foreign(keras.layers.Layer):
+        def call(self, images):
+            return images
+
+    def build(layer):
+        x = image = keras.Input((None, None, 3))
+        for _ in range(5):
+            x = keras.layers.Conv2D(2, 3, strides=2, padding="same")(layer(x))
+        return keras.Model(image, x)
+
+    register_encoder("with_lambda")(lambda weights=None: build(keras.layers.Lambda(lambda values: values)))
+    register_encoder("with_foreign")(lambda weights=None: build(Foreign()))
+    try:
+        for name, layer in [("with_lambda", "Lambda"), ("with_foreign", "Foreign")]:
+            with pytest.raises(InvalidInputError, match=rf"layers that a file can hold, got .*{layer}; .* register"):
+                Segmenter(name, None, widths=WIDTHS)
+    finally:
+        _encoders.unregister("with_lambda")
+        _encoders.unregister("with_foreign")
+
+
+def test_dropout_follows_the_seed_in_models_that_were_loaded(discs, tmp_path):
+    import keras
+
+    from nucleiseg.networks.encoders import _encoders, register_encoder
+
+    @register_encoder("with_dropout")
+    def build(weights=None):
+        x = image = keras.Input((None, None, 3))
+        for _ in range(5):
+            x = keras.layers.Dropout(0.5)(keras.layers.Conv2D(2, 3, strides=2, padding="same")(x))
+        return keras.Model(image, x)
+
+    try:
+        path = Segmenter("with_dropout", None, widths=WIDTHS).save(tmp_path / "model.keras")
+        losses = []
+        for seed in (1, 1, 2):
+            segmenter = Segmenter.load(path)
+            options = replace(QUICK, crop=(64, 64), seed=seed)
+            losses.append(segmenter.fit(discs[:3], None, 2, options).column("loss"))
+        assert losses[0] == losses[1] != losses[2]
+    finally:
+        _encoders.unregister("with_dropout")
+
+
+def test_a_model_is_loaded_with_the_layers_of_an_installed_package(run_python, tmp_path):
+    site = tmp_path / "site"
+    (site / "blurry-1.0.dist-info").mkdir(parents=True)
+    (site / "blurry-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: blurry\nVersion: 1.0\n")
+    (site / "blurry-1.0.dist-info" / "entry_points.txt").write_text("[nucleiseg.encoders]\nblurry = blurry:build\n")
+    (site / "blurry.py").write_text(
+        "import keras\n"
+        "@keras.saving.register_keras_serializable('blurry')\n"
+        "class Twice(keras.layers.Layer):\n"
+        "    def call(self, images):\n"
+        "        return 2 * images\n"
+        "def build(weights=None):\n"
+        "    x = image = keras.Input((None, None, 3))\n"
+        "    for _ in range(5):\n"
+        "        x = keras.layers.Conv2D(2, 3, strides=2, padding='same')(Twice()(x))\n"
+        "    return keras.Model(image, x)\n"
+    )
+    path = tmp_path / "model.keras"
+    code = "import sys; from nucleiseg import Segmenter; "
+    for way in ("Segmenter('blurry', None, widths=(2,) * 5).save(sys.argv[1])", "Segmenter.load(sys.argv[1])"):
+        done = run_python(code + way, path, PYTHONPATH=os.pathsep.join([str(site), *sys.path]))
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_seed_of_the_options_decides_what_is_shown_and_the_model_s_if_there_is_none(tiny_encoder, discs):

@@ -94,6 +94,34 @@ def test_the_contract_of_a_loss(name, batch):
     assert float(again(mask, probability)) == value
 
 
+@pytest.mark.parametrize("name", losses.list_losses())
+@FEW
+@given(batches(), st.randoms())
+def test_what_lies_under_pixels_that_weigh_nothing_has_no_say(name, batch, random):
+    mask, probability = batch
+    weights = np.float32([[[random.choice([0.0, 1.0]) for _ in row] for row in image] for image in mask])
+    hidden = np.where(weights[..., np.newaxis] > 0, probability, random.random()).astype(np.float32)
+    loss = losses.get(name)
+    values = [
+        float(loss(with_background(name, mask), with_background(name, maps), sample_weight=weights))
+        for maps in (probability, hidden)
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", losses.list_losses())
+def test_weights_of_1_and_of_whole_images_are_kept_to(name):
+    rng = np.random.default_rng(0)
+    mask = with_background(name, (rng.random((2, 5, 6, 1)) > 0.5).astype(np.float32))
+    found = with_background(name, rng.random((2, 5, 6, 1), np.float32))
+    loss = losses.get(name)
+    plain = float(loss(mask, found))
+    assert float(loss(mask, found, sample_weight=np.ones((2, 5, 6), np.float32))) == pytest.approx(plain, rel=1e-5)
+    first = np.float32([[[1]], [[0]]])
+    by_image = [float(loss(mask, maps, sample_weight=first)) for maps in (found, np.stack([found[0], 1 - found[1]]))]
+    assert by_image[0] == pytest.approx(by_image[1], rel=1e-5)
+
+
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_gradients_are_finite_and_point_towards_the_mask(name, value):

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training import get_target, list_targets, register_target, targets
+from nucleiseg.training.targets import check_target
 
 FEW = settings(max_examples=40, deadline=None)
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=8)
@@ -81,3 +82,24 @@ def test_targets_can_be_added_and_names_are_checked():
         targets._targets.unregister("background")
     with pytest.raises(InvalidInputError, match=r"unknown target 'maks'; did you mean 'mask'\?"):
         get_target("maks")
+
+
+@pytest.mark.parametrize(
+    ("function", "channels", "message"),
+    [
+        (lambda labels: labels > 0, 1, r"must give numbers \(H, W, C\) .* got shape \(32, 32\), dtype bool"),
+        (lambda labels: labels[:4, :4, np.newaxis], 1, r"got shape \(4, 4, 1\), dtype int32 for \(32, 32\)"),
+        (lambda labels: labels[..., np.newaxis], 2, "as many maps as the network at least, got 1 for 2; use a head"),
+    ],
+)
+def test_a_target_that_no_network_can_learn_is_refused(function, channels, message):
+    register_target("unlearnable")(function)
+    try:
+        with pytest.raises(InvalidInputError, match=message):
+            check_target("unlearnable", channels)
+    finally:
+        targets._targets.unregister("unlearnable")
+
+
+def test_further_maps_may_be_meant_for_the_loss():
+    check_target("contact", 1)

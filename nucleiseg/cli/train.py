@@ -180,8 +180,11 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     def given(**flags: Any) -> dict[str, Any]:
         return {name: value for name, value in flags.items() if value is not None}
 
-    network = given(encoder=arguments.encoder, head=arguments.head, loss=arguments.loss, seed=arguments.seed)
+    network = given(encoder=arguments.encoder, head=arguments.head, loss=arguments.loss)
     network |= given(deterministic=arguments.deterministic)
+    start = recipe.start if arguments.start is None else arguments.start
+    if start is None:  # a model to start from has its own
+        network |= given(seed=arguments.seed)
     if arguments.weights is not None:
         network["weights"] = None if arguments.weights.lower() == "none" else arguments.weights
     options = given(
@@ -190,6 +193,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
         balance=arguments.balance,
         frozen_epochs=arguments.frozen_epochs,
         patience=arguments.patience,
+        seed=arguments.seed,
     )
     places = given(data=arguments.data, labels=arguments.labels, splits=arguments.splits)
     return replace(
@@ -218,13 +222,19 @@ def _check_names(recipe: Recipe) -> None:
         raise InvalidInputError(f"weights must be imagenet, none or a file, got {weights!r}; check the path")
 
 
+def _seed_of(recipe: Recipe) -> int:
+    """Decides which images are held out."""
+    chosen = recipe.options.seed
+    return int(recipe.network.get("seed", 0) if chosen is None else chosen)
+
+
 def _split(data: Dataset, recipe: Recipe) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """Images to learn from, to choose the best epoch by, and to report on."""
     if recipe.splits is None:
         if len(data) < 2:
             return data, None, None
         held_out = max(0.1, 1 / len(data))  # a handful of corrected images is how many begin
-        train, val = data.split(1 - held_out, held_out, seed=recipe.network.get("seed", 0))
+        train, val = data.split(1 - held_out, held_out, seed=_seed_of(recipe))
         return train, val, None
     train, val, test = data.split_by(recipe.splits)
     if not train:

@@ -11,6 +11,7 @@ from typing import Any
 
 from nucleiseg._optional import import_framework
 from nucleiseg._registry import Registry
+from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines import onnx_metadata
 from nucleiseg.engines.engine import Engine
 from nucleiseg.errors import InvalidInputError, ModelFileError
@@ -137,8 +138,14 @@ def _load_keras(path: Path) -> Engine:
     import_framework("keras", f"the model {path}")
     from nucleiseg.engines.gpus import grow_gpu_memory
     from nucleiseg.engines.keras_engine import KerasEngine
+    from nucleiseg.networks.encoders import load_encoder_plugin
+    from nucleiseg.networks.upsampling import load_upsampling_plugin
 
     grow_gpu_memory()
+    settings = SegmenterSettings.from_json(read_settings(path), os.fspath(path))
+    # Layers of an installed package are known to Keras once it is imported.
+    load_encoder_plugin(settings.encoder)
+    load_upsampling_plugin(settings.upsampling)
     return KerasEngine(read_model(path)[0])
 
 

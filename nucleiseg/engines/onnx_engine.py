@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +51,7 @@ class OnnxEngine:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         onnxruntime = import_extra("onnxruntime", "onnx", f"running {os.fspath(path)}")
         self._content, _ = read_checked(Path(path))
+        self.fingerprint = hashlib.sha256(self._content).hexdigest()
         available = onnxruntime.get_available_providers()
         providers = [provider for provider in _PROVIDERS if provider in available]
         options = onnxruntime.SessionOptions()

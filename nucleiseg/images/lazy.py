@@ -171,6 +171,10 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
         shape = tuple(getattr(source, "shape", ()))
         if len(shape) < 2:
             raise InvalidInputError(f"image must be (H, W) or (H, W, C), got shape {shape}; pass one image")
+        if any(length != length for length in shape):  # NaN
+            raise InvalidInputError(
+                f"image must have a known height and width, got shape {shape}; call its compute_chunk_sizes() first"
+            )
         image = LazyImage(source, _axes_of(shape, options), "image", options, from_file=False)
     image[0:1, 0:1]  # says at once if it is left open what to look at
     return image

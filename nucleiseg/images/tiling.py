@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import Array, check_count, check_image
+from nucleiseg._checks import Array, check_count, check_image, hold_plain_numbers
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["Tile", "Tiling", "pad_to_multiple", "tiles"]
@@ -41,6 +41,7 @@ class Tiling:
     overlap: int = 64
 
     def __post_init__(self) -> None:
+        hold_plain_numbers(self)
         check_count(self.tile, "tile", low=1)
         check_count(self.overlap, "overlap", low=0)
         if self.overlap >= self.tile:

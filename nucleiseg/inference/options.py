@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nucleiseg._checks import check_count, check_range
+from nucleiseg._checks import check_count, check_range, hold_plain_numbers
 from nucleiseg._precision import AskedPrecision, check_asked_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.read_options import ReadOptions
@@ -82,6 +82,7 @@ class PredictOptions:
     reading: ReadOptions = field(default_factory=ReadOptions)
 
     def __post_init__(self) -> None:
+        hold_plain_numbers(self)
         if self.threshold is not None:
             check_range(self.threshold, "threshold", 0, 1)
         if self.min_area is not None:

@@ -25,6 +25,7 @@ EncoderBuilder = Callable[..., "keras.Model"]
 
 _encoders: Registry[EncoderBuilder] = Registry("encoder", group="nucleiseg.encoders")
 register_encoder = _encoders.register
+load_encoder_plugin = _encoders.load_plugin
 
 
 def list_encoders() -> list[str]:

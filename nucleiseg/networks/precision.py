@@ -18,9 +18,11 @@ _TRACED = ("train_function", "test_function", "predict_function")
 def computed_in(model: keras.Model, precision: str) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Have the layers of a model compute in a precision for a while; its weights stay as they are, in single precision.
 
-    The first layer with weights, which sees the image, and the last, which gives the probabilities, compute as before:
-    a byte's steps and probabilities near 1 are finer than the 8 bits of bfloat16. (In prediction, the last convolves
-    what it gets in fewer bits as it is, see `nucleiseg.engines.lean`; the probabilities are in single precision.)
+    The first layer with weights, which sees the image (or a normalisation of it), and the last, which gives the
+    probabilities, compute as before: a byte's steps and probabilities near 1 are finer than the 8 bits of bfloat16. (In
+    prediction, the last convolves what it gets in fewer bits as it is, see `nucleiseg.engines.lean`; the probabilities
+    are in single precision.) So do layers that are not Keras's own, whose code may know single precision only, and
+    those that were built with another policy on purpose.
 
     Parameters
     ----------
@@ -56,11 +58,20 @@ def computed_in(model: keras.Model, precision: str) -> Iterator[Callable[[], Abs
         yield contextlib.nullcontext
         return
     layers = list(layers_of(model))
-    weighted = [number for number, layer in enumerate(layers) if layer.weights and not isinstance(layer, keras.Model)]
-    inner = [] if not weighted else layers[weighted[0] + 1 : -1]
-    before = [(layer, layer.dtype_policy) for layer in inner if not isinstance(layer, keras.Model)]
+    first = next((number for number, layer in enumerate(layers) if _sees_the_image(layer)), len(layers))
+    before = [(layer, layer.dtype_policy) for layer in layers[first + 1 : -1] if _knows_precisions(layer)]
     with _policies(model, [(layer, precision) for layer, _ in before]):
         yield lambda: _policies(model, before)
+
+
+def _sees_the_image(layer: keras.layers.Layer) -> bool:
+    """Whether it is a layer with weights. A normalisation has some, too, but the image is still seen behind it."""
+    return bool(layer.weights) and not isinstance(layer, (keras.Model, keras.layers.Normalization))
+
+
+def _knows_precisions(layer: keras.layers.Layer) -> bool:
+    own = type(layer).__module__.split(".")[0] == "keras" and not isinstance(layer, (keras.Model, keras.layers.Lambda))
+    return own and layer.dtype_policy.name == "float32"
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ UpsamplingBuilder = Callable[..., Any]
 
 _upsamplings: Registry[UpsamplingBuilder] = Registry("upsampling block", group="nucleiseg.upsamplings")
 register_upsampling = _upsamplings.register
+load_upsampling_plugin = _upsamplings.load_plugin
 
 
 def list_upsamplings() -> list[str]:

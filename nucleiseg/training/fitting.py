@@ -23,9 +23,9 @@ from nucleiseg.training.fingerprints import describe_images
 from nucleiseg.training.judging import InstanceScores, judge_start, judged_by, labels_target, score_of
 from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
-from nucleiseg.training.phases import Task, compile_phase, plan_phases, unfreeze
+from nucleiseg.training.phases import Task, compile_phase, plan_phases, seed_layers, unfreeze
 from nucleiseg.training.pipeline import LabelledImages, as_tf_dataset
-from nucleiseg.training.targets import Target
+from nucleiseg.training.targets import Target, check_target
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -119,6 +119,7 @@ def fit_two_phases(
     """
     phases = plan_phases(check_count(epochs, "epochs"), pretrained, options)
     _check_data(train, validation)
+    check_target(task.target, int(model.output_shape[-1]))
     settings: dict[str, Any] = {}
     state = RunState()
     if checkpoint is not None:
@@ -143,6 +144,8 @@ def fit_two_phases(
             judges = [InstanceScores(crops(labels_target), task.decoder, task.thresholds)]
         validation_batches = crops(task.target)
     resumed = bool(state.rows)
+    if not resumed:
+        seed_layers(model, seed)
     with sound_end(model, lambda: state, [] if finished is None else finished):
         for number in range(state.phase, len(phases)):
             phase = phases[number]

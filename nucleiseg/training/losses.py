@@ -11,7 +11,16 @@ from nucleiseg._checks import check_range
 from nucleiseg._registry import Registry
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["MaskAndDepth", "MaskDepthAndContact", "Tversky", "WeightedSum", "get", "list_losses", "register_loss"]
+__all__ = [
+    "Dice",
+    "MaskAndDepth",
+    "MaskDepthAndContact",
+    "Tversky",
+    "WeightedSum",
+    "get",
+    "list_losses",
+    "register_loss",
+]
 
 LossBuilder: TypeAlias = Callable[[], keras.losses.Loss]
 
@@ -50,8 +59,67 @@ def get(name: str) -> keras.losses.Loss:
     return _losses.get(name)()
 
 
+class BatchLoss(keras.losses.Loss):
+    """A loss that has one value for a whole batch, and keeps to the weights of pixels or images within it.
+
+    Keras itself would multiply the one value by the mean of all weights. Subclasses have a method ``weighed``: targets,
+    predictions, and weights (N, H, W, 1) or None, to a scalar.
+    """
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss, a scalar; ``sample_weight`` is (N,), (N, H, W) or (N, H, W, 1), and 0 leaves a pixel out."""
+        if sample_weight is None:
+            return super().__call__(y_true, y_pred)
+        y_true, y_pred, weights = (
+            keras.ops.convert_to_tensor(values, self.dtype) for values in (y_true, y_pred, sample_weight)
+        )
+        while len(weights.shape) < len(y_pred.shape):
+            weights = keras.ops.expand_dims(weights, -1)
+        return self.weighed(y_true, y_pred, weights)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss, a scalar."""
+        y_pred = keras.ops.convert_to_tensor(y_pred)
+        return self.weighed(keras.ops.cast(y_true, y_pred.dtype), y_pred, None)
+
+    def weighed(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
+        """The loss, a scalar."""
+        raise NotImplementedError
+
+
 @keras.saving.register_keras_serializable("nucleiseg")
-class WeightedSum(keras.losses.Loss):
+class Dice(BatchLoss):
+    """The Dice loss of a whole batch: 1 - 2 tp / (2 tp + fp + fn), in [0, 1]; 1 where there is nothing at all.
+
+    As `keras.losses.Dice`, but pixels that weigh nothing have no say.
+
+    Parameters
+    ----------
+    name : str
+        Name of the loss.
+
+    Examples
+    --------
+    >>> truth, found = [[[[1.0], [0.0]]]], [[[[1.0], [1.0]]]]
+    >>> round(float(Dice()(truth, found)), 3), round(float(Dice()(truth, found, sample_weight=[[[1.0, 0.0]]])), 3)
+    (0.333, 0.0)
+    """
+
+    def __init__(self, name: str = "dice", **keras_options: Any) -> None:
+        super().__init__(name=name, **keras_options)
+
+    def weighed(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
+        """The loss, a scalar."""
+        tp, true, found = (_sum(values, weights) for values in (y_true * y_pred, y_true, y_pred))
+        return 1 - 2 * tp / (true + found + keras.config.epsilon())
+
+
+def _sum(values: Any, weights: Any) -> Any:
+    return keras.ops.sum(values if weights is None else values * weights)
+
+
+@keras.saving.register_keras_serializable("nucleiseg")
+class WeightedSum(BatchLoss):
     """A weighted sum of losses.
 
     Parameters
@@ -82,11 +150,11 @@ class WeightedSum(keras.losses.Loss):
         }
         self._parts = [(get(part), weight) for part, weight in self.weights.items()]
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def weighed(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
         """The sum, a scalar."""
         total = 0.0
         for loss, weight in self._parts:
-            total = total + weight * loss(y_true, y_pred)
+            total = total + weight * loss(y_true, y_pred, sample_weight=weights)
         return total
 
     def get_config(self) -> dict[str, Any]:
@@ -95,7 +163,7 @@ class WeightedSum(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("nucleiseg")
-class Tversky(keras.losses.Loss):
+class Tversky(BatchLoss):
     """The Tversky loss of a whole batch: 1 - tp / (tp + alpha * fp + beta * fn), in [0, 1].
 
     The counts are soft: sums of probabilities. With both weights 0.5 it is the Dice loss. ``alpha`` weighs false
@@ -130,13 +198,10 @@ class Tversky(keras.losses.Loss):
         super().__init__(name=name, **keras_options)
         self.alpha, self.beta = check_range(alpha, "alpha", 0, 1e6), check_range(beta, "beta", 0, 1e6)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def weighed(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
         """The loss, a scalar."""
-        ops = keras.ops
-        y_pred = ops.convert_to_tensor(y_pred)
-        y_true = ops.cast(y_true, y_pred.dtype)
-        tp = ops.sum(y_true * y_pred)
-        fp, fn = ops.sum((1 - y_true) * y_pred), ops.sum(y_true * (1 - y_pred))
+        tp = _sum(y_true * y_pred, weights)
+        fp, fn = _sum((1 - y_true) * y_pred, weights), _sum(y_true * (1 - y_pred), weights)
         return 1 - tp / (tp + self.alpha * fp + self.beta * fn + keras.config.epsilon())
 
     def get_config(self) -> dict[str, Any]:
@@ -145,7 +210,7 @@ class Tversky(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("nucleiseg")
-class MaskAndDepth(keras.losses.Loss):
+class MaskAndDepth(BatchLoss):
     """Cross-entropy of mask and depth, plus the Dice loss of the mask: for targets (N, H, W, 2).
 
     The depth is a number from 0 to 1; its cross-entropy is least where it is predicted exactly, though not 0 there.
@@ -164,16 +229,16 @@ class MaskAndDepth(keras.losses.Loss):
 
     def __init__(self, name: str = "mask_and_depth", **keras_options: Any) -> None:
         super().__init__(name=name, **keras_options)
-        self._crossentropy, self._dice = keras.losses.BinaryCrossentropy(), keras.losses.Dice()
+        self._crossentropy, self._dice = keras.losses.BinaryCrossentropy(), Dice()
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def weighed(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
         """The loss, a scalar."""
-        y_true, y_pred = keras.ops.convert_to_tensor(y_true), keras.ops.convert_to_tensor(y_pred)
-        return self._crossentropy(y_true, y_pred) + self._dice(y_true[..., :1], y_pred[..., :1])
+        mask = self._dice(y_true[..., :1], y_pred[..., :1], sample_weight=weights)
+        return self._crossentropy(y_true, y_pred, sample_weight=weights) + mask
 
 
 @keras.saving.register_keras_serializable("nucleiseg")
-class MaskDepthAndContact(keras.losses.Loss):
+class MaskDepthAndContact(BatchLoss):
     """Cross-entropy of mask, depth and contact, plus the Dice losses of mask and contact: for targets (N, H, W, 3).
 
     Contacts are few pixels, on which it depends whether nuclei come apart: their Dice loss weighs them up.
@@ -192,13 +257,14 @@ class MaskDepthAndContact(keras.losses.Loss):
 
     def __init__(self, name: str = "mask_depth_and_contact", **keras_options: Any) -> None:
         super().__init__(name=name, **keras_options)
-        self._crossentropy, self._dice = keras.losses.BinaryCrossentropy(), keras.losses.Dice()
+        self._crossentropy, self._dice = keras.losses.BinaryCrossentropy(), Dice()
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def weighed(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
         """The loss, a scalar."""
-        y_true, y_pred = keras.ops.convert_to_tensor(y_true), keras.ops.convert_to_tensor(y_pred)
-        mask, contact = (self._dice(y_true[..., i : i + 1], y_pred[..., i : i + 1]) for i in (0, 2))
-        return self._crossentropy(y_true, y_pred) + mask + 0.5 * contact
+        mask, contact = (
+            self._dice(y_true[..., i : i + 1], y_pred[..., i : i + 1], sample_weight=weights) for i in (0, 2)
+        )
+        return self._crossentropy(y_true, y_pred, sample_weight=weights) + mask + 0.5 * contact
 
 
 @register_loss("binary_crossentropy")
@@ -218,7 +284,7 @@ def _focal() -> keras.losses.Loss:
 
 @register_loss("dice")
 def _dice() -> keras.losses.Loss:
-    return keras.losses.Dice()
+    return Dice()
 
 
 @register_loss("tversky")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nucleiseg._checks import check_choice, check_count, check_flag, check_range, check_size
+from nucleiseg._checks import check_choice, check_count, check_flag, check_range, check_size, hold_plain_numbers
 from nucleiseg._precision import Precision, check_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.augmentation import Augmentation
@@ -111,6 +111,7 @@ class FitOptions:
         )
 
     def __post_init__(self) -> None:
+        hold_plain_numbers(self)
         check_count(self.batch_size, "batch_size")
         check_count(self.patience, "patience")
         check_count(self.crops_per_image, "crops_per_image")

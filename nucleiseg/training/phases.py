@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import keras
+import numpy as np
 
 from nucleiseg.networks import find_encoder
 from nucleiseg.networks.precision import layers_of
@@ -93,3 +94,21 @@ def unfreeze(model: keras.Model) -> None:
     """Let all layers learn. Setting ``model.trainable`` reaches no layer of a nested model that differs from it."""
     for layer in layers_of(model):
         layer.trainable = True
+
+
+def seed_layers(model: keras.Model, seed: int) -> None:
+    """Have layers such as dropout draw what this seed says; in a loaded model they would draw something new each time.
+
+    Examples
+    --------
+    >>> image = keras.Input((4, 4, 1))
+    >>> model = keras.Model(image, keras.layers.Dropout(0.5)(image))
+    >>> seed_layers(model, 3)
+    >>> first = np.asarray(model(np.ones((1, 4, 4, 1)), training=True))
+    >>> seed_layers(model, 3)
+    >>> bool((np.asarray(model(np.ones((1, 4, 4, 1)), training=True)) == first).all())
+    True
+    """
+    states = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
+    for number, state in enumerate(states):
+        state.assign(np.array([np.random.SeedSequence((seed, number)).generate_state(1)[0], 0]))

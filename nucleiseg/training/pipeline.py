@@ -264,7 +264,7 @@ def _drawer(
         image, labels = random_crop(sample.image, sample.labels, size, ranges[index], rng, scale, stretch)
         if augmentation is not None:
             image, labels = augment(image, labels, augmentation, rng)
-        return np.ascontiguousarray(image), target(labels)
+        return np.ascontiguousarray(image), np.asarray(target(labels), np.float32)
 
     return draw
 

@@ -96,6 +96,7 @@ def run_training(
         problem, rows = error, tuple(finished)
     facts = {
         "seed": seed,
+        "trained_before": settings.trained,
         "deterministic": settings.deterministic,
         "epochs": count_epochs(rows),
         "kept_epoch": kept_epoch(rows) if rows else 0,

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from nucleiseg._checks import describe
 from nucleiseg._registry import Registry
+from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import binarize
 
 Target: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
@@ -47,6 +49,34 @@ def get_target(name: str) -> Target:
     [[[0.0], [1.0]]]
     """
     return _targets.get(name)
+
+
+def check_target(name: str, channels: int) -> None:
+    """Refuse a target that a network of so many maps can't learn, before threads of TensorFlow bury the error in pages.
+
+    Raises
+    ------
+    InvalidInputError
+        If it gives no (H, W, C), or fewer maps than the network: TensorFlow would repeat them without a word. More may
+        be meant for the loss, such as weights.
+
+    Examples
+    --------
+    >>> check_target("distance", 2)
+    """
+    labels = np.zeros((32, 32), np.int32)
+    labels[4:12, 4:12], labels[12:20, 4:12] = 1, 2
+    made = np.asarray(get_target(name)(labels))
+    if made.ndim != 3 or made.shape[:2] != labels.shape or made.dtype.kind not in "buif":
+        raise InvalidInputError(
+            f"the target {name!r} must give numbers (H, W, C) for labels (H, W), got {describe(made)} for "
+            f"{labels.shape}; a single map needs a last axis, too: map[..., np.newaxis]"
+        )
+    if made.shape[2] < channels:
+        raise InvalidInputError(
+            f"the target {name!r} must have as many maps as the network at least, got {made.shape[2]} for {channels}; "
+            "use a head that has these channels"
+        )
 
 
 @register_target("mask")
