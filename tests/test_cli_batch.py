@@ -22,6 +22,7 @@ from PIL import Image
 
 from nucleiseg import instances
 from nucleiseg.cli import batch, journal
+from nucleiseg.cli import predict as predict_command
 from nucleiseg.cli.main import main
 from nucleiseg.images import Micrograph, sources
 from nucleiseg.inference import Prediction
@@ -435,6 +436,44 @@ def test_tables_tell_what_is_in_the_folder(model, tmp_path):
     assert rows(tmp_path / "out") == {"b.png": 1}
 
 
+def test_exports_and_pictures_do_not_decide_about_rows(model, tmp_path, capfd):
+    paths = [save(tmp_path / f"{name}.png") for name in "abc"]
+    for path, flags in zip(paths, ((), ("--export", "geojson"), ("--pictures",)), strict=True):
+        assert predict(path, "-o", tmp_path / "out", *flags) == 0
+    assert rows(tmp_path / "out") == {"c.png": 1, "a.png": 1, "b.png": 1}
+    assert capfd.readouterr().err == ""
+    model.seen.clear()
+    assert predict(*paths, "-o", tmp_path / "out", "--resume") == 0
+    assert model.seen == []
+    assert (tmp_path / "out" / "b.geojson").exists()
+    assert predict(*paths, "-o", tmp_path / "out", "--resume", "--export", "geojson") == 0
+    assert model.seen == ["a.png", "c.png"]
+    assert len(list((tmp_path / "out").glob("*.geojson"))) == 3
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (run["export"], run["pictures"]) == (["geojson"], False)
+
+
+def test_rows_that_other_options_leave_out_are_told(model, tmp_path, capfd):
+    paths = [save(tmp_path / f"{name}.png") for name in "abc"]
+    (tmp_path / "bad.png").write_bytes(b"")
+    assert predict(*paths[:2], tmp_path / "bad.png", "-o", tmp_path / "out") == 1
+    capfd.readouterr()
+
+    def told(path):
+        assert predict(path, "-o", tmp_path / "out", "--threshold", "0.9", "--quiet") == 0
+        return capfd.readouterr().err
+
+    text = (
+        "nucleiseg: rows of {} made with another model, options or version are left out of the tables; segment all "
+        "with the same, or choose another output folder\n"
+    )
+    assert told(paths[2]) == text.format("2 images")
+    assert rows(tmp_path / "out") == {"c.png": 1}
+    assert told(paths[1]) == text.format("1 image")
+    assert told(paths[0]) == ""
+    assert rows(tmp_path / "out") == {"a.png": 1, "b.png": 1, "c.png": 1}
+
+
 def test_nothing_to_do_loads_no_framework(run_python, tmp_path):
     path = save(tmp_path / "a.png")
     process = start(path, "-o", tmp_path / "out")
@@ -552,6 +591,25 @@ def test_two_processes_with_equal_names_do_not_mix_their_files(model, tmp_path, 
     assert predict(mine, "-o", tmp_path / "out") == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert f"another process has just written the results of {theirs} under the same name into" in line
+    assert_whole(tmp_path / "out", "x", 3)
+    assert pd.read_csv(tmp_path / "out" / "summary.csv")["image"].tolist() == [str(theirs)]  # nor their rows
+    assert predict(theirs, "-o", tmp_path / "out", "--resume") == 0
+    assert "(1 of them before)" in capfd.readouterr().out
+
+
+def test_names_taken_while_this_process_starts_are_not_taken_again(model, tmp_path, monkeypatch, capfd):
+    mine, theirs = save(tmp_path / "mine" / "x.png", 1), save(tmp_path / "theirs" / "x.png", 3)
+    plain = predict_command.find_held
+
+    def look_just_before_another_writes(folder):
+        monkeypatch.setattr(predict_command, "find_held", plain)
+        held = plain(folder)
+        assert predict(theirs, "-o", tmp_path / "out") == 0
+        return held
+
+    monkeypatch.setattr(predict_command, "find_held", look_just_before_another_writes)
+    assert predict(mine, "-o", tmp_path / "out") == 1
+    assert "another process has just written the results of" in capfd.readouterr().err
     assert_whole(tmp_path / "out", "x", 3)
 
 

@@ -118,6 +118,112 @@ def test_running_again_replaces_its_own_files_and_takes_none_for_input(model, im
     assert pd.read_csv(images / "one" / "measurements.csv")["label"].tolist() == [1, 2]
 
 
+EVERYTHING = ["--export", "geojson,roi,imagej,ome,npz,coco,rle", "--pictures"]
+OF_ONE = ["a.geojson", "a_colours.png", "a_imagej_labels.tif", "a_labels.npz", "a_labels.ome.tif", "a_rois.zip"]
+OF_ALL = ["contact_sheet.png", "histograms.png", "nuclei_coco.json", "nuclei_rle.csv"]
+ALWAYS = ["a_labels.tif", "a_mask.png", "a_overlay.png", "measurements.csv", "run.json", "summary.csv"]
+
+
+def test_what_no_longer_fits_is_removed(model, images, tmp_path):
+    pytest.importorskip("roifile")
+    out = tmp_path / "out"
+    assert predict(images / "one", "-o", out, *EVERYTHING) == 0
+    assert names(out) == sorted(OF_ONE + OF_ALL + ALWAYS)
+    assert predict(images / "one", "-o", out, "--threshold", "0.5", "--export", "geojson") == 0
+    assert names(out) == sorted(["a.geojson", *ALWAYS])
+
+
+def test_other_pixels_leave_nothing_of_before(model, images, tmp_path):
+    out = tmp_path / "out"
+    assert predict(images / "one", "-o", out, "--export", "geojson,coco", "--pictures") == 0
+    Image.fromarray(np.full((16, 20), 10, np.uint8)).save(images / "one" / "a.png")
+    assert predict(images / "one", "-o", out, "--pictures") == 0
+    assert names(out) == sorted(["a_colours.png", "contact_sheet.png", *ALWAYS])  # no nuclei, so no histograms
+
+
+@pytest.mark.parametrize("flags", [(), ("--resume",)])
+def test_what_still_fits_stays(model, images, tmp_path, monkeypatch, flags):
+    out = tmp_path / "out"
+    assert predict(images / "one", "-o", out, "--export", "geojson,coco") == 0
+    monkeypatch.chdir(images)
+    assert predict("one", "-o", out, "--pictures", *flags) == 0
+    assert {"a.geojson", "nuclei_coco.json", "a_colours.png", "contact_sheet.png"} < set(names(out))
+    # It is known of later runs, too.
+    assert predict("one", "-o", out, "--min-area", "5") == 0
+    assert names(out) == ALWAYS
+
+
+def test_files_of_other_images_stay(model, images, tmp_path):
+    out = tmp_path / "out"
+    assert predict(images / "one", images / "two", "-o", out, "--export", "geojson") == 0
+    assert predict(images / "two", "-o", out, "--export", "coco") == 0
+    assert predict(images / "two", "-o", out, "--export", "rle") == 0
+    assert predict(images / "one", "-o", out, "--threshold", "0.9") == 0
+    assert {"a-2.geojson", "dark.geojson", "nuclei_coco.json", "nuclei_rle.csv"} < set(names(out))
+    assert "a.geojson" not in names(out)
+    assert predict(images / "two" / "dark.png", "-o", out, "--threshold", "0.9") == 0
+    assert not {"dark.geojson", "nuclei_coco.json", "nuclei_rle.csv"} & set(names(out))
+    assert "a-2.geojson" in names(out)
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "nuclei_coco.json"])
+def test_what_was_changed_since_is_not_removed(model, images, tmp_path, name):
+    out = tmp_path / "out"
+    assert predict(images / "one", "-o", out, "--export", "geojson,coco") == 0
+    (out / name).write_text((out / name).read_text().replace("nucleiseg", "QuPath   "))  # as large as before
+    (out / "b.geojson").write_text("nucleiseg did not write this")
+    assert predict(images / "one", "-o", out, "--threshold", "0.5") == 0
+    assert names(out) == sorted([name, "b.geojson", *ALWAYS])
+    assert predict(images / "one", "-o", out, "--export", "coco" if name == "a.geojson" else "geojson") == 0
+    kept = out / {"a.geojson": "nuclei_coco.json", "nuclei_coco.json": "a.geojson"}[name]
+    kept.write_text(kept.read_text() + " ")
+    assert predict(images / "one", "-o", out, "--threshold", "0.5") == 0
+    assert {name, kept.name} < set(names(out))
+
+
+def test_a_file_that_another_image_has_taken_is_not_removed(model, images, tmp_path):
+    """ImageJ's labels of a.png are called as the labels of a_imagej.png."""
+    out = tmp_path / "out"
+    assert predict(images / "one", "-o", out, "--export", "imagej") == 0
+    other = images / "a_imagej.png"
+    other.write_bytes((images / "one" / "a.png").read_bytes())
+    assert predict(other, "-o", out) == 0
+    stored = out / ".nucleiseg"
+    for path in stored.glob("*.json"):  # as if both were of one size
+        entry = json.loads(path.read_text())
+        for name in entry["files"]:
+            entry["files"][name] = (out / name).stat().st_size
+        path.write_text(json.dumps(entry))
+    assert predict(images / "one", "-o", out, "--threshold", "0.5") == 0
+    assert "a_imagej_labels.tif" in names(out)
+
+
+def test_nothing_outside_the_folder_is_removed(model, images, tmp_path):
+    out = tmp_path / "out"
+    assert predict(images / "one", "-o", out, "--export", "geojson") == 0
+    outside = tmp_path / "a.geojson"
+    outside.write_bytes((out / "a.geojson").read_bytes())
+    (path,) = (out / ".nucleiseg").glob("*.json")
+    entry = json.loads(path.read_text())
+    entry["files"]["../a.geojson"] = entry["files"][str(outside)] = outside.stat().st_size
+    path.write_text(json.dumps(entry))
+    assert predict(images / "one", "-o", out, "--threshold", "0.5") == 0
+    assert outside.exists()
+    assert not (out / "a.geojson").exists()
+
+
+@pytest.mark.parametrize("record", ["", "[1]", '{"nuclei_coco.json": 3}', '{"nuclei_coco.json": [3, 4]}'])
+def test_a_damaged_record_of_files_removes_nothing(model, images, tmp_path, record):
+    out = tmp_path / "out"
+    assert predict(images / "one", "-o", out, "--export", "coco") == 0
+    (out / ".nucleiseg" / "together").write_text(record)
+    assert predict(images / "one", "-o", out, "--threshold", "0.5") == 0
+    assert "nuclei_coco.json" in names(out)
+    assert predict(images / "one", "-o", out, "--threshold", "0.5", "--export", "coco") == 0
+    assert predict(images / "one", "-o", out) == 0
+    assert "nuclei_coco.json" not in names(out)
+
+
 @pytest.mark.parametrize(
     ("name", "flags"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import json
 import os
 import re
 import sys
@@ -21,7 +22,7 @@ from PIL import Image
 from nucleiseg import PredictOptions, ReadOptions, Tiling
 from nucleiseg.cli import arguments as cli_arguments
 from nucleiseg.cli.main import main
-from nucleiseg.cli.predict import unique_stems
+from nucleiseg.cli.stems import unique_stems
 from nucleiseg.images import Micrograph, read_image, sources
 from nucleiseg.inference import Passport, Prediction
 from nucleiseg.instances import split_components, write_labels, write_mask
@@ -29,6 +30,7 @@ from nucleiseg.segmenter import Segmenter
 
 COLUMNS = [
     "image",
+    "labels",
     "label",
     "area",
     "confidence",
@@ -199,9 +201,9 @@ def test_the_table_measures_the_raw_pixels(model, tmp_path):
     found = table(tmp_path / "out")
     assert list(found.columns) == COLUMNS
     assert (found["confidence"] > 0.5).all()
-    assert found[[*COLUMNS[:3], *COLUMNS[5:12], *COLUMNS[-4:]]].to_numpy().tolist() == [
-        [str(path), 1, 9, 2.0, 3.0, 1, 2, 4, 5, False, 40_000.0, 40_000.0, 40_000.0, 360_000.0],
-        [str(path), 2, 9, 9.0, 11.0, 8, 10, 11, 13, False, 41_000.0, 40_000.0, 49_000.0, 369_000.0],
+    assert found[[*COLUMNS[:4], *COLUMNS[6:13], *COLUMNS[-4:]]].to_numpy().tolist() == [
+        [str(path), "deep_labels.tif", 1, 9, 2.0, 3.0, 1, 2, 4, 5, False, 40_000.0, 40_000.0, 40_000.0, 360_000.0],
+        [str(path), "deep_labels.tif", 2, 9, 9.0, 11.0, 8, 10, 11, 13, False, 41_000.0, 40_000.0, 49_000.0, 369_000.0],
     ]
 
 
@@ -212,9 +214,9 @@ def test_every_channel_is_measured(model, tmp_path):
     rgba = save(tmp_path / "b_colour.png", np.concatenate([colours, alpha], axis=-1))
     assert predict(grey, rgba, "-o", tmp_path / "out") == 0
     found = table(tmp_path / "out")
-    more = [f"intensity_{kind}-{i}" for i in (1, 2, 3) for kind in ("mean", "min", "max", "total")]
+    more = [f"intensity_{kind}-{i}" for i in (1, 2) for kind in ("mean", "min", "max", "total")]  # alpha is no channel
     assert list(found.columns) == [*COLUMNS, *more]
-    assert found.loc[1, [f"intensity_mean-{i}" for i in range(4)]].tolist() == [255, 200, 150, 99]
+    assert found.loc[1, [f"intensity_mean-{i}" for i in range(3)]].tolist() == [255, 200, 150]
     assert found.loc[0, "intensity_mean-0"] == 200
     assert found.loc[0, more].isna().all()
 
@@ -389,6 +391,118 @@ def test_equal_stems_do_not_overwrite_each_other(model, tmp_path):
     assert counts == {"x": 1, "x-2": 2, "x-3": 0, "x-2-2": 3}
 
 
+def wells(folder):
+    """Two images of the same name, with one nucleus and with two."""
+    return [
+        save(folder / "A01" / "img.png", squares((1, 1))),
+        save(folder / "A02" / "img.png", squares((1, 1), (5, 5))),
+    ]
+
+
+def counts(folder):
+    """Nuclei by the names of label files: what is in the tables, which must fit what is in the files."""
+    summary, nuclei = (pd.read_csv(folder / name) for name in ("summary.csv", "measurements.csv"))
+    assert list(summary.columns[:5]) == ["image", "labels", "height", "width", "count"]
+    assert list(nuclei.columns[:3]) == ["image", "labels", "label"]
+    found = dict(zip(summary["labels"], summary["count"], strict=True))
+    assert len(found) == len(summary)
+    assert nuclei["labels"].value_counts().to_dict() == {name: count for name, count in found.items() if count}
+    for name, count in found.items():
+        assert tifffile.imread(folder / name).max() == count
+    return found
+
+
+def test_a_later_run_takes_no_name_of_another_image(model, tmp_path):
+    first, second = wells(tmp_path)
+    out = tmp_path / "out"
+    assert predict(first.parent, "-o", out) == 0
+    assert predict(second.parent, "-o", out, "--threshold", "0.9") == 0
+    assert predict(first.parent, "-o", out, "--threshold", "0.9") == 0
+    assert counts(out) == {"img_labels.tif": 1, "img-2_labels.tif": 2}
+    summary = pd.read_csv(out / "summary.csv")
+    assert dict(zip(summary["labels"], summary["image"], strict=True)) == {
+        "img_labels.tif": str(first),
+        "img-2_labels.tif": str(second),
+    }
+    # One of a third folder, whose name differs in case only; and the others keep theirs in any order.
+    third = save(tmp_path / "A03" / "IMG.png", squares())
+    assert predict(third, second, first, "-o", out, "--threshold", "0.9") == 0
+    assert counts(out) == {"IMG-3_labels.tif": 0, "img-2_labels.tif": 2, "img_labels.tif": 1}
+
+
+def test_an_image_keeps_its_name_wherever_it_is_named_from(model, tmp_path, monkeypatch):
+    first, second = wells(tmp_path)
+    out = tmp_path / "out"
+    assert predict(second, first, "-o", out) == 0
+    monkeypatch.chdir(tmp_path)
+    assert predict(Path("A01", "img.png"), "-o", "out") == 0
+    monkeypatch.chdir(tmp_path / "A02")
+    assert predict("img.png", "-o", out) == 0
+    assert counts(out) == {"img_labels.tif": 2, "img-2_labels.tif": 1}
+
+
+def test_an_image_that_was_moved_keeps_its_name(model, tmp_path, capfd):
+    wells(tmp_path / "plate")
+    assert predict(tmp_path / "plate" / "*" / "*.png", "-o", tmp_path / "out") == 0
+    (tmp_path / "plate").rename(tmp_path / "moved")
+    assert predict(tmp_path / "moved" / "*" / "*.png", "-o", tmp_path / "out", "--resume") == 0
+    assert "2 of 2 images segmented (2 of them before)" in capfd.readouterr().out
+    assert counts(tmp_path / "out") == {"img_labels.tif": 1, "img-2_labels.tif": 2}
+    # Other pixels are another image, even if the first one is gone.
+    (tmp_path / "moved" / "A01" / "img.png").unlink()
+    save(tmp_path / "new" / "img.png", squares())
+    assert predict(tmp_path / "new", "-o", tmp_path / "out") == 0
+    assert counts(tmp_path / "out") == {"img-3_labels.tif": 0, "img_labels.tif": 1, "img-2_labels.tif": 2}
+
+
+def test_a_name_is_free_again_when_its_files_are_gone(model, tmp_path):
+    first, second = wells(tmp_path)
+    out = tmp_path / "out"
+    assert predict(first, "-o", out) == 0
+    for path in out.glob("img_[mo]*.png"):
+        path.unlink()
+    assert predict(second, "-o", out) == 0  # while one is left, it is not replaced
+    assert tifffile.imread(out / "img_labels.tif").max() == 1
+    for path in out.glob("img*_*"):
+        path.unlink()
+    assert predict(second, "-o", out) == 0
+    assert counts(out) == {"img_labels.tif": 2}
+
+
+def test_an_image_that_failed_keeps_its_name_while_it_is_there(model, tmp_path):
+    first, second = wells(tmp_path)
+    first.write_bytes(b"no image")
+    out = tmp_path / "out"
+    assert predict(first, "-o", out) == 1
+    assert predict(second, "-o", out) == 0
+    assert pd.read_csv(out / "errors.csv")["image"].tolist() == [str(first)]
+    assert counts(out) == {"img-2_labels.tif": 2}
+    save(first, squares((1, 1)))
+    assert predict(first, "-o", out) == 0
+    assert counts(out) == {"img_labels.tif": 1, "img-2_labels.tif": 2}
+    # Its files are known even after it failed again, and no other image replaces them.
+    first.write_bytes(b"no image")
+    assert predict(first, "-o", out) == 1
+    first.unlink()
+    third = save(tmp_path / "A03" / "img.png", squares())
+    assert predict(third, "-o", out) == 0
+    assert tifffile.imread(out / "img_labels.tif").max() == 1
+
+
+def test_names_of_older_journals_are_known(model, tmp_path):
+    """Entries had neither stems nor absolute paths once, and tables had no column for label files."""
+    first, second = wells(tmp_path)
+    out = tmp_path / "out"
+    assert predict(first, "-o", out, "--export", "imagej") == 0
+    for path in (out / ".nucleiseg").glob("*.json"):
+        stored = json.loads(path.read_text())
+        path.write_text(json.dumps({name: stored[name] for name in stored.keys() - {"stem", "source"}}))
+    for name in ("summary.csv", "measurements.csv"):
+        pd.read_csv(out / name).drop(columns="labels").to_csv(out / name, index=False)
+    assert predict(second, first, "-o", out) == 0
+    assert counts(out) == {"img-2_labels.tif": 2, "img_labels.tif": 1}
+
+
 def test_a_second_run_does_not_take_what_the_first_wrote(model, tmp_path):
     for name in ("a.png", "b.tif"):
         save(tmp_path / name, squares((1, 1)))
@@ -403,8 +517,32 @@ def test_only_earlier_outputs_are_no_input(model, tmp_path, capfd):
     write_mask(tmp_path / "a_mask.png", squares((1, 1)) > 100)
     assert predict(tmp_path, "-o", tmp_path) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "written into" in line
+    assert line.endswith("all images were written by nucleiseg in an earlier run; pass those that were its input")
     assert names(tmp_path) == ["a_mask.png"]
+
+
+def test_own_files_of_any_folder_are_left_out(model, tmp_path, capfd):
+    for name in "ab":
+        save(tmp_path / "in" / f"{name}.png", squares((1, 1)))
+    assert predict(tmp_path / "in", "-o", tmp_path / "in", "--pictures") == 0
+    capfd.readouterr()
+    ours = 2 * len(("labels", "mask", "overlay", "colours")) + len(("contact sheet", "histograms"))
+    out = tmp_path / "out"
+    for source in (tmp_path / "in", f"{tmp_path}/in/*.*", f"{tmp_path}/in/**/*"):
+        assert predict(source, "-o", out) == 0
+        told, err = capfd.readouterr()
+        assert told.splitlines() == [
+            f"left out {ours} files that nucleiseg wrote in earlier runs",
+            f"2 of 2 images segmented, 2 nuclei; results in {out}",
+        ]
+        assert err == ""
+        assert segmented(out) == ["a.png", "b.png"]
+    # Whoever names one wants it.
+    assert predict(tmp_path / "in", tmp_path / "in" / "a_mask.png", "-o", tmp_path / "named") == 0
+    assert segmented(tmp_path / "named") == ["a.png", "b.png", "a_mask.png"]
+    assert f"left out {ours - 1} files that" in capfd.readouterr().out
+    assert predict(tmp_path / "in" / "*_overlay.png", "-o", tmp_path / "none") == 2
+    assert "written by nucleiseg in an earlier run" in capfd.readouterr().err
 
 
 def test_such_names_in_another_folder_are_input(model, tmp_path):

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from nucleiseg._files import write_json, write_text
 from nucleiseg._manifest import describe_run
 from nucleiseg._memory import is_out_of_memory
+from nucleiseg.cli.entries import Entry, content_sha256, printable
 from nucleiseg.cli.further_files import FurtherFiles
-from nucleiseg.cli.journal import Entry, Journal, content_sha256, printable
+from nucleiseg.cli.journal import Journal
 from nucleiseg.errors import NucleisegError
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ OUTPUTS = ("_labels.tif", "_mask.png", "_overlay.png")
 """How the names of the files of an image end."""
 
 TABLES = {
-    "measurements.csv": b"image,label,area,",
-    "summary.csv": b"image,height,width,count,",
-    "errors.csv": b"image,error\n",
-    "run.json": b'{\n  "software": "nucleiseg",',
+    "measurements.csv": (b"image,labels,label,area,", b"image,label,area,"),
+    "summary.csv": (b"image,labels,height,width,count,", b"image,height,width,count,"),
+    "errors.csv": (b"image,error\n",),
+    "run.json": (b'{\n  "software": "nucleiseg",',),
 }
-"""The files of all images, and how they begin if they are our own."""
+"""The files of all images, and how they begin if they are our own; older versions had no column ``labels``."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,13 @@ class Batch:
     finished : mapping of str to Entry
         Images that an earlier run has finished, by stem.
 
-    ``nuclei`` is how many there are in the images that are ``done``.
+    ``nuclei`` is how many there are in the images that are ``done``; ``left_out`` is how many images have no rows in
+    the tables, because they were made with other settings.
     """
 
     def __init__(self, output: Path, journal: Journal, further: FurtherFiles, finished: Mapping[str, Entry]) -> None:
         self.nuclei = 0
+        self.left_out = 0
         self.done: list[Entry] = []
         self.failed: list[Entry] = []
         self._output = output
@@ -115,23 +118,24 @@ class Batch:
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
         """Note why an image could not be segmented."""
-        self._stems.add(stem)
         self.failed.append(Entry(printable(path), error=reason))
         try:
-            self._journal.fail(path, stem, reason)
+            noted = self._journal.fail(path, stem, reason)
         except OSError:  # the disk may be full; this process knows the reason anyway
-            return
+            noted = True
+        if noted:
+            self._stems.add(stem)
 
     def finish(self, started: str, facts: Mapping[str, Any]) -> None:
         """Write the files of all images."""
         with self._journal.tables():
-            others = self._journal.others(self._stems)
+            others, self.left_out = self._journal.others(self._stems)
             everything = [*self.done, *(entry for entry in others if not entry.error)]
             self._write_rows([entry.table for entry in everything if entry.table is not None], "measurements.csv")
             self._write_rows([entry.summary for entry in everything if entry.summary is not None], "summary.csv")
             self._write_errors([*self.failed, *(entry for entry in others if entry.error)])
             self._write_manifest(started, facts)
-        self._further.finish()
+        self._journal.add_together(self._further.finish())
 
     def _note(self, entry: Entry, stem: str, how: str) -> None:
         self._stems.add(stem)
@@ -143,12 +147,13 @@ class Batch:
         result, name = found.result, printable(path)
         for rows in (found.table, found.summary):
             rows.insert(0, "image", name)
+            rows.insert(1, "labels", printable(Path(f"{stem}{OUTPUTS[0]}")))
         entry = Entry(name, content_sha256(path), result.pixel_size, "", result.precision, found.table, found.summary)
         with self._journal.writing(path, stem):
             result.save_images(self._output, stem)
             self._further.add(result, path, stem, found.table, entry.quality)
             names = [*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem)]
-            self._journal.add(stem, names, entry)
+            self._journal.add(path, stem, names, entry)
         return entry
 
     def _write_rows(self, tables: Sequence[pd.DataFrame], name: str) -> None:

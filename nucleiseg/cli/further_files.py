@@ -120,15 +120,17 @@ class FurtherFiles:
         endings = [exporter.ending for exporter in self._exporters if not exporter.one_file]
         return [f"{stem}{ending}" for ending in [*endings, *([_COLOURS] if self._pictures else [])]]
 
-    def finish(self) -> None:
-        """Write the files that hold all images."""
+    def finish(self) -> dict[str, list[str]]:
+        """Write the files that hold all images; returns the stems of the images that are in each, by its name."""
         if not self._done:
-            return
+            return {}
         for exporter in self._exporters:
             if exporter.one_file:
                 exporter.export(self._folder, _TOGETHER, self._read_back())
         if self._pictures:
             self._draw()
+        stems = [image.stem for image in self._done]
+        return {name: stems for name in self._together()}  # noqa: C420  # all are the same
 
     def _draw(self) -> None:
         import pandas as pd
@@ -153,10 +155,12 @@ class FurtherFiles:
             yield NamedLabels(image.stem, labels, image.name, image.pixel_size, image.table, image.quality)
 
     def _names(self, stems: Sequence[str]) -> list[str]:
-        together = [_TOGETHER + exporter.ending for exporter in self._exporters if exporter.one_file]
-        if self._pictures:
-            together += [_SHEET, _HISTOGRAMS]
-        return [*(name for stem in stems for name in self.names(stem)), *together]
+        return [*(name for stem in stems for name in self.names(stem)), *self._together()]
+
+    def _together(self) -> list[str]:
+        """The files of all images."""
+        exports = [_TOGETHER + exporter.ending for exporter in self._exporters if exporter.one_file]
+        return [*exports, _SHEET, _HISTOGRAMS] if self._pictures else exports
 
     def _file_name(self, path: Path) -> str:
         """The image's file relative to the folder that holds all images, as COCO has it."""

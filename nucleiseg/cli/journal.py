@@ -10,42 +10,29 @@ import contextlib
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nucleiseg._files import file_sha256, locked, text_sha256, write_text
+from nucleiseg._files import locked, write_text
+from nucleiseg.cli.entries import (
+    FOLDER,
+    Entry,
+    columns_of,
+    content_sha256,
+    digest,
+    files_of,
+    numbers_of,
+    place_of,
+    printable,
+    read_entry,
+    source_of,
+    to_entry,
+    whence,
+)
+from nucleiseg.cli.leftovers import Together, as_written, remove_own
 from nucleiseg.errors import InvalidInputError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Entry", "Journal", "content_sha256", "printable"]
-
-_FOLDER = ".nucleiseg"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is known of one image: its rows of both tables, or the reason why it has none."""
-
-    image: str
-    sha256: str = ""
-    pixel_size: float | None = None
-    error: str = ""
-    precision: str = "float32"
-    table: pd.DataFrame | None = field(default=None, repr=False)
-    summary: pd.DataFrame | None = field(default=None, repr=False)
-
-    @property
-    def count(self) -> int:
-        """How many nuclei there are."""
-        return 0 if self.table is None else len(self.table)
-
-    @property
-    def quality(self) -> str:
-        """What speaks against trusting the image; empty as a rule."""
-        return "" if self.summary is None else str(self.summary["quality"].iloc[0])
+__all__ = ["Entry", "Journal"]
 
 
 class Journal:
@@ -56,7 +43,9 @@ class Journal:
     folder : Path
         Of the results; made if needed.
     settings : mapping
-        Model and options; entries made with others are passed over.
+        What decides the numbers: model, options, version. Entries made with others are passed over.
+    since : int, optional
+        When this process looked at what is there, in nanoseconds; by default now.
 
     Raises
     ------
@@ -64,11 +53,12 @@ class Journal:
         If the folder can't be written into.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], since: int | None = None) -> None:
         self._results = folder
-        self._folder = folder / _FOLDER
-        self._key = _digest(json.dumps(settings, sort_keys=True))
-        self._started = time.time_ns()
+        self._folder = folder / FOLDER
+        self._key = digest(json.dumps(settings, sort_keys=True))
+        self._started = time.time_ns() if since is None else since
+        self._together = Together(folder, self._folder / "together")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_text(self._folder / "README.txt", f"{__doc__}\nIt may be deleted when no process runs.\n")
@@ -77,16 +67,19 @@ class Journal:
                 f"results cannot be written into {folder} ({error.strerror}); choose another output folder"
             ) from error
 
-    def find(self, path: Path, stem: str) -> Entry | None:
-        """The entry of an image that is finished: same pixels, and all files as they were written."""
+    def find(self, path: Path, stem: str, wanted: Collection[str] = ()) -> Entry | None:
+        """The entry of an image that is finished: same pixels, and all files as they were written.
+
+        ``wanted`` are names of files that must be among them.
+        """
         stored = self._load(self._path(stem))
-        if stored is None or "table" not in stored:
+        if stored is None or "table" not in stored or not set(wanted) <= stored["files"].keys():
             return None
         try:
             same = stored["sha256"] == content_sha256(path)
         except OSError:  # predicting says so
             return None
-        return _entry(stored) if same else None
+        return to_entry(stored) if same else None
 
     @contextlib.contextmanager
     def writing(self, path: Path, stem: str) -> Iterator[None]:
@@ -99,38 +92,68 @@ class Journal:
         """
         with locked(self._folder / "lock"):
             other = self._load(self._path(stem), any_key=True)
-            if other is not None and other["time"] > self._started and other["image"] != printable(path):
+            if other is not None and other["time"] > self._started and whence(other) != source_of(path):
                 raise InvalidInputError(
                     f"{path}: another process has just written the results of {other['image']} under the same name "
                     f"into {self._results}; choose another output folder"
                 )
             yield
 
-    def add(self, stem: str, names: Sequence[str], entry: Entry) -> None:
-        """Note that an image is finished; ``names`` are those of its files."""
-        self._write(
-            stem,
-            {
-                "image": entry.image,
-                "sha256": entry.sha256,
-                "pixel_size": entry.pixel_size,
-                "precision": entry.precision,
-                "files": {name: (self._results / name).stat().st_size for name in names},
-                "table": _columns(entry.table),
-                "summary": _columns(entry.summary),
-            },
-        )
+    def add(self, path: Path, stem: str, names: Sequence[str], entry: Entry) -> None:
+        """Note that an image is finished; ``names`` are those of its files.
 
-    def fail(self, path: Path, stem: str, message: str) -> None:
-        """Note why an image could not be segmented."""
-        self._write(stem, {"image": printable(path), "files": {}, "error": message})
+        Files that an earlier run wrote of it stay if nothing has changed, and are removed if they no longer fit.
+        """
+        facts: dict[str, Any] = {
+            "image": entry.image,
+            "sha256": entry.sha256,
+            "pixel_size": entry.pixel_size,
+            "precision": entry.precision,
+            "table": columns_of(entry.table),
+            "summary": columns_of(entry.summary),
+        }
+        sizes = {name: (self._results / name).stat().st_size for name in names}
+        earlier = read_entry(self._path(stem))
+        if earlier is not None:
+            more = {name: size for name, size in files_of(earlier).items() if name not in sizes}
+            if earlier.get("key") == self._key and numbers_of(earlier) == numbers_of(facts):
+                sizes |= as_written(self._results, more)
+            else:  # before the new entry is there: if this process is killed, the next one finds them in the old one
+                remove_own(self._results, {name: size for name, size in more.items() if not self._has(name, stem)})
+                self._together.remove(stem)
+        self._write(path, stem, {**facts, "files": sizes})
 
-    def others(self, stems: Collection[str]) -> list[Entry]:
-        """Entries of other images, from earlier runs and from processes that run now."""
+    def add_together(self, contents: Mapping[str, Sequence[str]]) -> None:
+        """Note which images, by stem, are in which files of all images."""
+        if not contents:
+            return
+        with locked(self._folder / "lock"):
+            self._together.add(contents)
+
+    def fail(self, path: Path, stem: str, message: str) -> bool:
+        """Note why an image could not be segmented; not if another image has taken its name meanwhile."""
+        earlier = read_entry(self._path(stem))
+        left = {} if earlier is None else as_written(self._results, files_of(earlier))
+        if earlier is not None and left and whence(earlier) != source_of(path):
+            return False
+        self._write(path, stem, {"image": printable(path), "files": {}, "left": left, "error": message})
+        return True
+
+    def others(self, stems: Collection[str]) -> tuple[list[Entry], int]:
+        """Entries of other images, from earlier runs and from processes that run now.
+
+        And how many images have results here that were made with other settings.
+        """
         own = {self._path(stem) for stem in stems}
         paths = sorted(set(self._folder.glob("*.json")) - own)
-        found = [_entry(stored) for path in paths if (stored := self._load(path)) is not None]
-        return sorted(found, key=lambda entry: entry.image)
+        found, different = [], 0
+        for path in paths:
+            stored = self._load(path, any_key=True)
+            if stored is not None and stored.get("key") == self._key:
+                found.append(to_entry(stored))
+            elif stored is not None and "table" in stored:
+                different += 1
+        return sorted(found, key=lambda entry: entry.image), different
 
     @contextlib.contextmanager
     def tables(self) -> Iterator[None]:
@@ -139,58 +162,20 @@ class Journal:
             yield
 
     def _path(self, stem: str) -> Path:
-        return self._folder / f"{_digest(stem)}.json"
+        return place_of(self._folder, stem)
 
-    def _write(self, stem: str, facts: Mapping[str, Any]) -> None:
-        write_text(self._path(stem), json.dumps({"key": self._key, "time": time.time_ns(), **facts}))
+    def _has(self, name: str, stem: str) -> bool:
+        """Whether a file is one of another image: ``x_imagej_labels.tif`` is an export of x, or x_imagej's labels."""
+        others = (self._path(name[:end]) for end in range(1, len(name)) if name[:end] != stem)
+        return any(name in files_of(read_entry(path) or {}) for path in others if path.exists())
+
+    def _write(self, path: Path, stem: str, facts: Mapping[str, Any]) -> None:
+        known = {"key": self._key, "time": time.time_ns(), "stem": stem, "source": source_of(path)}
+        write_text(self._path(stem), json.dumps({**known, **facts}))
 
     def _load(self, path: Path, any_key: bool = False) -> dict[str, Any] | None:
         """An entry of which all files are there; None if there is none, or it is damaged."""
-        try:
-            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            sizes = {name: (self._results / name).stat().st_size for name in stored["files"]}
-            fits = sizes == stored["files"] and isinstance(stored["image"], str) and isinstance(stored["time"], int)
-            return stored if fits and (any_key or stored["key"] == self._key) else None
-        except (OSError, ValueError, KeyError, TypeError):
+        stored = read_entry(path)
+        if stored is None or not (any_key or stored.get("key") == self._key):
             return None
-
-
-def content_sha256(path: Path) -> str:
-    """Of what is in a file; of a folder (an image may be one), of the names, sizes and times of what is in it."""
-    if not path.is_dir():
-        return file_sha256(path)
-    inside = sorted((child.relative_to(path).as_posix(), child.stat()) for child in path.rglob("*"))
-    return _digest("\n".join(f"{name}|{status.st_size}|{status.st_mtime_ns}" for name, status in inside))
-
-
-def printable(path: Path) -> str:
-    """A path as text; file names on Linux need not be, and those must not spoil a table."""
-    return str(path).encode(errors="backslashreplace").decode()
-
-
-def _entry(stored: Mapping[str, Any]) -> Entry:
-    if "table" not in stored:
-        return Entry(stored["image"], error=str(stored.get("error")))
-    tables = [_table(stored[name]) for name in ("table", "summary")]
-    precision = stored.get("precision", "float32")  # which older entries don't tell: there was no other
-    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", precision, *tables)
-
-
-def _columns(table: pd.DataFrame | None) -> dict[str, Any]:
-    """Types and values of a table by column, exactly, as JSON has them."""
-    if table is None:
-        return {}
-    # Asked for one after the other, the columns would take as long as all else that is written of a small image.
-    kinds = {kind: str(kind) for kind in set(table.dtypes)}
-    columns = zip(table.columns, table.dtypes, table.to_numpy(object).T.tolist(), strict=True)
-    return {str(name): [kinds[kind], values] for name, kind, values in columns}
-
-
-def _table(columns: Mapping[str, Any]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame({name: pd.Series(values, dtype=dtype) for name, (dtype, values) in columns.items()})
-
-
-def _digest(text: str) -> str:
-    return text_sha256(text)[:40]
+        return stored if as_written(self._results, stored["files"]) == stored["files"] else None

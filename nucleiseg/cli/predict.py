@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,12 +22,14 @@ from nucleiseg.cli.arguments import (
     predict_options,
 )
 from nucleiseg.cli.batch import OUTPUTS, TABLES, Batch
+from nucleiseg.cli.entries import Entry, find_held
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
-from nucleiseg.cli.journal import Entry, Journal
+from nucleiseg.cli.journal import Journal
 from nucleiseg.cli.large import add_large, is_large, run_large
 from nucleiseg.cli.quality import tell_quality
 from nucleiseg.cli.running import run_all
-from nucleiseg.cli.terminal import complain, say
+from nucleiseg.cli.stems import unique_stems
+from nucleiseg.cli.terminal import complain, say, warn
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 # Images that are written on demand, and are no input either.
 _FURTHER_IMAGES = ("_labels.ome.tif", "_colours.png", "contact_sheet.png", "histograms.png")
-_LONGEST = 200  # bytes of a stem, so that endings fit into the 255 that file systems allow
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -45,8 +46,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="segment images",
         description="Segment images. Writes <stem>_labels.tif, <stem>_mask.png and <stem>_overlay.png for each; "
         "measurements.csv with a row for each nucleus, summary.csv with a row for each image, errors.csv with the "
-        "reason for each that could not be segmented, and run.json about the run. Replaces what it wrote before, but "
-        "no other file; rows of other images made with the same model and options stay in the tables.",
+        "reason for each that could not be segmented, and run.json about the run. Replaces what it wrote before of an "
+        "image, and removes what no longer fits, but touches no other file; rows of other images made with the same "
+        "model and options stay in the tables.",
     )
     parser.add_argument("input", nargs="+", help="image files, folders of them, or patterns such as 'plate7/*.tif'")
     parser.add_argument(
@@ -91,24 +93,19 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     check_folder(output)
     paths, problems = _find(arguments.input, output)
-    stems = unique_stems(paths)
+    since = time.time_ns()
+    stems = unique_stems(paths, find_held(output))
     _check_files(stems, output)
     further = FurtherFiles(output, exporters, arguments.pictures, paths)
     further.check(stems)
     chosen = asdict(options)
     del chosen["reading"]["max_pixels"]  # decides what is read, not what is found there: --resume with a higher one
-    settings = {
-        "model": {"name": arguments.model, "sha256": file_sha256(model)},
-        "options": chosen,
-        "export": sorted(exporter.name for exporter in exporters),
-        "pictures": arguments.pictures,
-        "nucleiseg": __version__,
-    }
-    journal = Journal(output, settings)
+    sha256 = file_sha256(model)
+    journal = Journal(output, {"model": sha256, "options": chosen, "nucleiseg": __version__}, since)
     finished = {}
     if arguments.resume:
         for path, stem in progress(list(zip(paths, stems, strict=True)), "looking for finished images"):
-            entry = journal.find(path, stem)
+            entry = journal.find(path, stem, further.names(stem))
             if entry is not None:
                 finished[stem] = entry
 
@@ -121,10 +118,23 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         run_all(batch, segmenter, list(zip(paths, stems, strict=True)), options, arguments)
     finally:  # an interruption loses nothing either
-        facts = {**settings, "images": {"given": len(paths) + len(problems), "resumed": len(finished)}}
+        facts = {
+            "model": {"name": arguments.model, "sha256": sha256},
+            "options": chosen,
+            "export": sorted(exporter.name for exporter in exporters),
+            "pictures": arguments.pictures,
+            "nucleiseg": __version__,
+            "images": {"given": len(paths) + len(problems), "resumed": len(finished)},
+        }
         batch.finish(started, facts)
     resumed = f" ({len(finished)} of them before)" if finished else ""
     tell_quality(batch.done, options)
+    if batch.left_out:
+        images = f"{batch.left_out:,} {'image' if batch.left_out == 1 else 'images'}"
+        warn(
+            f"rows of {images} made with another model, options or version are left out of the tables; segment all "
+            "with the same, or choose another output folder"
+        )
     say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {batch.nuclei} nuclei; results in {output}")
     return 1 if batch.failed else 0
 
@@ -142,6 +152,7 @@ def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[tuple[s
     from nucleiseg.instances.exporting import is_own_file
 
     found: dict[Path, Path] = {}
+    ours = set()
     problems = []
     for item in inputs:
         try:
@@ -149,13 +160,20 @@ def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[tuple[s
         except InvalidInputError as error:
             problems.append((item, str(error)))
             continue
+        named = Path(item).is_file()  # whoever names such a file may want it, unless it is about to be replaced
         for path in paths:
-            in_output = path.name.endswith(OUTPUTS + _FURTHER_IMAGES) and path.resolve().parent == output.resolve()
-            if not (in_output and is_own_file(path)):
-                found.setdefault(path.resolve(), path)
+            place = path.resolve()
+            suspect = path.name.endswith(OUTPUTS + _FURTHER_IMAGES) and (not named or place.parent == output.resolve())
+            if suspect and is_own_file(path):
+                ours.add(place)
+            else:
+                found.setdefault(place, path)
     if not found:
-        remedy = f"all images were written into {output} by an earlier run; pass those that were its input"
+        remedy = "all images were written by nucleiseg in an earlier run; pass those that were its input"
         raise InvalidInputError("; ".join(problem for _, problem in problems) or remedy)
+    left_out = len(ours - found.keys())
+    if left_out:
+        say(f"left out {left_out:,} {'file' if left_out == 1 else 'files'} that nucleiseg wrote in earlier runs")
     for _, problem in problems:
         complain(problem)
     return list(found.values()), problems
@@ -165,7 +183,7 @@ def _check_files(stems: Sequence[str], output: Path) -> None:
     """Refuse to replace what nucleiseg has not written: an annotated ``x_mask.png`` is work that nobody gets back."""
     from nucleiseg.instances.exporting import is_own_file
 
-    foreign = [name for name, start in TABLES.items() if not _is_own_table(output / name, start)]
+    foreign = [name for name, starts in TABLES.items() if not _is_own_table(output / name, starts)]
     for name in (f"{stem}{ending}" for stem in stems for ending in OUTPUTS):
         if (output / name).exists() and not is_own_file(output / name):
             foreign.append(name)
@@ -176,35 +194,12 @@ def _check_files(stems: Sequence[str], output: Path) -> None:
         )
 
 
-def _is_own_table(path: Path, start: bytes) -> bool:
+def _is_own_table(path: Path, starts: tuple[bytes, ...]) -> bool:
     """Also where there is none yet."""
     try:
         with path.open("rb") as file:
-            return file.read(100).startswith(start)
+            return file.read(100).startswith(starts)
     except FileNotFoundError:
         return True
     except OSError:
         return False
-
-
-def unique_stems(paths: Sequence[Path]) -> list[str]:
-    """A name for each image: its stem, with a number where an earlier image has the same.
-
-    Names that differ only in case count as the same, as they do on many file systems. Very long ones are cut.
-
-    Examples
-    --------
-    >>> unique_stems([Path("a/x.tif"), Path("b/x.tif"), Path("b/x-2.tif")])
-    ['x', 'x-2', 'x-2-2']
-    """
-    taken: set[str] = set()
-    stems = []
-    for path in paths:
-        name = os.fsencode(path.stem)
-        stem = start = path.stem if len(name) <= _LONGEST else name[:_LONGEST].decode(errors="ignore")
-        number = 2
-        while stem.lower() in taken:
-            stem, number = f"{start}-{number}", number + 1
-        taken.add(stem.lower())
-        stems.append(stem)
-    return stems

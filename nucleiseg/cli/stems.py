@@ -1,0 +1,79 @@
+"""How the files of each image are called, so that no image takes the name of another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from nucleiseg.cli.entries import Held, content_sha256, source_of
+
+__all__ = ["unique_stems"]
+
+_LONGEST = 200  # bytes of a stem, so that endings fit into the 255 that file systems allow
+
+
+def unique_stems(paths: Sequence[Path], held: Sequence[Held] = ()) -> list[str]:
+    """A name for each image: its stem, with a number where another image has the same.
+
+    Names that differ only in case count as the same, as they do on many file systems. Very long ones are cut.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Each image once.
+    held : sequence of Held
+        Names that images have from earlier runs, oldest first: those images keep them, no other gets them.
+
+    Examples
+    --------
+    >>> unique_stems([Path("a/x.tif"), Path("b/x.tif"), Path("b/x-2.tif")])
+    ['x', 'x-2', 'x-2-2']
+    >>> unique_stems([Path("a/x.tif"), Path("b/x.tif")], [Held("x", source_of(Path("b/x.tif")))])
+    ['x-2', 'x']
+    """
+    kept = _kept(paths, held)
+    taken = {one.stem.lower() for one in held}
+    stems = []
+    for path in paths:
+        stem = kept[path] if path in kept else _free(path.stem, taken)
+        taken.add(stem.lower())
+        stems.append(stem)
+    return stems
+
+
+def _free(start: str, taken: Collection[str]) -> str:
+    name = os.fsencode(start)
+    stem = start = start if len(name) <= _LONGEST else name[:_LONGEST].decode(errors="ignore")
+    number = 2
+    while stem.lower() in taken:
+        stem, number = f"{start}-{number}", number + 1
+    return stem
+
+
+def _kept(paths: Sequence[Path], held: Sequence[Held]) -> dict[Path, str]:
+    """Names of images that were there before, and of those that were moved since."""
+    if not held:
+        return {}
+    sources = {path: source_of(path) for path in paths}
+    stems = {one.source: one.stem for one in held}
+    kept = {path: stems[source] for path, source in sources.items() if source in stems}
+    by_name: dict[str, list[Held]] = {}
+    for one in held:
+        by_name.setdefault(Path(one.source).name, []).append(one)
+    for path, source in sources.items():
+        if path in kept:
+            continue
+        # The same file name, and nothing is left where it was: its pixels tell whether it was moved here.
+        moved = [one for one in by_name.get(Path(source).name, []) if one.sha256 and not one.is_there]
+        if not moved:
+            continue
+        try:
+            sha256 = content_sha256(path)
+        except OSError:  # predicting says so
+            continue
+        for one in moved:
+            if one.sha256 == sha256 and one.stem not in kept.values():
+                kept[path] = one.stem
+                break
+    return kept
