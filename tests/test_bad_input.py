@@ -81,7 +81,7 @@ FILES = {
     "five channels": (
         "a.tif",
         tiff(np.zeros((30, 20, 5), np.uint8), photometric="minisblack"),
-        "got a stack of shape (30, 20, 5) (axes QYX), which looks like (H, W, C); if so, say axes='YXC' and channel=0",
+        "got a stack of shape (30, 20, 5) (axes QYX), which looks like (H, W, C); if so, say --axes YXC --channel 0 (",
     ),
     "a stack": ("a.tif", tiff(np.zeros((7, 9, 8), np.uint8), photometric="minisblack"), "must come down to one image"),
     "4-D": ("a.tif", tiff(np.zeros((4, 7, 9, 8), np.uint8), photometric="minisblack"), "must come down to one image"),
@@ -89,7 +89,7 @@ FILES = {
         "a.tif",
         tiff(np.zeros((3, 9, 8), np.uint8), photometric="minisblack"),
         "got a stack of shape (3, 9, 8) (axes QYX), which looks like (C, H, W); say what the 3 planes are: colours "
-        "with axes='SYX', channels with axes='CYX' and channel=0, depths with axes='ZYX' and project='max', or",
+        "with --axes SYX, channels with --axes CYX --channel 0, depths with --axes ZYX --project max, or choose one",
     ),
     "pages": (
         "a.tif",

@@ -87,6 +87,40 @@ def test_endings_do_not_count(tmp_path, truth, found, capfd):
     assert json.loads(capfd.readouterr().out)["aji"] == 1
 
 
+@pytest.mark.parametrize("high", [1, 255])
+@pytest.mark.parametrize("side", ["truth", "found"])
+def test_connected_parts_of_a_mask_are_nuclei(folders, side, high, capfd):
+    (folders[side == "found"] / "a.tif").unlink()
+    mask = folders[side == "found"] / "a.png"
+    apart = np.where(SQUARES == 2, 0, SQUARES)  # 1 and 2 touch
+    Image.fromarray(((apart > 0) * high).astype(np.uint8)).save(mask)
+    write_labels(folders[side == "truth"] / "a.tif", apart)
+    assert score(*folders, "--json") == 0
+    out, err = capfd.readouterr()
+    assert err == f"nucleiseg: {mask} is a mask: its 2 connected parts count as nuclei\n"
+    scores = json.loads(out)
+    assert (scores["nuclei"], scores["found"], scores["ap50"]) == (5, 5, 1)
+
+
+def test_many_masks_are_told_in_one_line(tmp_path, capfd):
+    for name in "abcde":
+        for folder in ("truth", "found"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(np.uint8(SQUARES > 0) * 255).save(tmp_path / folder / f"{name}.png")
+    assert score(tmp_path / "truth", tmp_path / "found", "--quiet") == 0
+    line = complaint(capfd)
+    assert line.startswith(f"nucleiseg: {tmp_path / 'truth' / 'a.png'}, {tmp_path / 'found' / 'a.png'}, ")
+    assert line.endswith("b.png and 7 more are masks: their 20 connected parts count as nuclei")
+
+
+def test_one_nucleus_is_the_same_as_a_mask(tmp_path, capfd):
+    for folder in ("truth", "found"):
+        write_labels(tmp_path / folder / "a.tif", SQUARES == 3)
+    assert score(tmp_path / "truth", tmp_path / "found", "--json") == 0
+    out, err = capfd.readouterr()
+    assert (json.loads(out)["nuclei"], err) == (1, "")
+
+
 def complaint(capfd):
     out, err = capfd.readouterr()
     assert out == ""
@@ -110,7 +144,7 @@ def test_two_files_of_one_name_are_refused(folders, capfd):
     truth, found = folders
     write_labels(found / "b_labels.tif", SQUARES)
     assert score(truth, found) == 1
-    assert "b.tif and b_labels.tif have one name" in complaint(capfd)
+    assert "several files have one name apart from their endings: b.tif and b_labels.tif; keep" in complaint(capfd)
 
 
 def test_other_sizes_are_refused_by_name(folders, capfd):

@@ -15,6 +15,8 @@ from PIL import Image
 
 from nucleiseg import datasets
 from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError
+from nucleiseg.inference import Prediction
+from nucleiseg.instances import write_picture
 from nucleiseg.instances.run_lengths import encode_run_lengths
 
 EXAMPLES = settings(max_examples=25, deadline=None)
@@ -247,10 +249,16 @@ def test_missing_pairs_are_listed(paired):
 
 
 def test_pairs_must_be_unambiguous_and_of_one_size(paired):
-    save(paired / "labels" / "a_mask.png", np.zeros((5, 7), np.uint8))
-    with pytest.raises(DatasetError, match="several files have one name"):
-        datasets.read(paired)
-    (paired / "labels" / "a_mask.png").unlink()
+    for folder, name, both in (
+        ("labels", "a.png", "a.png and a_labels.tif"),
+        ("labels", "a_rois.zip", "a_labels.tif and a_rois.zip"),
+        ("images", "b.tif", "b.png and b.tif"),
+    ):
+        save(paired / folder / "x.png", np.zeros((5, 7), np.uint8))
+        (paired / folder / "x.png").rename(paired / folder / name)
+        with pytest.raises(DatasetError, match=rf"{folder}: several files have one name [^:]*: {both}; keep one of"):
+            datasets.read(paired)
+        (paired / folder / name).unlink()
     save(paired / "labels" / "a_labels.tif", np.zeros((7, 5), np.uint8))
     with pytest.raises(DatasetError, match=r"sample 'a'.*\(5, 7\) and \(7, 5\)"):
         datasets.read(paired)[0]
@@ -258,6 +266,30 @@ def test_pairs_must_be_unambiguous_and_of_one_size(paired):
         save(paired / "labels" / "a_labels.tif", labels)
         with pytest.raises(DatasetError, match="labels must lie in 0 to 2147483647"):
             datasets.read(paired)[0]
+
+
+def test_a_folder_of_results_can_be_learned_from(paired, tmp_path):
+    labels = np.kron([[1, 0, 2], [0, 0, 0]], np.ones((2, 2), np.int32))
+    for name in ("a", "b_mask"):
+        save(paired / "images" / f"{name}.png", np.full((4, 6), 9, np.uint8))
+        found = Prediction(np.zeros((4, 6)), np.zeros((4, 6), np.float32), labels)
+        found.save(tmp_path / "results", name)
+        found.export(tmp_path / "results", name, ["imagej", "ome"])
+        write_picture(tmp_path / "results" / f"{name}_colours.png", found.overlay())
+    for name in ("contact_sheet", "histograms"):
+        write_picture(tmp_path / "results" / f"{name}.png", found.overlay())
+    (paired / "images" / "b.png").unlink()
+    data = datasets.read(paired / "images", labels=tmp_path / "results")
+    assert data.ids == ("a", "b_mask")
+    for sample in data:
+        np.testing.assert_array_equal(sample.labels, labels)
+
+
+def test_a_mask_by_itself_is_no_by_product(paired):
+    mask = np.eye(5, 7, dtype=np.uint8) * 255
+    save(paired / "labels" / "b_mask.png", mask)
+    (paired / "labels" / "b_labels.tif").unlink()
+    assert datasets.read(paired)[1].labels.max() == 5
 
 
 def test_folders_must_hold_images(paired, tmp_path):
@@ -326,7 +358,7 @@ def test_unknown_layouts_are_told_the_known_ones(tmp_path):
     (tmp_path / "folder").mkdir()
     pack(tmp_path / "folder", tmp_path / "empty.zip")
     for source in ("folder", "notes.txt", "empty.zip"):
-        with pytest.raises(DatasetError, match=r"unknown layout; known layouts are: Kaggle.*read\('data.npz'\)"):
+        with pytest.raises(DatasetError, match=r"unknown layout; known layouts are: Kaggle.*--labels .*labels='"):
             datasets.read(tmp_path / source)
     with pytest.raises(DatasetError, match=r"with labels .*notes.txt: unknown layout"):
         datasets.read(tmp_path / "folder", labels=tmp_path / "notes.txt")

@@ -317,7 +317,7 @@ def test_a_zarr_array_has_one_level(tmp_path):
             "must have rows, columns and a letter for each axis, got shape (2, 8, 6) (axes ZC",
         ),
         ((0, 6), {}, "must have rows and columns, got an array of shape (0, 6) (axes YX); say what its axes are"),
-        ((5, 8, 6), {}, "has 5 channels (0, 1, 2, 3, 4); say which one shows the nuclei, e.g. channel=0"),
+        ((5, 8, 6), {}, "has 5 channels (0, 1, 2, 3, 4); say which one shows the nuclei, e.g. --channel 0"),
         (
             (2, 3, 8, 6),
             {"channel": 0},
@@ -326,12 +326,12 @@ def test_a_zarr_array_has_one_level(tmp_path):
         (
             (7, 8, 6),
             {"axes": "ZYX"},
-            "got a stack of shape (7, 8, 6) (axes ZYX); choose from 7 along Z with project='max'",
+            "got a stack of shape (7, 8, 6) (axes ZYX); choose from 7 along Z with --project max",
         ),
         (
             (2, 2, 2, 8, 6),
             {},
-            "got a stack of shape (2, 2, 2, 8, 6) (axes ??CYX); say what its axes are, e.g. axes='TZC",
+            "got a stack of shape (2, 2, 2, 8, 6) (axes ??CYX); say what its axes are, e.g. --axes TZC",
         ),
     ],
 )

@@ -98,18 +98,18 @@ def test_axes_of_length_one_may_be_left_out():
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ((5, 30, 40), {}, r"must .*say what its axes are, e.g. axes='CYX' with channel=0"),
+        ((5, 30, 40), {}, r"must .*say what its axes are, e.g. --axes CYX --channel 0 \(axes='CYX' with"),
         ((2, 3, 30, 40), {}, "say what its axes are"),
         ((30, 40, 7), {}, "say what its axes are"),
         (
             (5, 30, 40),
             {"axes": "ZYX"},
-            r"choose from 5 along Z with project='max', project='mean' or select=\{'Z': 0\}",
+            r"with --project max, --project mean or --select Z=0 \(project='max', project='mean' or select=\{'Z'",
         ),
-        ((5, 30, 40), {"axes": "TYX"}, r"choose from 5 along T with select=\{'T': 0\}"),
-        ((5, 30, 40), {"axes": "TYX", "project": "max"}, "along T with select"),
-        ((2, 30, 40, 3), {"axes": "CYXS"}, r"choose from 2 along C with select=\{'C': 0\}"),
-        ((2, 30, 40), {"axes": "CYX"}, r"has 2 channels \(0, 1\); say which one shows the nuclei, e.g. channel=0"),
+        ((5, 30, 40), {"axes": "TYX"}, r"choose from 5 along T with --select T=0 \(select=\{'T': 0\} in Python\)$"),
+        ((5, 30, 40), {"axes": "TYX", "project": "max"}, "along T with --select"),
+        ((2, 30, 40, 3), {"axes": "CYXS"}, r"choose from 2 along C with --select C=0 \(select=\{'C': 0\} in"),
+        ((2, 30, 40), {"axes": "CYX"}, r"has 2 channels \(0, 1\); say which .*, e.g. --channel 0 \(channel=0 in"),
         ((4, 30, 40), {"axes": "CYX"}, "has 4 channels"),
         ((30, 40, 5), {"axes": "YXS"}, "has 5 channels"),
         ((2, 30, 40), {"axes": "CYX", "channel": 2}, r"has no channel 2; choose one of 0, 1"),
@@ -254,18 +254,18 @@ def test_a_stack_without_metadata_lists_what_it_may_be(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, numbered(7, 5, 6), photometric="minisblack", metadata=None)
     with pytest.raises(
-        ImageFileError, match=r"say what the 7 planes are: channels with axes='CYX.*depths with axes='Z"
+        ImageFileError, match=r"say what the 7 planes are: channels with --axes CYX.*depths with --axes Z"
     ):
         read_image(path)
     assert read_image(path, ReadOptions(axes="ZYX", project="max")).shape == (5, 6)
     assert read_image(path, ReadOptions(select={"I": 6})).min() == 6 * 30
     tifffile.imwrite(path, numbered(2, 3, 5, 6), photometric="minisblack")
-    with pytest.raises(ImageFileError, match=r"stack of shape \(2, 3, 5, 6\).*say what its axes are, e.g. axes='ZCYX'"):
+    with pytest.raises(ImageFileError, match=r"stack of shape \(2, 3, 5, 6\).*e.g. --axes ZCYX \(axes='ZCYX' in"):
         read_image(path)
 
 
-CHANNELS = "channels with axes='CYX' and channel=0"
-DEPTHS = "depths with axes='ZYX' and project='max'"
+CHANNELS = "channels with --axes CYX --channel 0"
+DEPTHS = "depths with --axes ZYX --project max"
 
 
 @pytest.mark.parametrize(
@@ -274,14 +274,17 @@ DEPTHS = "depths with axes='ZYX' and project='max'"
         ((2, 30, 20), f", which looks like (C, H, W); say what the 2 planes are: {CHANNELS}, {DEPTHS}, "),
         (
             (3, 30, 20),
-            f", which looks like (C, H, W); say what the 3 planes are: colours with axes='SYX', {CHANNELS}, {DEPTHS}, ",
+            f", which looks like (C, H, W); say what the 3 planes are: colours with --axes SYX, {CHANNELS}, {DEPTHS}, ",
         ),
         (
             (4, 30, 20),
-            f", which looks like (C, H, W); say what the 4 planes are: colours with axes='SYX', {CHANNELS}, {DEPTHS}, ",
+            f", which looks like (C, H, W); say what the 4 planes are: colours with --axes SYX, {CHANNELS}, {DEPTHS}, ",
         ),
         ((5, 30, 20), f"; say what the 5 planes are: {CHANNELS}, {DEPTHS}, "),
-        ((30, 20, 5), ", which looks like (H, W, C); if so, say axes='YXC' and channel=0"),
+        (
+            (30, 20, 5),
+            ", which looks like (H, W, C); if so, say --axes YXC --channel 0 (axes='YXC' and channel=0 in Python)",
+        ),
         ((30, 20, 6), f"; say what the 30 planes are: {CHANNELS}, {DEPTHS}, "),
         ((19, 30, 5), f"; say what the 19 planes are: {CHANNELS}, {DEPTHS}, "),
     ],
@@ -289,7 +292,8 @@ DEPTHS = "depths with axes='ZYX' and project='max'"
 def test_planes_of_a_file_look_like_what_they_may_be(shape, told, tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros(shape, np.uint8), photometric="minisblack")
-    choice = "" if told.endswith("channel=0") else "or choose one with select={'Q': 0}"
+    python = "(in Python axes='CYX', channel=0, project='max', select={'Q': 0})"
+    choice = "" if told.endswith("Python)") else f"or choose one with --select Q=0 {python}"
     with pytest.raises(ImageFileError) as raised:
         read_image(path)
     assert (
@@ -312,12 +316,47 @@ def test_channels_without_names_are_colours_if_there_are_three(tmp_path):
     assert read_image(named).shape == (5, 6, 3)
 
 
+def test_a_composite_of_imagej_has_stains_and_no_colours(tmp_path):
+    pixels = numbered(3, 5, 6)
+
+    def saved(mode, labels=None):
+        metadata = {"axes": "CYX", "mode": mode, **({"Labels": labels} if labels else {})}
+        tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, photometric="minisblack", metadata=metadata)
+        return tmp_path / "a.tif"
+
+    with pytest.raises(ImageFileError, match=r"has 3 channels \(0, 1, 2\); say which one shows the nuclei, e.g. --ch"):
+        read_image(saved("composite"))
+    np.testing.assert_array_equal(read_image(saved("composite"), ReadOptions(channel=1)), pixels[1])
+    assert read_image(saved("composite"), ReadOptions(axes="SYX")).shape == (5, 6, 3)
+    for mode, labels in (("composite", ["Red", "Green", "Blue"]), ("grayscale", None)):
+        np.testing.assert_array_equal(read_image(saved(mode, labels)), pixels.transpose(1, 2, 0))
+
+
+def test_the_channel_of_an_example_is_one_that_a_terminal_takes(tmp_path):
+    for names, flag, argument in (
+        (["DAPI", "CD3"], "DAPI", "'DAPI'"),
+        (["405", "a,b", "Hoechst 33342"], "'Hoechst 33342'", "'Hoechst 33342'"),
+        (["405", "488"], "0", "0"),
+    ):
+        path = ome(tmp_path / "a.ome.tif", numbered(len(names), 5, 6), "CYX", Channel={"Name": names})
+        with pytest.raises(ImageFileError) as raised:
+            read_image(path)
+        assert str(raised.value).endswith(f"e.g. --channel {flag} (channel={argument} in Python)")
+
+
+def test_planes_beside_known_depths_and_channels_can_be_chosen(tmp_path):
+    pixels = numbered(2, 3, 4, 5, 6)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", metadata={"axes": "QZCYX"})
+    with pytest.raises(ImageFileError, match=r"; choose one with --select Q=0 \(in Python select=\{'Q': 0\}\)$"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_one_of_several_images(tmp_path):
     path = tmp_path / "two.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as writer:
         writer.write(numbered(5, 6), metadata={"axes": "YX", "Name": "left", "PhysicalSizeX": 1, "PhysicalSizeY": 1})
         writer.write(numbered(7, 8), metadata={"axes": "YX", "Name": "right", "PhysicalSizeX": 2, "PhysicalSizeY": 2})
-    with pytest.raises(ImageFileError, match=r"got 2; choose one with scene=0: 0 'left' \(5, 6\), 1 'right' \(7, 8\)"):
+    with pytest.raises(ImageFileError, match=r"--scene 0 \(scene=0 in Python\): 0 'left' \(5, 6\), 1 'right' \(7, 8\)"):
         read_image(path)
     for scene in (1, "right"):
         picture = read_micrograph(path, ReadOptions(scene=scene))

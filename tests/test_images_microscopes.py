@@ -1,4 +1,4 @@
-"""CZI, ND2, LIF and SVS: small files, written by the maker's library (CZI), by tifffile (SVS) or byte by byte."""
+"""CZI, ND2, LIF, SVS, LSM and STK: small files, by the maker's library (CZI), tifffile (SVS, LSM) or byte by byte."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_channels_depths_names_and_pixel_size(tmp_path, kind):
     assert picture.channels == NAMES or kind == "lif"  # which does not name them everywhere
     if kind != "lif":
         np.testing.assert_array_equal(read_image(path, ReadOptions(channel="CD3", select={"Z": 1})), PIXELS[1, 2])
-    with pytest.raises(ImageFileError, match="choose from 2 along Z with project='max'"):
+    with pytest.raises(ImageFileError, match="choose from 2 along Z with --project max"):
         read_image(path, ReadOptions(channel=0))
     with pytest.raises(ImageFileError, match="has 3 channels"):
         read_image(path, ReadOptions(project="mean"))
@@ -167,7 +167,7 @@ def test_channels_depths_names_and_pixel_size(tmp_path, kind):
 def test_scenes(tmp_path, kind):
     path = tmp_path / f"a.{kind}"
     MAKERS[kind](path, scenes=2)
-    with pytest.raises(ImageFileError, match=r"got 2; choose one with scene=0: 0 .*, 1 "):
+    with pytest.raises(ImageFileError, match=r"got 2; choose one with --scene 0 .*: 0 .*, 1 "):
         read_image(path, ReadOptions(channel=0, project="max"))
     for scene in (0, 1):
         image = read_image(path, ReadOptions(channel=0, select={"Z": 0}, scene=scene))
@@ -243,7 +243,64 @@ def test_damaged_files_are_one_clear_error(tmp_path, kind):
         assert "\n" not in str(caught.value)
 
 
+def write_lsm(path):
+    """Zeiss writes a thumbnail behind each plane, and what the planes are into a tag of its own."""
+    depths, channels, height, width = PIXELS.shape
+    info = np.zeros(1, tifffile.TIFF.CZ_LSMINFO)
+    values = {"MagicNumber": 67127628, "StructureSize": info.itemsize, "DimensionX": width, "DimensionY": height}
+    for name, value in {**values, "DimensionZ": depths, "DimensionChannels": channels, "DimensionTime": 1}.items():
+        info[name] = value
+    tag = (34412, 1, info.nbytes, info.tobytes(), True)
+    options = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None}
+    with tifffile.TiffWriter(path) as file:
+        for depth, plane in enumerate(PIXELS):
+            file.write(plane, **options, extratags=() if depth else [tag])
+            file.write(plane[:, ::4, ::4], subfiletype=1, **options)
+
+
+def write_stk(path):
+    """MetaMorph has one page, with all planes one after the other, and a tag with the distance of each."""
+    planes = PIXELS[:, 0]
+    count, height, width = planes.shape
+    distances = b"".join(struct.pack("<6I", 1, 1, 0, number, 0, 0) for number in range(count))
+    tags = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 16), 259: (3, 1, 1), 262: (3, 1, 1), 277: (3, 1, 1)}
+    tags |= {278: (4, 1, height), 279: (4, 1, height * width * 2)}
+    start = 8 + 2 + 12 * (len(tags) + 3) + 4
+    tags |= {273: (4, 1, start + 8 + len(distances)), 33628: (4, 1, start), 33629: (5, count, start + 8)}
+    pages = b"".join(struct.pack("<HHII", code, *tags[code]) for code in sorted(tags))
+    header = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    path.write_bytes(header + pages + bytes(4 + 8) + distances + planes.astype("<u2").tobytes())
+
+
+def test_lsm_is_read_without_its_thumbnails(tmp_path):
+    write_lsm(tmp_path / "a.lsm")
+    picture = read_micrograph(tmp_path / "a.lsm", ReadOptions(channel=1, project="max"))
+    np.testing.assert_array_equal(picture.pixels, PIXELS.max(axis=0).transpose(1, 2, 0))
+    np.testing.assert_array_equal(picture.shown, PIXELS[:, 1].max(axis=0))
+    with pytest.raises(ImageFileError, match="choose from 2 along Z with --project max"):
+        read_image(tmp_path / "a.lsm", ReadOptions(channel=0))
+    with pytest.raises(ImageFileError, match="has 3 channels"):  # a confocal has no red, green and blue
+        read_image(tmp_path / "a.lsm", ReadOptions(project="max"))
+    assert read_image(tmp_path / "a.lsm", ReadOptions(scene=1, select={"Z": 0, "S": 0})).shape == (5, 8)
+
+
+def test_stk_has_its_planes_along_z(tmp_path):
+    write_stk(tmp_path / "a.stk")
+    for depth, plane in enumerate(PIXELS[:, 0]):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.stk", ReadOptions(select={"Z": depth})), plane)
+    with pytest.raises(ImageFileError, match="choose from 2 along Z with --project max"):
+        read_image(tmp_path / "a.stk")
+
+
+def test_an_ending_makes_no_tiff(tmp_path):
+    for name in ("a.lsm", "a.stk"):
+        (tmp_path / name).write_bytes(b"no image at all")
+        with pytest.raises(ImageFileError, match="is not a PNG, JPEG, BMP or TIFF image"):
+            read_image(tmp_path / name)
+
+
 def test_such_files_are_found_in_folders(tmp_path):
-    for name in ("a.czi", "b.LIF", "c.nd2", "d.svs", "e.txt"):
+    names = ["a.czi", "b.LIF", "c.nd2", "d.svs", "e.lsm", "f.STK"]
+    for name in (*names, "g.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_images([tmp_path])] == ["a.czi", "b.LIF", "c.nd2", "d.svs"]
+    assert [path.name for path in find_images([tmp_path])] == names

@@ -155,6 +155,37 @@ def test_palettes_are_colours_in_images_and_indices_in_labels():
     assert decode_image(transparent.getvalue(), "a")[0, :, 3].tolist() == [0, 255, 255]
 
 
+LOOKUP = np.zeros((3, 256), np.uint16)
+LOOKUP[1] = np.arange(256) * 257  # grey values in green
+
+
+def of_imagej(array, planes=""):
+    description = f"ImageJ=1.54f\n{planes}"
+    return tiff(array, photometric="palette", colormap=LOOKUP, description=description, metadata=None)
+
+
+def test_a_lookup_table_of_imagej_is_for_the_screen_only(tmp_path):
+    grey = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    stack = np.stack([grey, grey + 100, grey + 50])
+    for data, expected in ((of_imagej(grey), grey), (of_imagej(stack, "images=3\nslices=3\n"), grey + 100)):
+        (tmp_path / "a.tif").write_bytes(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            read = read_image(tmp_path / "a.tif", ReadOptions(project="max"))
+        np.testing.assert_array_equal(read, expected)
+    coloured = tiff(grey, photometric="palette", colormap=LOOKUP, metadata=None)
+    assert decode_image(coloured, "a.tif")[4, 5].tolist() == [0, 29, 0]
+
+
+def test_a_palette_of_a_file_is_read_without_a_warning(tmp_path):
+    """A file on disk is closed behind the array; bytes in memory are not."""
+    indices = np.array([[0, 1, 2]], np.uint8)
+    (tmp_path / "a.tif").write_bytes(tiff(indices, photometric="palette", colormap=LOOKUP))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(tmp_path / "a.tif")[0, :, 1].tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "group4"])
 def test_pillow_helps_with_compressed_tiffs(compression):
     image = np.zeros((16, 16), bool if compression == "group4" else np.uint8)
@@ -185,6 +216,9 @@ def test_pillow_decodes_what_tifffile_would_have_another_package_do(monkeypatch)
     shown = np.reshape(palette, (256, 3))[indices]
     np.testing.assert_array_equal(decode_image(file.getvalue(), "a.tif"), shown)
     np.testing.assert_array_equal(decode_labels(file.getvalue(), "a.tif"), indices)
+    file = BytesIO()
+    painted.save(file, "tiff", compression="tiff_lzw", description="ImageJ=1.54f\n")
+    np.testing.assert_array_equal(decode_image(file.getvalue(), "a.tif"), indices)
 
 
 def test_tiff_that_only_another_package_can_decode(monkeypatch):
@@ -287,7 +321,7 @@ def test_tiffs_with_more_than_one_image_are_refused():
     with tifffile.TiffWriter(file) as writer:
         writer.write(np.zeros((30, 40), np.uint8))
         writer.write(np.zeros((20, 20), np.uint16))
-    with pytest.raises(ImageFileError, match=r"got 2; choose one with scene=0: 0 \(30, 40\), 1 \(20, 20\)"):
+    with pytest.raises(ImageFileError, match=r"got 2; choose one with --scene 0 .*: 0 \(30, 40\), 1 \(20, 20\)"):
         decode_image(file.getvalue(), "a.tif")
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from PIL import Image
 
-from nucleiseg.images import read_image
+from nucleiseg.images import ReadOptions, as_micrograph, read_image, read_micrograph
 from nucleiseg.inference import Prediction
 
 LABELS = np.array([[1, 1, 0, 0], [0, 0, 0, 2], [0, 3, 0, 2]], np.int32)
@@ -40,10 +41,44 @@ def test_the_table_measures_the_raw_pixels(prediction):
     assert table["label"].tolist() == [1, 2, 3]
     assert table["area"].tolist() == [2, 2, 1]
     channels = prediction.image.reshape(*LABELS.shape, -1)
+    channels = channels[..., : {2: 1, 4: 3}.get(channels.shape[2])]  # alpha is no intensity
     for channel in range(channels.shape[2]):
         expected = [channels[label == LABELS, channel].mean() for label in (1, 2, 3)]
         np.testing.assert_allclose(table[f"intensity_mean-{channel}"], expected)
     assert f"intensity_mean-{channels.shape[2]}" not in table
+
+
+def intensities(picture):
+    shown = picture.shown
+    found = Prediction(shown, np.zeros(LABELS.shape, np.float32), LABELS, picture)
+    return [name.removeprefix("intensity_mean-") for name in found.table() if name.startswith("intensity_mean")]
+
+
+@pytest.mark.parametrize("channel", [None, 0])
+def test_alpha_of_a_picture_is_not_measured(tmp_path, channel):
+    pixels = np.random.default_rng(0).integers(0, 255, (*LABELS.shape, 4), np.uint8)
+    reading = ReadOptions(channel=channel)
+    for name in ("a.png", "a.tif"):
+        for samples, measured in ((4, ["0", "1", "2"]), (3, ["0", "1", "2"]), (2, ["0"])):
+            Image.fromarray(pixels[..., :samples]).save(tmp_path / name)
+            assert intensities(read_micrograph(tmp_path / name, reading)) == measured
+            assert intensities(as_micrograph(pixels[..., :samples], reading)) == measured
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_two_and_four_channels_are_all_measured(tmp_path, count):
+    pixels = np.random.default_rng(0).integers(0, 4000, (count, *LABELS.shape)).astype(np.uint16)
+    all_of_them = [str(number) for number in range(count)]
+    reading = ReadOptions(channel=1)
+    for kind in ("ome", "imagej"):
+        options = {kind: True, "photometric": "minisblack", "metadata": {"axes": "CYX"}}
+        tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
+        assert intensities(read_micrograph(tmp_path / "a.tif", reading)) == all_of_them
+    last = np.moveaxis(pixels, 0, -1)
+    assert intensities(as_micrograph(last, ReadOptions(axes="YXC", channel=1))) == all_of_them
+    tifffile.imwrite(tmp_path / "a.tif", last, photometric="minisblack", planarconfig="contig", metadata=None)
+    for options in (reading, ReadOptions()):  # samples of which the file says that they are no alpha
+        assert intensities(read_micrograph(tmp_path / "a.tif", options)) == all_of_them
 
 
 def test_the_overlay_is_a_picture_of_its_size(prediction):

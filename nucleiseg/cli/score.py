@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg._progress import progress
 from nucleiseg.cli.arguments import add_max_pixels, add_score_output, check_score_output
-from nucleiseg.cli.terminal import say
+from nucleiseg.cli.terminal import say, warn
 from nucleiseg.errors import DatasetError, InvalidInputError
 
 if TYPE_CHECKING:
+    from nucleiseg._checks import Array
     from nucleiseg.instances import InstanceCounts
 
-_LABELS = "_labels"
-# What predict writes beside <stem>_labels.tif, and for a whole folder.
-_BESIDE_LABELS = ("_mask", "_overlay", "_colours", "_imagej_labels", "_labels.ome")
-_OF_FOLDER = ("contact_sheet", "histograms")
+_LOGGER = logging.getLogger(__name__)
+
+_NAMED = 3  # masks
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -28,7 +30,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="compare two folders of label images",
         description="Compare two folders of label images (PNG or TIFF, 0 background, one number a nucleus). Files "
         "belong together where their names are the same, less their suffixes and endings such as _labels. Pictures and "
-        "exports that predict wrote beside labels do not count.",
+        "exports that predict wrote beside labels do not count. Of a mask, with 0 and 1 or 255 only, each connected "
+        "part is a nucleus.",
     )
     parser.add_argument("truth", metavar="TRUTH", type=Path, help="folder of true labels")
     parser.add_argument("prediction", metavar="PREDICTION", type=Path, help="folder of predicted labels")
@@ -44,12 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     from nucleiseg.inference.evaluation import Evaluation, ImageScore
 
+    masks = _Masks()
     evaluation = Evaluation(
         [
-            ImageScore(name, "", _compare(truth, prediction, arguments.max_pixels))
+            ImageScore(name, "", _compare(truth, prediction, arguments.max_pixels, masks))
             for name, (truth, prediction) in progress(pairs.items(), "scoring", len(pairs))
         ]
     )
+    masks.tell()
     if arguments.per_image is not None:
         evaluation.write_per_image(arguments.per_image)
     text = json.dumps(evaluation.to_dict()["all"], indent=2) if arguments.json else str(evaluation)
@@ -67,7 +72,9 @@ def pair_labels(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]]:
     DatasetError
         If a folder is missing or empty, a file has no partner, or several files of a folder have one name.
     """
-    true_files, predicted_files = _label_files(truth), _label_files(prediction)
+    from nucleiseg.datasets.paired import find_label_files
+
+    true_files, predicted_files = find_label_files(truth), find_label_files(prediction)
     lonely = [
         f"{', '.join(path.name for path in alone)} {'has' if len(alone) == 1 else 'have'} no {what}"
         for one, other, what in ((true_files, predicted_files, "prediction"), (predicted_files, true_files, "truth"))
@@ -76,42 +83,50 @@ def pair_labels(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]]:
     if lonely:
         raise DatasetError(
             f"{truth} and {prediction}: each file needs one of the same name in the other folder (suffix and an ending "
-            f"{_LABELS} apart), but {'; '.join(lonely)}; add what is missing, or move these files elsewhere"
+            f"_labels apart), but {'; '.join(lonely)}; add what is missing, or move these files elsewhere"
         )
     return {name: (path, predicted_files[name]) for name, path in true_files.items()}
 
 
-def _label_files(folder: Path) -> dict[str, Path]:
-    from nucleiseg.datasets.paired import label_name, list_images
+@dataclass
+class _Masks:
+    """Files that are masks, and what became of them."""
 
-    paths = list_images(folder)
-    stems = {path.stem for path in paths}
-    files: dict[str, Path] = {}
-    for path in paths:
-        if _is_by_product(path.stem, stems):
-            continue
-        name = label_name(path)
-        if name in files:
-            raise DatasetError(
-                f"{folder}: {files[name].name} and {path.name} have one name, suffix and an ending {_LABELS} apart; "
-                "keep one of them there"
-            )
-        files[name] = path
-    return files
+    names: list[str] = field(default_factory=list)
+    parts: int = 0
+
+    def read(self, path: Path, max_pixels: int) -> Array:
+        """Labels; those of a mask are its connected parts, as in a dataset."""
+        from nucleiseg.datasets.paired import is_mask
+        from nucleiseg.images.reading import read_labels
+        from nucleiseg.instances import split_components
+
+        labels = read_labels(path, max_pixels=max_pixels)
+        if not is_mask(labels):
+            return labels
+        parts = split_components(labels != 0)
+        count = int(parts.max())
+        if count > 1:  # else it is one nucleus either way
+            self.names.append(str(path))
+            self.parts += count
+        return parts
+
+    def tell(self) -> None:
+        """One line, on standard error, if there are any."""
+        if not self.names:
+            return
+        several = len(self.names) > 1
+        more = f" and {len(self.names) - _NAMED:,} more" if len(self.names) > _NAMED else ""
+        what = f"are masks: their {self.parts:,}" if several else f"is a mask: its {self.parts:,}"
+        text = f"{', '.join(self.names[:_NAMED])}{more} {what} connected parts count as nuclei"
+        _LOGGER.warning("%s", text)
+        warn(text)
 
 
-def _is_by_product(stem: str, stems: set[str]) -> bool:
-    """Whether `nucleiseg predict` wrote it beside labels that are there too."""
-    if stem in _OF_FOLDER:
-        return any(other.endswith(_LABELS) for other in stems)
-    return any(stem.endswith(end) and stem.removesuffix(end) + _LABELS in stems for end in _BESIDE_LABELS)
-
-
-def _compare(truth: Path, prediction: Path, max_pixels: int) -> InstanceCounts:
-    from nucleiseg.images.reading import read_labels
+def _compare(truth: Path, prediction: Path, max_pixels: int, masks: _Masks) -> InstanceCounts:
     from nucleiseg.instances import match
 
-    labels = read_labels(truth, max_pixels=max_pixels), read_labels(prediction, max_pixels=max_pixels)
+    labels = masks.read(truth, max_pixels), masks.read(prediction, max_pixels)
     try:
         return match(*labels)
     except InvalidInputError as error:

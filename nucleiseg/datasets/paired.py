@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,21 @@ from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.images.reading import IMAGE_SUFFIXES
 from nucleiseg.instances.splitting import split_components
 
-__all__ = ["PairRecord", "find_label_folder", "find_pairs", "label_name", "list_images"]
+__all__ = [
+    "PairRecord",
+    "find_label_files",
+    "find_label_folder",
+    "find_pairs",
+    "is_mask",
+    "label_name",
+    "list_images",
+]
 
 _ENDING = re.compile(r"_((imagej_)?labels?|masks?|rois?|RoiSet)(\.ome)?$")
+_LABELS = "_labels"
+# What predict writes beside <stem>_labels.tif, and for a whole folder.
+_BESIDE_LABELS = ("_mask", "_overlay", "_colours", "_imagej_labels", "_labels.ome")
+_OF_FOLDER = ("contact_sheet", "histograms")
 
 
 @dataclass(frozen=True)
@@ -55,10 +67,10 @@ class PairRecord:
         image = read_pixels(self.image, self.reading)
         found = decode_label_file(data, self.labels, (image.shape[0], image.shape[1]))
         image, labels = check_pair(self.id, image, found)
-        is_mask = not self.labels.lower().endswith(REGION_SUFFIXES) and _is_mask(labels)
+        split = not self.labels.lower().endswith(REGION_SUFFIXES) and is_mask(labels)
         if notes is not None:
-            notes.split_mask, notes.lossy = is_mask, data.startswith(b"\xff\xd8\xff")
-        return image, split_components(labels != 0) if is_mask else labels
+            notes.split_mask, notes.lossy = split, data.startswith(b"\xff\xd8\xff")
+        return image, split_components(labels != 0) if split else labels
 
 
 def label_name(path: Path) -> str:
@@ -78,9 +90,8 @@ def find_pairs(
 ) -> list[PairRecord]:
     """Images and labels of the same name; endings such as ``_labels`` and ``_mask`` do not count."""
     image_paths = list_images(images, READABLE_SUFFIXES)
-    image_files = _by_name(images, {path.stem: path for path in image_paths}, image_paths)
-    label_paths = list_images(labels, LABEL_SUFFIXES)
-    label_files = _by_name(labels, {label_name(path): path for path in label_paths}, label_paths)
+    image_files = _by_name(images, image_paths, lambda path: path.stem)
+    label_files = find_label_files(labels, LABEL_SUFFIXES)
     for one, other, what in ((image_files, label_files, "labels"), (label_files, image_files, "an image")):
         missing = sorted(one.keys() - other.keys())
         if missing:
@@ -107,15 +118,43 @@ def list_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> lis
     return files
 
 
-def _by_name(folder: Path, named: dict[str, Path], paths: list[Path]) -> dict[str, Path]:
-    twice = [path.name for path in paths if path not in named.values()]
+def find_label_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """Files of labels, by the name of their image.
+
+    Pictures that `nucleiseg predict` wrote beside labels are left out.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such folder, it holds no labels, or several of its files have one name.
+    """
+    paths = list_images(folder, suffixes)
+    stems = {path.stem for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
+    return _by_name(folder, [path for path in paths if not _is_by_product(path, stems)], label_name)
+
+
+def is_mask(labels: NDArray[np.integer | np.bool_]) -> bool:
+    """Whether labels only say where nuclei are, by 1 or 255, so that each connected part is one."""
+    highest = labels.max(initial=0)
+    return highest in (1, 255) and bool(np.isin(labels, (0, highest)).all())
+
+
+def _by_name(folder: Path, paths: Sequence[Path], name_of: Callable[[Path], str]) -> dict[str, Path]:
+    named: dict[str, list[Path]] = {}
+    for path in paths:
+        named.setdefault(name_of(path), []).append(path)
+    twice = [" and ".join(path.name for path in alike) for alike in named.values() if len(alike) > 1]
     if twice:
         raise DatasetError(
             f"{folder}: several files have one name apart from their endings: {shorten(twice)}; keep one of each"
         )
-    return named
+    return {name: path for name, (path,) in named.items()}
 
 
-def _is_mask(labels: NDArray[np.int32]) -> bool:
-    highest = labels.max()
-    return highest in (1, 255) and bool(np.isin(labels, (0, highest)).all())
+def _is_by_product(path: Path, stems: set[str]) -> bool:
+    """Whether `nucleiseg predict` wrote this picture beside labels that are there too."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return False
+    if path.stem in _OF_FOLDER:
+        return any(other.endswith(_LABELS) for other in stems)
+    return any(path.stem.endswith(end) and path.stem.removesuffix(end) + _LABELS in stems for end in _BESIDE_LABELS)

@@ -21,12 +21,12 @@ from nucleiseg.images.read_options import ReadOptions
 __all__ = ["open_dataset", "read"]
 
 _LAYOUTS = (
-    "known layouts are: Kaggle, folder or zip, <id>/images/<id>.png and <id>/masks/*.png, read('stage1_train.zip'); "
-    "paired folders, images/a.png and labels/a.png (or masks/), read('folder') or read('images', labels='labels'); "
+    "known layouts are: Kaggle, folder or zip, <id>/images/<id>.png and <id>/masks/*.png, 'stage1_train.zip'; "
+    "paired folders, images/a.png and labels/a.png (or masks/), 'folder' or 'images' with --labels labels; "
     "regions, labels/a.geojson of QuPath or labels/a.zip of ImageJ; "
-    "run lengths, a CSV with ImageId,EncodedPixels, read('images', labels='runs.csv'); "
-    "COCO, read('images', labels='annotations.json'); "
-    "arrays, read('data.npz') or read('images.npy', labels='labels.npy')"
+    "run lengths, a CSV with ImageId,EncodedPixels, 'images' with --labels runs.csv; "
+    "COCO, 'images' with --labels annotations.json; "
+    "arrays, 'data.npz' or 'images.npy' with --labels labels.npy (in Python read('images.npy', labels='labels.npy'))"
 )
 
 

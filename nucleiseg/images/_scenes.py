@@ -22,7 +22,9 @@ def find_scene(name: str, wanted: int | str | None, names: Sequence[str], descri
     listed = ", ".join(f"{i} {text}" for i, text in enumerate(descriptions[:20]))
     listed += f" and {len(names) - 20} more" if len(names) > 20 else ""
     if wanted is None:
-        raise ImageFileError(f"{name}: must hold one image, got {len(names)}; choose one with scene=0: {listed}")
+        raise ImageFileError(
+            f"{name}: must hold one image, got {len(names)}; choose one with --scene 0 (scene=0 in Python): {listed}"
+        )
     raise ImageFileError(f"{name}: has no scene {wanted!r}; choose one of {listed or '(none)'}")
 
 

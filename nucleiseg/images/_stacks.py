@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ __all__ = ["Stack", "check_flat"]
 
 _FEWEST_COLOURS = 3
 _MUCH_SHORTER = 4
+# Letter, name, and how one image is made of it: in a terminal and in Python.
+_MEANINGS = (("C", "channels", "--channel 0", "channel=0"), ("Z", "depths", "--project max", "project='max'"))
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class Stack:
         Whether errors are about a file.
     size : (int, int) or None
         Height and width of the whole image, where the pixels are a window of it; for messages.
+    opaque : bool
+        None of the samples is alpha, however many they are.
+    stained : bool
+        The channels are stains, not red, green and blue, unless their names say so.
     """
 
     pixels: Array = field(repr=False)
@@ -47,6 +54,8 @@ class Stack:
     scale: float = 1.0
     from_file: bool = True
     size: tuple[int, int] | None = None
+    opaque: bool = False
+    stained: bool = False
 
     def error(self, text: str) -> ImageFileError | InvalidInputError:
         """An error about this stack; begins with its name."""
@@ -72,36 +81,46 @@ def check_flat(stack: Stack) -> None:
     """Raise, with the choices, if there are planes or times left, or nothing that could be rows and columns."""
     if not {"Y", "X"} <= set(stack.axes) or stack.pixels.size == 0:
         raise stack.error(f"must have rows and columns, got an array of {stack.described}; say what its axes are")
-    known = {"Z": "project='max', project='mean' or select={'Z': 0}", "T": "select={'T': 0}"}
-    if "S" in stack.axes:
-        known["C"] = "select={'C': 0}"
+    known = {axis: _select(axis) for axis in ("ZTC" if "S" in stack.axes else "ZT")}
+    flag, argument = known["Z"]
+    known["Z"] = f"--project max, --project mean or {flag}", f"project='max', project='mean' or {argument}"
     lengths = stack.lengths
-    choices = [f"choose from {lengths[axis]} along {axis} with {how}" for axis, how in known.items() if axis in lengths]
+    choices = [
+        f"choose from {lengths[axis]} along {axis} with {flag} ({argument} in Python)"
+        for axis, (flag, argument) in known.items()
+        if axis in lengths
+    ]
     unknown = [axis for axis in stack.axes if axis not in AXES]
     looks = ""
     if len(unknown) == 1:
         looks, choice = _unknown_planes(stack.axes, lengths, unknown[0])
         choices.append(choice)
     elif unknown:
-        choices.append(f"say what its axes are, e.g. axes={'TZCYX'[-len(stack.axes) :]!r}")
+        axes = "TZCYX"[-len(stack.axes) :]
+        choices.append(f"say what its axes are, e.g. --axes {axes} (axes={axes!r} in Python)")
     if choices:
         raise stack.error(f"must come down to one image, got a stack of {stack.described}{looks}; {'; '.join(choices)}")
+
+
+def _select(axis: str) -> tuple[str, str]:
+    """How the first position along an axis is chosen: in a terminal and in Python."""
+    return f"--select {shlex.quote(f'{axis}=0')}", f"select={{{axis!r}: 0}}"
 
 
 def _unknown_planes(axes: str, lengths: Mapping[str, int], unknown: str) -> tuple[str, str]:
     """What planes that nothing explains look like, and what they may be said to be."""
     looks = ""
-    meanings = [
-        f"{name} with axes={axes.replace(unknown, letter)!r} and {choice}"
-        for letter, name, choice in (("C", "channels", "channel=0"), ("Z", "depths", "project='max'"))
-        if letter not in axes
-    ]
+    meanings = [(axes.replace(unknown, letter), *how) for letter, *how in _MEANINGS if letter not in axes]
+    known = [f"{name} with --axes {meant} {flag}" for meant, name, flag, _ in meanings]
     if axes == f"{unknown}YX":
         if lengths[unknown] <= MAX_CHANNELS:
             looks = ", which looks like (C, H, W)"
             if lengths[unknown] >= _FEWEST_COLOURS:
-                meanings.insert(0, "colours with axes='SYX'")
+                known.insert(0, "colours with --axes SYX")
         elif _MUCH_SHORTER * lengths["X"] <= min(lengths[unknown], lengths["Y"]):
-            return ", which looks like (H, W, C)", "if so, say axes='YXC' and channel=0"
-    planes = f"say what the {lengths[unknown]} planes are: {', '.join(meanings)}"
-    return looks, f"{planes}, or choose one with select={{{unknown!r}: 0}}"
+            python = "axes='YXC' and channel=0 in Python"
+            return ", which looks like (H, W, C)", f"if so, say --axes YXC --channel 0 ({python})"
+    flag, argument = _select(unknown)
+    arguments = [*(f"axes={meant!r}" for meant, *_ in meanings[:1]), *(how[-1] for how in meanings), argument]
+    told = f"say what the {lengths[unknown]} planes are: {', '.join(known)}, or " if known else ""
+    return looks, f"{told}choose one with {flag} (in Python {', '.join(arguments)})"

@@ -20,6 +20,8 @@ from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["find_series", "read_tiff"]
 
+_ALPHAS = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
+
 
 def read_tiff(
     source: str | os.PathLike[str] | bytes,
@@ -28,7 +30,10 @@ def read_tiff(
     *,
     palette_to_colour: bool = True,
 ) -> Stack:
-    """One image of a TIFF file, of a path or in memory, with all of its axes and in the file's own type."""
+    """One image of a TIFF file, of a path or in memory, with all of its axes and in the file's own type.
+
+    Palettes become colours, save those of ImageJ, which only say how grey values are shown.
+    """
     with tifffile.TiffFile(BytesIO(source) if isinstance(source, bytes) else source) as file:
         number = find_series(file, name, options)
         series = file.series[number]
@@ -40,6 +45,8 @@ def read_tiff(
         shape, axes = sizes[options.level]
         check_bytes(shape, series.dtype.itemsize, name)
         page = series.keyframe
+        # The lookup table of ImageJ is the dye's colour on the screen; what was measured are the indices.
+        has_colours = palette_to_colour and page.photometric == tifffile.PHOTOMETRIC.PALETTE and not file.is_imagej
         try:
             array = series.levels[options.level].asarray().reshape(shape)
         except ValueError as error:
@@ -47,22 +54,27 @@ def read_tiff(
             if not any(words in str(error) for words in ("imagecodecs", "not supported")):
                 raise
             if len(file.pages) == 1:  # Pillow sees the first page only
-                array = _decode_with_pillow(source, name, page, palette_to_colour=palette_to_colour)
+                array = _decode_with_pillow(source, name, page, palette_to_colour=has_colours)
                 return Stack(array, "YX" if array.ndim == 2 else "YXS", name)
             raise _needs_imagecodecs(name, page) from None
         names = channel_names(file, number, axes, shape)
         size = pixel_size(file, number)
-    palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
-    if palette is not None and palette_to_colour:
+        opaque = page.photometric != tifffile.PHOTOMETRIC.RGB and not _ALPHAS & set(page.extrasamples)
+        stained = file.is_lsm or (file.imagej_metadata or {}).get("mode") == "composite"
+        palette = page.colormap if has_colours else None  # read from the file when it is asked for
+    if palette is not None:
         if "S" in axes:
             array, axes = array.squeeze(axes.index("S")), axes.replace("S", "")
         array, axes = np.moveaxis(palette[:, array] >> 8, 0, -1).astype(np.uint8), axes + "S"
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Stack(array, axes, name, names, size, scale=heights[0] / heights[options.level])
+    scale = heights[0] / heights[options.level]
+    return Stack(array, axes, name, names, size, scale, opaque=opaque, stained=stained)
 
 
 def find_series(file: tifffile.TiffFile, name: str, options: ReadOptions) -> int:
-    """The series to read: the slide itself where a scanner adds its label and a thumbnail."""
+    """The series to read: the slide itself where a scanner adds its label and a thumbnail, as LSM files have, too."""
+    if options.scene is None and file.is_lsm:
+        return 0
     names = [series.name for series in file.series]
     if options.scene is None and "Baseline" in names:
         return names.index("Baseline")

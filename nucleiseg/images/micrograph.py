@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from nucleiseg._checks import MAX_CHANNELS, Array, check_image, check_number_array
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images._stacks import Stack, check_flat
+from nucleiseg.images.channels import has_alpha
 from nucleiseg.images.read_options import Channel, ReadOptions
 
 __all__ = ["Micrograph", "as_micrograph", "find_channel", "flatten", "kept_axes"]
@@ -32,6 +34,8 @@ class Micrograph:
         Names of the channels; empty if unknown.
     pixel_size : float or None
         Height and width of a pixel in µm.
+    alpha : bool
+        The last channel of ``pixels`` is the transparency of a picture.
 
     Examples
     --------
@@ -45,6 +49,12 @@ class Micrograph:
     shown: Array = field(repr=False)
     channels: tuple[str, ...] = ()
     pixel_size: float | None = None
+    alpha: bool = False
+
+    @property
+    def measured(self) -> Array:
+        """The channels that hold intensities: ``pixels`` without alpha."""
+        return self.pixels[..., :-1] if self.alpha else self.pixels
 
 
 def as_micrograph(image: npt.ArrayLike, options: ReadOptions | None = None) -> Micrograph:
@@ -83,7 +93,9 @@ def as_micrograph(image: npt.ArrayLike, options: ReadOptions | None = None) -> M
     except InvalidInputError as error:
         if array.ndim < 3 or array.dtype.kind not in "bui":
             raise
-        raise InvalidInputError(f"{error}; or say what its axes are, e.g. axes='CYX' with channel=0") from None
+        raise InvalidInputError(
+            f"{error}; or say what its axes are, e.g. --axes CYX --channel 0 (axes='CYX' with channel=0 in Python)"
+        ) from None
     return flatten(Stack(array, "YX" if array.ndim == 2 else "YXS", "image", from_file=False), options)
 
 
@@ -104,7 +116,8 @@ def flatten(stack: Stack, options: ReadOptions) -> Micrograph:
     size = stack.pixel_size if options.pixel_size is None else float(options.pixel_size)
     size = None if size is None else size * stack.scale
     shown = _shown(replace(stack, channels=names), pixels, options.wanted_channels)
-    return Micrograph(pixels, shown, names, size)
+    alpha = "S" in stack.axes and has_alpha(pixels) and not names and not stack.opaque
+    return Micrograph(pixels, shown, names, size, alpha)
 
 
 def _renamed(stack: Stack, axes: str) -> Stack:
@@ -172,18 +185,26 @@ def _shown(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:
     count = pixels.shape[2] if pixels.ndim == 3 else 1
     if "S" in stack.axes and count <= MAX_CHANNELS:
         return pixels
-    as_colours = count == len(_COLOURS) and _is_colours(stack.channels)
+    as_colours = count == len(_COLOURS) and _is_colours(stack)
     if count > 1 and not as_colours:
+        name = next(filter(_is_plain, stack.channels), 0)
         raise stack.error(
-            f"has {count} channels ({_listed(stack.channels, count)}); "
-            f"say which one shows the nuclei, e.g. channel={stack.channels[0] if stack.channels else 0!r}"
+            f"has {count} channels ({_listed(stack.channels, count)}); say which one shows the nuclei, "
+            f"e.g. --channel {shlex.quote(str(name))} (channel={name!r} in Python)"
         )
     return pixels
 
 
-def _is_colours(names: Sequence[str]) -> bool:
-    """Three channels without names have always been taken as red, green and blue."""
-    return not names or tuple(name.lower() for name in names) in (_COLOURS, ("r", "g", "b"))
+def _is_plain(name: str) -> bool:
+    """Whether ``--channel`` takes it for one name: numbers count channels, and commas stand between several."""
+    return "," not in name and not name.isdecimal()
+
+
+def _is_colours(stack: Stack) -> bool:
+    """Three channels without names have always been taken as red, green and blue, save ImageJ's composites."""
+    if not stack.channels:
+        return not stack.stained
+    return tuple(name.lower() for name in stack.channels) in (_COLOURS, ("r", "g", "b"))
 
 
 def _chosen(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:

@@ -23,7 +23,7 @@ __all__ = ["IMAGE_SUFFIXES", "MICROSCOPE_SUFFIXES", "find_images", "read_image",
 
 Array = NDArray[Any]
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".lsm", ".stk")  # the last two are TIFFs
 MICROSCOPE_SUFFIXES = (".czi", ".lif", ".nd2", ".svs")
 """Whole-slide and microscopes' own formats, which need the extra ``nucleiseg[microscopy]``."""
 
@@ -32,12 +32,13 @@ def read_micrograph(path: str | os.PathLike[str], options: ReadOptions | None = 
     """Read one image with all of its channels: no scaling, no change of type.
 
     Channels, planes and the size of a pixel are known for OME-TIFF, ImageJ's TIFF, Zeiss CZI, Nikon ND2, Leica LIF and
-    Aperio SVS. The last four need more packages: ``pip install "nucleiseg[microscopy]"``.
+    Aperio SVS. The last four need more packages: ``pip install "nucleiseg[microscopy]"``. Of Zeiss LSM and MetaMorph
+    STK the axes are known, but neither names nor sizes.
 
     Parameters
     ----------
     path : str or path
-        A PNG, JPEG, BMP, TIFF, CZI, ND2, LIF or SVS file.
+        A PNG, JPEG, BMP, TIFF (LSM and STK are some, too), CZI, ND2, LIF or SVS file.
     options : ReadOptions, optional
         Channel, planes, scene, level, pixel size, and how many pixels at most.
 
@@ -80,7 +81,8 @@ def read_image(path: str | os.PathLike[str], options: ReadOptions | None = None)
     -------
     image : (H, W) or (H, W, C) array
         In the file's own type: bool (1 bit), uint8, uint16, int32, float32 and so on. Palette images become RGB or
-        RGBA. A colour TIFF becomes (H, W, C), wherever it has its channels.
+        RGBA, save 8-bit TIFFs of ImageJ, whose lookup tables are for the screen. A colour TIFF becomes (H, W, C),
+        wherever it has its channels.
 
     Raises
     ------

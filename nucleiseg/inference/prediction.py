@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nucleiseg._files import write_text
 from nucleiseg._precision import Precision
 from nucleiseg.images import Micrograph, judge_image, overlay
+from nucleiseg.images.channels import has_alpha
 from nucleiseg.inference.limits import is_familiar
 from nucleiseg.inference.scale import Passport, usual_diameter_of
 from nucleiseg.instances import (
@@ -137,12 +138,13 @@ class Prediction:
     def table(self) -> pd.DataFrame:
         """One row a nucleus, measured on the raw pixels of every channel; see `nucleiseg.instances.measure`.
 
-        After the area come the `confidence`, and the `quality` of the image as a text, which is empty as a rule.
+        Alpha, the last of two or four samples of a picture, is not measured. After the area come the `confidence`, and
+        the `quality` of the image as a text, which is empty as a rule.
         """
         import pandas as pd
 
-        source = self.source or Micrograph(self.image, self.image)
-        columns = measure_columns(self.labels, source.pixels, source.pixel_size, source.channels)
+        source = self.source or Micrograph(self.image, self.image, alpha=has_alpha(self.image))
+        columns = measure_columns(self.labels, source.measured, source.pixel_size, source.channels)
         # Early, since files with more channels than others have more columns at the end.
         first = {name: columns.pop(name) for name in ("label", "area")}
         return pd.DataFrame({**first, "confidence": self.confidence, "quality": self._quality, **columns})

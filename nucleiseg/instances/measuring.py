@@ -79,7 +79,8 @@ def measure(
         ``equivalent_diameter_area``
             Of the circle of the same area, in pixels.
         ``intensity_mean-0``, ``intensity_min-0``, ``intensity_max-0``, ``intensity_total-0``, and so on
-            Of the raw pixel values of channel 0 and of each other channel (alpha is one, too); none without an image.
+            Of the raw pixel values of channel 0 and of each other channel; none without an image. Of a picture
+            with alpha pass the colours only.
         ``area_um2``, ``centroid_um-0``, ``centroid_um-1``, ``perimeter_um``, ``axis_major_length_um``,
         ``axis_minor_length_um``, ``equivalent_diameter_area_um``
             The same in µm² and µm; only with ``pixel_size``.
