@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nucleiseg import Segmenter, datasets
+from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import Head, get_head, list_heads, register_head
+from nucleiseg.inference.segmenting import Decoding
 from nucleiseg.instances import get_decoder, list_decoders
 from nucleiseg.training import FitOptions, get_target, list_targets, losses
 
@@ -134,3 +135,10 @@ def test_an_unknown_head():
 def test_numbers_out_of_their_range_are_told_when_a_head_is_made(change, message):
     with pytest.raises(InvalidInputError, match=message):
         dataclasses.replace(get_head("semantic"), **change)
+
+
+@pytest.mark.parametrize("way", ["whole", "part"])
+def test_a_decoder_that_gives_something_else_is_told(way):
+    decoding = Decoding(lambda maps, thresholds, area: maps[..., 0], {}, PredictOptions(min_area=0))
+    with pytest.raises(InvalidInputError, match=r"must give probability and labels, got ndarray; return .*Decoded\("):
+        getattr(decoding, way)(np.zeros((4, 5, 1), np.float32))

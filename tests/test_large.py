@@ -100,9 +100,7 @@ def test_another_image_or_version_does_not_go_on_with_unfinished_work(change, en
 
 def test_labels_do_not_replace_their_image(engine, tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", IMAGE)
-    with pytest.raises(
-        InvalidInputError, match=r"must not replace the image .*image.tif for both; choose another"
-    ):
+    with pytest.raises(InvalidInputError, match=r"must not replace the image .*image.tif for both; choose another"):
         predict_large("any", tmp_path / "image.tif", tmp_path / "image.tif", OPTIONS)
     assert not engine.seen
 

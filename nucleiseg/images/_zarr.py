@@ -78,9 +78,10 @@ def _level_of(node: Any, attributes: Mapping[str, Any], path: Path, options: Rea
     axes = "".join(map(_letter, stored))
     axes = meant_axes(axes, arrays[0].shape, options) or axes
     if not {"Y", "X"} <= set(axes):
+        meant = "TZCYX"[-len(axes) :]
         raise ImageFileError(
             f"{path}: has no axes y and x, got {', '.join(map(_name, stored))}; "
-            f"say what its axes are, e.g. axes={'TZCYX'[-len(axes) :]!r}"
+            f"say what its axes are, e.g. --axes {meant} (axes={meant!r} in Python)"
         )
     y, x = axes.index("Y"), axes.index("X")
     check_level(str(path), options.level, [(array.shape[y], array.shape[x]) for array in arrays])

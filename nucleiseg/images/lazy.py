@@ -73,7 +73,8 @@ class LazyImage:
             wrong = ImageFileError if self.from_file else InvalidInputError
             raise wrong(
                 f"{self.name}: must have rows, columns and a letter for each axis, got shape {shape} "
-                f"(axes {self.axes}); say what its axes are, e.g. axes='CYX' with channel=0"
+                f"(axes {self.axes}); say what its axes are, e.g. --axes CYX --channel 0 (axes='CYX' with "
+                "channel=0 in Python)"
             )
 
     @property

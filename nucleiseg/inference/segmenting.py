@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nucleiseg._progress import progress
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
+from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
 from nucleiseg.images import Tile, tiles
 from nucleiseg.images.sampling import sampled_range
@@ -72,7 +73,7 @@ class Decoding:
         """The nuclei of an image."""
         options = self.options
         # Holes count towards the area once they are filled.
-        found = self.decoder(maps, self.thresholds, 0 if options.fill_holes else self.area)
+        found = self._decoded(maps, 0 if options.fill_holes else self.area)
         if not (options.fill_holes or options.remove_edge):
             return found
         labels = filter_labels(found.labels, self.area, remove_edge=options.remove_edge, fill_holes=options.fill_holes)
@@ -80,10 +81,19 @@ class Decoding:
 
     def part(self, maps: Maps) -> Decoded:
         """The nuclei of a window; which of them count is known only when all windows are stitched."""
-        found = self.decoder(maps, self.thresholds, 0)
+        found = self._decoded(maps, 0)
         if not self.options.fill_holes:
             return found
         return Decoded(found.probability, filter_labels(found.labels, fill_holes=True))
+
+    def _decoded(self, maps: Maps, area: int) -> Decoded:
+        found = self.decoder(maps, self.thresholds, area)
+        if not isinstance(found, Decoded):
+            raise InvalidInputError(
+                f"a decoder must give probability and labels, got {type(found).__name__}; return "
+                "nucleiseg.instances.Decoded(probability, labels)"
+            )
+        return found
 
 
 def decoding_of(settings: SegmenterSettings, options: PredictOptions) -> Decoding:
