@@ -179,7 +179,7 @@ def test_axes_with_longer_names_are_known_by_their_type(tmp_path):
 def test_rows_and_columns_of_other_names_have_to_be_told(tmp_path):
     pixels = numbered("CYX", "C")
     write_ome_zarr(tmp_path / "a.zarr", "CYX", pixels, 0.5, called={"C": "c", "Y": "row", "X": "column"}.get)
-    with pytest.raises(ImageFileError, match=r"a\.zarr: has no axes y and x, got c, row, column; say .* axes='CYX'"):
+    with pytest.raises(ImageFileError, match=r"a\.zarr: has no axes y and x, got c, row, column; say .*axes='CYX'"):
         open_lazy(tmp_path / "a.zarr", ReadOptions(channel=1))
     lazy = open_lazy(tmp_path / "a.zarr", ReadOptions(channel=1, axes="CYX"))
     assert (lazy.shape, lazy.pixel_size) == ((7, 5), 0.5)

@@ -11,7 +11,6 @@ from typing import Any
 
 from nucleiseg._optional import import_framework
 from nucleiseg._registry import Registry
-from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines import onnx_metadata
 from nucleiseg.engines.engine import Engine
 from nucleiseg.errors import InvalidInputError, ModelFileError
@@ -142,10 +141,10 @@ def _load_keras(path: Path) -> Engine:
     from nucleiseg.networks.upsampling import load_upsampling_plugin
 
     grow_gpu_memory()
-    settings = SegmenterSettings.from_json(read_settings(path), os.fspath(path))
-    # Layers of an installed package are known to Keras once it is imported.
-    load_encoder_plugin(settings.encoder)
-    load_upsampling_plugin(settings.upsampling)
+    built = read_settings(path).get("segmenter")
+    if isinstance(built, Mapping):  # layers of an installed package are known to Keras once it is imported
+        load_encoder_plugin(built.get("encoder"))
+        load_upsampling_plugin(built.get("upsampling"))
     return KerasEngine(read_model(path)[0])
 
 

@@ -12,7 +12,7 @@ from nucleiseg._registry import Registry
 from nucleiseg.errors import InvalidInputError
 
 __all__ = [
-    "Dice",
+    "DiceLoss",
     "MaskAndDepth",
     "MaskDepthAndContact",
     "Tversky",
@@ -88,7 +88,7 @@ class BatchLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("nucleiseg")
-class Dice(BatchLoss):
+class DiceLoss(BatchLoss):
     """The Dice loss of a whole batch: 1 - 2 tp / (2 tp + fp + fn), in [0, 1]; 1 where there is nothing at all.
 
     As `keras.losses.Dice`, but pixels that weigh nothing have no say.
@@ -101,8 +101,10 @@ class Dice(BatchLoss):
     Examples
     --------
     >>> truth, found = [[[[1.0], [0.0]]]], [[[[1.0], [1.0]]]]
-    >>> round(float(Dice()(truth, found)), 3), round(float(Dice()(truth, found, sample_weight=[[[1.0, 0.0]]])), 3)
-    (0.333, 0.0)
+    >>> round(float(DiceLoss()(truth, found)), 3)
+    0.333
+    >>> round(float(DiceLoss()(truth, found, sample_weight=[[[1.0, 0.0]]])), 3)
+    0.0
     """
 
     def __init__(self, name: str = "dice", **keras_options: Any) -> None:
@@ -229,7 +231,7 @@ class MaskAndDepth(BatchLoss):
 
     def __init__(self, name: str = "mask_and_depth", **keras_options: Any) -> None:
         super().__init__(name=name, **keras_options)
-        self._crossentropy, self._dice = keras.losses.BinaryCrossentropy(), Dice()
+        self._crossentropy, self._dice = keras.losses.BinaryCrossentropy(), DiceLoss()
 
     def weighed(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
         """The loss, a scalar."""
@@ -257,7 +259,7 @@ class MaskDepthAndContact(BatchLoss):
 
     def __init__(self, name: str = "mask_depth_and_contact", **keras_options: Any) -> None:
         super().__init__(name=name, **keras_options)
-        self._crossentropy, self._dice = keras.losses.BinaryCrossentropy(), Dice()
+        self._crossentropy, self._dice = keras.losses.BinaryCrossentropy(), DiceLoss()
 
     def weighed(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
         """The loss, a scalar."""
@@ -284,7 +286,7 @@ def _focal() -> keras.losses.Loss:
 
 @register_loss("dice")
 def _dice() -> keras.losses.Loss:
-    return Dice()
+    return DiceLoss()
 
 
 @register_loss("tversky")
