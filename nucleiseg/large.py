@@ -133,7 +133,7 @@ def write_exports(
     labels = open_lazy(target)
     blocks = measured_blocks(
         labels,
-        lambda rows, columns: image.read(rows, columns).pixels,
+        lambda rows, columns: image.read(rows, columns).measured,
         image.pixel_size,
         image.channels,
         confidence=confidence,

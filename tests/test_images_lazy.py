@@ -361,6 +361,24 @@ def test_a_tiff_file_that_is_read_in_parts_says_what_one_says_that_is_read_as_a_
     np.testing.assert_array_equal(lazy[2:5, 1:3], numbered(3, 8, 6)[2, 2:5, 1:3])
 
 
+def test_stains_and_alpha_are_what_they_are_when_the_file_is_read_as_a_whole(tmp_path):
+    pytest.importorskip("zarr")
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 4), np.uint8)
+    stains, colours, samples = (tmp_path / f"{name}.tif" for name in ("stains", "colours", "samples"))
+    tifffile.imwrite(
+        stains, np.moveaxis(pixels[..., :3], -1, 0), imagej=True, metadata={"axes": "CYX", "mode": "composite"}
+    )
+    tifffile.imwrite(colours, pixels, photometric="rgb", extrasamples=["unassalpha"])
+    tifffile.imwrite(samples, pixels, photometric="minisblack", planarconfig="contig", extrasamples=["unspecified"] * 3)
+    for read in (open_lazy, open_micrograph):
+        with pytest.raises(ImageFileError, match=r"has 3 channels .* say which one shows the nuclei"):
+            read(stains)
+    for path, channels in ((colours, 3), (samples, 4)):
+        lazily = open_lazy(path).read(slice(5, 12), slice(0, 30))
+        assert lazily.measured.shape == (7, 30, channels)
+        np.testing.assert_array_equal(lazily.measured, open_micrograph(path).measured[5:12])
+
+
 @pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
 def test_a_part_is_read_wherever_the_process_was_started(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

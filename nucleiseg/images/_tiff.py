@@ -15,12 +15,10 @@ from nucleiseg.errors import ImageFileError
 from nucleiseg.images._pillow import check_bytes, check_pixels, pillow_to_array
 from nucleiseg.images._scenes import check_level, find_scene
 from nucleiseg.images._stacks import Stack
-from nucleiseg.images._tiff_metadata import channel_names, pixel_size
+from nucleiseg.images._tiff_metadata import channel_names, has_no_alpha, has_stains, pixel_size
 from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["find_series", "read_tiff"]
-
-_ALPHAS = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
 
 
 def read_tiff(
@@ -59,8 +57,7 @@ def read_tiff(
             raise _needs_imagecodecs(name, page) from None
         names = channel_names(file, number, axes, shape)
         size = pixel_size(file, number)
-        opaque = page.photometric != tifffile.PHOTOMETRIC.RGB and not _ALPHAS & set(page.extrasamples)
-        stained = file.is_lsm or (file.imagej_metadata or {}).get("mode") == "composite"
+        opaque, stained = has_no_alpha(page), has_stains(file)
         palette = page.colormap if has_colours else None  # read from the file when it is asked for
     if palette is not None:
         if "S" in axes:

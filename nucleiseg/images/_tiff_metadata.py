@@ -10,7 +10,7 @@ import tifffile
 
 from nucleiseg._units import MICROMETRES
 
-__all__ = ["channel_names", "pixel_size", "square_size"]
+__all__ = ["channel_names", "has_no_alpha", "has_stains", "pixel_size", "square_size"]
 
 _MOST_UNLIKE = 0.01
 
@@ -78,3 +78,14 @@ def _imagej_size(file: tifffile.TiffFile) -> float | None:
             return None
         sides.append(unit * units / pixels)
     return square_size(*sides)
+
+
+def has_no_alpha(page: tifffile.TiffPage) -> bool:
+    """Whether none of a page's samples is transparency, however many they are."""
+    alphas = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
+    return page.photometric != tifffile.PHOTOMETRIC.RGB and not alphas & set(page.extrasamples)
+
+
+def has_stains(file: tifffile.TiffFile) -> bool:
+    """Whether the channels are stains, not red, green and blue."""
+    return bool(file.is_lsm or (file.imagej_metadata or {}).get("mode") == "composite")

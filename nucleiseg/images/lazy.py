@@ -50,6 +50,10 @@ class LazyImage:
         How many pixels of the full size are one, along a side.
     from_file : bool
         Whether errors are about a file.
+    opaque : bool
+        None of the samples is alpha, however many they are.
+    stained : bool
+        The channels are stains, not red, green and blue, unless their names say so.
 
     Examples
     --------
@@ -66,6 +70,8 @@ class LazyImage:
     full_pixel_size: float | None = None
     scale: float = 1.0
     from_file: bool = True
+    opaque: bool = False
+    stained: bool = False
 
     def __post_init__(self) -> None:
         shape = tuple(self.pixels.shape)
@@ -109,6 +115,8 @@ class LazyImage:
             self.scale,
             self.from_file,
             self.shape,
+            self.opaque,
+            self.stained,
         )
         # A window of one row is not an image of one axis less.
         return flatten(stack, part.options)
@@ -216,7 +224,7 @@ def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
     import tifffile
 
     from nucleiseg.images._tiff import find_series
-    from nucleiseg.images._tiff_metadata import channel_names, pixel_size
+    from nucleiseg.images._tiff_metadata import channel_names, has_no_alpha, has_stains, pixel_size
 
     import_extra("zarr", "zarr", "reading large TIFF files part by part")
     try:
@@ -231,6 +239,7 @@ def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
             names = channel_names(file, number, stored, sizes[0])
             size, dtype = pixel_size(file, number), np.dtype(series.dtype)
             scale = sizes[0][y] / sizes[options.level][y]
+            kinds = {"opaque": has_no_alpha(series.keyframe), "stained": has_stains(file)}
     except ImageFileError:
         raise
     except Exception as error:  # tifffile raises nearly anything on damaged files
@@ -238,7 +247,7 @@ def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
         raise ImageFileError(f"{path}: cannot be read part by part ({reason}); pass a TIFF file or a Zarr") from error
     # Wherever the process that reads it was started.
     pixels = _TiffPixels(str(path.absolute()), number, options.level, tuple(sizes[options.level]), dtype)
-    return LazyImage(pixels, axes, str(path), options, names, size, scale)
+    return LazyImage(pixels, axes, str(path), options, names, size, scale, **kinds)
 
 
 def _axes_of(shape: Sequence[int], options: ReadOptions) -> str:
