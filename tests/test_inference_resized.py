@@ -62,6 +62,22 @@ def test_windows_and_the_whole_have_the_same_nuclei(seed, case):
     assert other.max() == pytest.approx(one.max(), rel=0.05)
 
 
+@pytest.mark.parametrize("thresholds", [{"probability": 0.5}, {"probability": 0.5, "min_area": 40}])
+def test_the_smallest_area_is_the_same_in_windows_and_in_the_whole_of_a_magnified_image(thresholds):
+    """Ten of the image's own pixels are asked for, or forty of what the network sees."""
+    image, engine = blobs(600), Pointwise()
+    for wanted in (10, None) if len(thresholds) > 1 else (10,):
+        kinds = {"tiling": None}, {"max_memory": "110MB"}
+        decodings = [
+            Decoding(get_decoder("components"), thresholds, PredictOptions(min_area=wanted, **kind)) for kind in kinds
+        ]
+        whole, windows = (segment_resized(image, engine, "minmax", one, 2.0).labels for one in decodings)
+        areas = [np.bincount(labels.ravel())[1:] for labels in (whole, windows)]
+        assert areas[1].min() >= 10
+        assert areas[0].min() >= (10 if wanted else 8)  # forty pixels may be eight or twelve of those twice as large
+        assert len(areas[0]) == pytest.approx(len(areas[1]), abs=0 if wanted else 2)
+
+
 @pytest.mark.parametrize(("factor", "side"), [(0.5, 2400), (2.5, 1200)])
 def test_the_budget_holds_at_every_scale(factor, side):
     image, budget = np.stack([blobs(side, sigma=12)] * 3, axis=-1), 250 * 10**6

@@ -22,7 +22,8 @@ class PredictOptions:
     threshold : float, optional
         Probability above which a pixel belongs to a nucleus, in [0, 1]. None takes the model's own.
     min_area : int, optional
-        Nuclei with fewer pixels are left out. None takes the model's own, which was chosen on validation data.
+        Nuclei with fewer of the image's pixels are left out. None takes the model's own, which was chosen on
+        validation data; of an image that is magnified, it counts on the larger one.
     tiling : "auto", Tiling or None
         How images that are too large for ``max_memory`` are cut into tiles: "auto" chooses size and overlap by the
         memory and by how far the network looks. None takes every image whole, whatever that needs.

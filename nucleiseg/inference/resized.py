@@ -19,6 +19,7 @@ from nucleiseg.inference.scaled_plan import aligned_windows
 from nucleiseg.inference.segmenting import Decoding, segment, stitched
 from nucleiseg.inference.watching import expect_passes
 from nucleiseg.inference.windows import decoded_windows, with_context
+from nucleiseg.instances import filter_labels
 from nucleiseg.instances.decoders import Decoded
 
 __all__ = ["part_range", "predict_resized", "resized_range", "segment_resized"]
@@ -69,8 +70,15 @@ def segment_resized(
     bounds = _told_by_type(image, scaling) if bounds is None else bounds
     if factor < 1:
         return decoding.whole(predict_resized(image, engine, scaling, decoding.options, factor, bounds))
+    # The area that somebody asks for counts on the image's own pixels, not on those of the magnified one.
+    wanted = decoding.options.min_area
+    if wanted is not None:
+        decoding = replace(decoding, options=replace(decoding.options, min_area=0))
     probability, labels = segment(_resize(image, factor), engine, scaling, decoding, bounds=bounds)
-    return Decoded(np.clip(resize_maps(probability, size), 0, 1), resize_labels(labels, size))
+    labels = resize_labels(labels, size)
+    if wanted:
+        labels = filter_labels(labels, wanted)
+    return Decoded(np.clip(resize_maps(probability, size), 0, 1), labels)
 
 
 def predict_resized(
@@ -159,6 +167,7 @@ def _in_windows(
     factor: float,
     bounds: tuple[Bound, Bound] | None,
 ) -> Decoded:
+    decoding = decoding.beside(factor)
     options = decoding.options
     size = (image.shape[0], image.shape[1])
     plan = windows_in_memory(size, engine, options, factor)
