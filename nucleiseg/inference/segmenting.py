@@ -67,7 +67,7 @@ class Decoding:
     def beside(self, factor: float) -> Decoding:
         """The same for labels that lie on the image's own pixels, while the network sees it resized.
 
-        The model's own area was chosen on what networks see: of a magnified image, it is that many of its larger pixels.
+        The model's own area was chosen on what networks see: of a magnified image, it is that of the larger one.
 
         Examples
         --------
