@@ -120,14 +120,11 @@ def check_network(config: Any, path: Path) -> int:
     Exception
         Whatever Keras raises for a config that makes no sense.
     """
-    from keras.saving import get_registered_object
-
-    for module, name, registered in _classes(config):
-        if get_registered_object(registered or name) is None and not _is_plain(module, name):
-            raise ModelFileError(
-                f"{path} needs the class {_full(module, name)}, which is not a plain layer of Keras; "
-                "import the package that registers it, or don't use the file"
-            )
+    for foreign in _foreign_classes(config):
+        raise ModelFileError(
+            f"{path} needs the class {foreign}, which is not a plain layer of Keras; "
+            "import the package that registers it, or don't use the file"
+        )
     count = _in_thread(lambda: _count_weights(config))
     if count > MOST_WEIGHTS:
         raise ModelFileError(
@@ -154,14 +151,11 @@ def check_saveable(model: Any) -> None:
     ...
     nucleiseg.errors.InvalidInputError: a network must be of layers that a file can hold, got keras.layers.Lambda; ...
     """
-    from keras.saving import get_registered_object
-
-    for module, name, registered in _classes(json.loads(model.to_json())):
-        if get_registered_object(registered or name) is None and not _is_plain(module, name):
-            raise InvalidInputError(
-                f"a network must be of layers that a file can hold, got {_full(module, name)}; use layers of Keras or "
-                "keras.ops, or register the class: @keras.saving.register_keras_serializable('my_package')"
-            )
+    for foreign in _foreign_classes(json.loads(model.to_json())):
+        raise InvalidInputError(
+            f"a network must be of layers that a file can hold, got {foreign}; use layers of Keras or keras.ops, or "
+            "register the class: @keras.saving.register_keras_serializable('my_package')"
+        )
 
 
 def check_weights(content: bytes, count: int, path: Path) -> None:
@@ -234,8 +228,13 @@ def _classes(value: Any) -> Iterator[tuple[str | None, str, str | None]]:
             yield from _classes(item)
 
 
-def _full(module: str | None, name: str) -> str:
-    return f"{module}.{name}" if module else name
+def _foreign_classes(config: Any) -> Iterator[str]:
+    """Classes and functions that a config asks for, but that are neither plain ones of Keras nor registered."""
+    from keras.saving import get_registered_object
+
+    for module, name, registered in _classes(config):
+        if get_registered_object(registered or name) is None and not _is_plain(module, name):
+            yield f"{module}.{name}" if module else name
 
 
 def _is_plain(module: str | None, name: str) -> bool:
