@@ -34,6 +34,7 @@ class SegmenterSettings:
     licence: str | None = None
     deterministic: bool = False
     convolutions: int = 0
+    refine: bool = False
     run: Mapping[str, Any] | None = None
     """The manifest of the latest training: versions, seed, images, command, times."""
 
@@ -43,9 +44,8 @@ class SegmenterSettings:
     @property
     def network(self) -> dict[str, Any]:
         """How the model was built."""
-        return {
-            name: getattr(self, name) for name in ("encoder", "weights", "head", "upsampling", "widths", "convolutions")
-        }
+        names = ("encoder", "weights", "head", "upsampling", "widths", "convolutions", "refine")
+        return {name: getattr(self, name) for name in names}
 
     def to_json(self) -> dict[str, Any]:
         """What stands in the file, under a name of its own beside what else may stand there."""
@@ -75,6 +75,10 @@ class SegmenterSettings:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def _is_number(value: object) -> bool:
@@ -107,7 +111,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("encoder", "head", "loss", "upsampling", "scaling"), ("text", _is_text)),
     **{name: ("text or null", _or_none(_is_text)) for name in ("weights", "licence")},
     **dict.fromkeys(("seed", "convolutions"), ("a whole number of at least 0", _is_whole)),
-    **{name: ("true or false", lambda value: isinstance(value, bool)) for name in ("trained", "deterministic")},
+    **dict.fromkeys(("trained", "deterministic", "refine"), ("true or false", _is_flag)),
     "widths": ("whole numbers", lambda value: all(map(_is_whole, value))),
     "thresholds": ("names and numbers", _are_numbers),
     "calibration": ("names and numbers, or null", _or_none(_are_numbers)),

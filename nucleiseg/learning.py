@@ -52,6 +52,7 @@ def build_network(settings: SegmenterSettings) -> keras.Model:
             upsampling=settings.upsampling,
             widths=settings.widths,
             convolutions=settings.convolutions,
+            refine=settings.refine,
         )
     check_saveable(model)  # now, not when it has been trained
     return model

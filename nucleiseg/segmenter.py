@@ -56,8 +56,8 @@ class Segmenter:
         One of `nucleiseg.networks.list_upsamplings`.
     widths : sequence of 5 int
         Channels of the upsampling path, from stride 16 to stride 1.
-    convolutions : int
-        3 × 3 convolutions after each of its skip connections.
+    convolutions, refine : int and bool
+        3 × 3 convolutions after each of its skip connections, and whether it ends in a residual block.
     scaling : str
         One of `nucleiseg.images.list_scalings`; applied to every image, in training and prediction.
     seed : int
@@ -92,6 +92,7 @@ class Segmenter:
         upsampling: str = "pix2pix",
         widths: Sequence[int] = DEFAULT_WIDTHS,
         convolutions: int = 0,
+        refine: bool = False,
         scaling: str = "percentile",
         seed: int = 0,
         deterministic: bool = False,
@@ -108,6 +109,7 @@ class Segmenter:
             upsampling=upsampling,
             widths=tuple(widths),
             convolutions=convolutions,
+            refine=refine,
             scaling=scaling,
             seed=seed,
             thresholds=dict(wanted.thresholds),
@@ -299,10 +301,8 @@ class Segmenter:
 
         Raises
         ------
-        InvalidInputError
-            If the array is no image, or it is left open which part of it to use.
-        ImageFileError
-            If a file can't be read, or it is left open which part of it to use.
+        InvalidInputError, ImageFileError
+            If the array is no image, a file can't be read, or it is left open which part of either to use.
         """
         if isinstance(image, (list, tuple)):
             return [self.predict(one, options) for one in progress(image, "predicting", len(image))]

@@ -361,6 +361,30 @@ def test_a_recipe_that_starts_from_another_runs_that_one_first(chain, disc_datas
     assert [a.shape for a in one] == [b.shape for b in two]
 
 
+def test_a_larger_network_goes_on_with_what_the_smaller_one_has_learned(chain, disc_dataset, tmp_path):
+    larger = '[network]\nencoder = "tiny"\nhead = "semantic"\nwidths = [4, 4, 4, 4, 4]\nrefine = true\n'
+    chain.write_text(larger + CHAIN["second.toml"].replace("frozen_epochs = 0", "learning_rate = 1e-6"))
+    assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == 0
+    one, two = (Segmenter.load(tmp_path / name) for name in ("m_start.keras", "m.keras"))
+    assert two.model.count_params() > one.model.count_params()
+    for a, b in zip(one.model.get_layer("maps").weights, two.model.get_layer("maps").weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)  # a new network would be anywhere
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ('encoder = "tinny"\nhead = "semantic"', "unknown encoder 'tinny'; did you mean 'tiny'?"),
+        ('encoder = "tiny"', "describe a network that takes its weights over: head, too"),
+        ('encoder = "tiny"\nhead = "semantic"\nwidths = [9, 9, 9, 9, 9]', "share at least half of its weights"),
+    ],
+)
+def test_a_larger_network_that_does_not_fit_is_refused(chain, disc_dataset, tmp_path, capfd, network, message):
+    chain.write_text(f"[network]\n{network}\n{CHAIN['second.toml']}")
+    assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == 2
+    assert message in capfd.readouterr().err
+
+
 def test_what_is_finished_of_a_chain_is_not_run_again(chain, disc_dataset, tmp_path, capfd):
     options = [disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras"]
     assert train(*options) == 0

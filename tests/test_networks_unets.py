@@ -155,6 +155,15 @@ def test_convolutions_follow_every_skip_but_the_last(count):
     assert inputs_of(model, "maps") == ["skip_1"]
 
 
+def test_the_last_block_refines_what_it_sees_beside_the_image():
+    model = unet(small_encoder(), widths=WIDTHS, refine=True)
+    assert inputs_of(model, "refine_seen") == ["upsample_1", inputs_of(model, "skip_1")[1]]
+    assert inputs_of(model, "refine_1_conv") == ["refine_seen"]
+    assert inputs_of(model, "refine_add") == ["refine_2_norm", "upsample_1"]
+    assert inputs_of(model, "skip_1")[0] == "refine_relu"
+    assert model.get_layer("refine_add").output.shape[-1] == WIDTHS[-1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -163,6 +172,7 @@ def test_convolutions_follow_every_skip_but_the_last(count):
         ({"widths": (8, 8, 0, 8, 8)}, "widths must be a whole number of at least 1, got 0"),
         ({"widths": (8, 8, 8.5, 8, 8)}, "widths must be a whole number of at least 1, got 8.5"),
         ({"convolutions": -1}, "convolutions must be a whole number of at least 0, got -1"),
+        ({"refine": "yes"}, "refine must be true or false, got 'yes'"),
         ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
         ({"upsampling": "pixpix"}, "unknown upsampling block 'pixpix'; did you mean 'pix2pix'"),
     ],

@@ -306,6 +306,7 @@ def test_settings_that_are_nested_without_end_are_refused(copy, monkeypatch):
         ("licence", 3, "text or null"),
         ("seed", -1, "a whole number of at least 0"),
         ("convolutions", True, "a whole number of at least 0"),
+        ("refine", 1, "true or false"),
         ("trained", "yes", "true or false"),
         ("widths", [8.5], "whole numbers"),
         ("thresholds", {"probability": "half"}, "names and numbers"),

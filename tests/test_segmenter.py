@@ -78,6 +78,7 @@ def weights(segmenter):
         ({"widths": (8, 8, 8)}, "widths must be 5 numbers"),
         ({"widths": (8, 8, 8, 8, 0)}, "widths must be a whole number of at least 1, got 0"),
         ({"convolutions": -1}, "convolutions must be a whole number of at least 0, got -1"),
+        ({"refine": 1}, "refine must be true or false, got 1"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"seed": 0.5}, "seed must be a whole number of at least 0, got 0.5"),
     ],
@@ -571,6 +572,7 @@ def test_the_settings_are_in_the_file(tiny_encoder, tmp_path):
         "licence": None,
         "deterministic": False,
         "convolutions": 0,
+        "refine": False,
         "run": None,
     }
 

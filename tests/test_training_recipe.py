@@ -103,6 +103,17 @@ def test_a_model_to_start_from_is_a_shipped_one_or_lies_beside_the_recipe(tmp_pa
     assert recipe.start == means.replace("FOLDER", str(tmp_path))
 
 
+def test_a_network_beside_a_model_to_start_from_is_a_larger_one(tmp_path):
+    recipe = read_recipe(
+        write(
+            tmp_path,
+            '[network]\nencoder = "residual_deep"\nhead = "contact"\nrefine = true\n[training]\nstart = "nuclei"',
+        )
+    )
+    assert recipe.start == "nuclei"
+    assert recipe.network == {"encoder": "residual_deep", "head": "contact", "refine": True}
+
+
 CHANGES = {item.name: item.default for item in fields(Augmentation) if isinstance(item.default, float)}
 
 
@@ -132,7 +143,7 @@ def test_what_is_written_is_read(tmp_path_factory, changes):
         ("[training]\nstart = 3", r"start must be text, got 3"),
         (
             "[training]\nstart = 'a.keras'\n[network]\nseed = 1",
-            r"its own network, got seed beside .*a\.keras; leave out",
+            r"its own network, got seed beside .*a\.keras; leave out .*takes its weights over: encoder, head, too",
         ),
     ],
 )

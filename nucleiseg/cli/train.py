@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     check_new_model(output)
     stages = stages_of(_recipe(arguments), output)
-    _check_names(stages[0].recipe)  # the others go on with its network
+    for stage in stages:
+        _check_names(stage.recipe, first=stage is stages[0])
     check_places(stages, arguments.resume)
     recipe = stages[-1].recipe
     if recipe.data is None:
@@ -106,14 +107,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _built(recipe: Recipe) -> Segmenter:
-    """The model that a training begins with."""
+    """The model that a training begins with: new, or the one that it starts from, or a larger one with its weights."""
+    from nucleiseg.networks import take_weights
     from nucleiseg.segmenter import Segmenter
 
     if recipe.start is None:
         return Segmenter(**recipe.network)
-    if recipe.start.endswith(".keras"):
-        return Segmenter.load(recipe.start)
-    return Segmenter.from_pretrained(recipe.start)
+    by_path = recipe.start.endswith(".keras")
+    start = Segmenter.load(recipe.start) if by_path else Segmenter.from_pretrained(recipe.start)
+    if not recipe.network:
+        return start
+    grown = Segmenter(**{**recipe.network, "weights": None})
+    take_weights(grown.model, start.model)
+    return grown
 
 
 def _train(
@@ -205,13 +211,14 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     )
 
 
-def _check_names(recipe: Recipe) -> None:
+def _check_names(recipe: Recipe, first: bool) -> None:
     from nucleiseg._checks import check_choice, check_count
     from nucleiseg.heads import list_heads
     from nucleiseg.networks import list_encoders
 
-    if recipe.start is not None:
+    if recipe.start is not None and first:  # the others start from what the one before will have made
         check_start(recipe.start)
+    if recipe.start is not None and not recipe.network:
         return
     network = {"encoder": "mobilenet_v2", "head": "semantic", "weights": "imagenet", "seed": 0, **recipe.network}
     check_choice(network["encoder"], "encoder", list_encoders())

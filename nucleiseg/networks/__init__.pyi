@@ -1,6 +1,7 @@
 from .encoders import get_encoder, list_encoders, register_encoder
 from .pyramids import pyramid
 from .resolutions import DEFAULT_WIDTHS, STRIDES
+from .taking import take_weights
 from .unets import find_encoder, unet
 from .upsampling import get_upsampling, list_upsamplings, register_upsampling, resize_conv, upsample
 
@@ -16,6 +17,7 @@ __all__ = [
     "register_encoder",
     "register_upsampling",
     "resize_conv",
+    "take_weights",
     "unet",
     "upsample",
 ]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from nucleiseg._registry import Registry
 from nucleiseg.errors import InvalidInputError, ModelFileError, NucleisegError
 from nucleiseg.networks.keras_applications import APPLICATIONS, build_application
-from nucleiseg.networks.residual import build_residual, build_residual_small
+from nucleiseg.networks.residual import build_residual, build_residual_deep, build_residual_small
 
 if TYPE_CHECKING:
     import keras
@@ -114,4 +114,5 @@ def _application(name: str) -> EncoderBuilder:
 for _name in APPLICATIONS:
     register_encoder(_name)(_application(_name))
 register_encoder("residual")(build_residual)
+register_encoder("residual_deep")(build_residual_deep)
 register_encoder("residual_small")(build_residual_small)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import keras
 
-from nucleiseg._checks import check_count
+from nucleiseg._checks import check_count, check_flag
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks.pyramids import pyramid
+from nucleiseg.networks.residual import residual_block
 from nucleiseg.networks.resolutions import DEFAULT_WIDTHS, STRIDES
 from nucleiseg.networks.upsampling import get_upsampling
 
@@ -20,6 +21,7 @@ def unet(
     upsampling: str = "pix2pix",
     widths: Sequence[int] = DEFAULT_WIDTHS,
     convolutions: int = 0,
+    refine: bool = False,
     name: str = "unet",
 ) -> keras.Model:
     """Build a U-Net on an encoder: a plain functional `keras.Model`, not compiled.
@@ -42,6 +44,8 @@ def unet(
     convolutions : int
         3 × 3 convolutions with normalisation and ReLU after each skip connection but the last, where the image joins:
         0 is the upsampling path of pix2pix, 2 that of the first U-Net [1]_.
+    refine : bool
+        A residual block at full resolution, which sees the image too, before the last skip connection.
     name : str
         Name of the model.
 
@@ -76,6 +80,7 @@ def unet(
         )
     channels = check_count(channels, "channels")
     convolutions = check_count(convolutions, "convolutions", 0)
+    refine = check_flag(refine, "refine")
     block = get_upsampling(upsampling)
     encoder = pyramid(encoder)
 
@@ -84,6 +89,8 @@ def unet(
     x = features.pop()
     for stride, width, skip in zip((16, 8, 4, 2, 1), widths, reversed(features), strict=True):
         x = block(width, 3, name=f"upsample_{stride}")(x)
+        if stride == 1 and refine:
+            x = residual_block(x, keras.layers.Concatenate(name="refine_seen")([x, skip]), "refine")
         x = keras.layers.Concatenate(name=f"skip_{stride}")([x, skip])
         for number in range(1, convolutions + 1 if stride > 1 else 1):
             x = _convolved(x, width, f"merge_{stride}_{number}")

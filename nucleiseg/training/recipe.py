@@ -27,10 +27,10 @@ class Recipe:
         Labelled images as `nucleiseg.datasets.read` takes them, and the table that splits them.
     network : mapping
         Arguments of `nucleiseg.Segmenter` other than its defaults: encoder, weights, head, loss, upsampling, widths,
-        convolutions, scaling, seed, deterministic.
+        convolutions, refine, scaling, seed, deterministic.
     start : str, optional
         A model file, or the name of a shipped model, whose training goes on; or a recipe (``.toml``) that makes one.
-        It has a network, so `network` is empty.
+        It has a network; where `network` describes a larger one, that one takes its weights over.
     epochs : int
         At most so many passes over the training data.
     options : FitOptions
@@ -61,10 +61,12 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in self.network:
             check_choice(name, "argument of the network", NETWORK_ARGUMENTS)
-        if self.start is not None and self.network:
+        missing = [name for name in ("encoder", "head") if self.network and name not in self.network]
+        if self.start is not None and missing:
             raise InvalidInputError(
                 f"a model to start from has its own network, got {', '.join(self.network)} beside {self.start}; "
-                "leave out one of the two"
+                f"leave out one of the two, or describe a network that takes its weights over: "
+                f"{', '.join(missing)}, too"
             )
         check_count(self.epochs, "epochs")
 
@@ -77,6 +79,7 @@ NETWORK_ARGUMENTS = (
     "upsampling",
     "widths",
     "convolutions",
+    "refine",
     "scaling",
     "seed",
     "deterministic",
