@@ -18,7 +18,7 @@ from nucleiseg.images._stacks import Stack
 from nucleiseg.images._tiff_metadata import channel_names, has_no_alpha, has_stains, pixel_size
 from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["find_series", "read_tiff"]
+__all__ = ["coloured", "find_series", "palette_of", "read_tiff"]
 
 
 def read_tiff(
@@ -43,8 +43,7 @@ def read_tiff(
         shape, axes = sizes[options.level]
         check_bytes(shape, series.dtype.itemsize, name)
         page = series.keyframe
-        # The lookup table of ImageJ is the dye's colour on the screen; what was measured are the indices.
-        has_colours = palette_to_colour and page.photometric == tifffile.PHOTOMETRIC.PALETTE and not file.is_imagej
+        has_colours = palette_to_colour and _has_colours(file, page)
         try:
             array = series.levels[options.level].asarray().reshape(shape)
         except ValueError as error:
@@ -58,14 +57,29 @@ def read_tiff(
         names = channel_names(file, number, axes, shape)
         size = pixel_size(file, number)
         opaque, stained = has_no_alpha(page), has_stains(file)
-        palette = page.colormap if has_colours else None  # read from the file when it is asked for
+        palette = palette_of(file, page) if palette_to_colour else None
     if palette is not None:
         if "S" in axes:
             array, axes = array.squeeze(axes.index("S")), axes.replace("S", "")
-        array, axes = np.moveaxis(palette[:, array] >> 8, 0, -1).astype(np.uint8), axes + "S"
+        array, axes = coloured(array, palette), axes + "S"
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     scale = heights[0] / heights[options.level]
     return Stack(array, axes, name, names, size, scale, opaque=opaque, stained=stained)
+
+
+def palette_of(file: tifffile.TiffFile, page: tifffile.TiffPage) -> NDArray[Any] | None:
+    """The colours, (3, n) uint16, that the indices of a page stand for; None where the pixels are what was measured."""
+    return page.colormap if _has_colours(file, page) else None
+
+
+def coloured(indices: NDArray[Any], palette: NDArray[Any]) -> NDArray[np.uint8]:
+    """Red, green and blue along a new last axis."""
+    return np.moveaxis(palette[:, indices] >> 8, 0, -1).astype(np.uint8)
+
+
+def _has_colours(file: tifffile.TiffFile, page: tifffile.TiffPage) -> bool:
+    # The lookup table of ImageJ is the dye's colour on the screen; what was measured are the indices.
+    return bool(page.photometric == tifffile.PHOTOMETRIC.PALETTE and not file.is_imagej)
 
 
 def find_series(file: tifffile.TiffFile, name: str, options: ReadOptions) -> int:

@@ -12,11 +12,10 @@ import numpy as np
 
 from nucleiseg._checks import Array
 from nucleiseg._files import check_reachable
-from nucleiseg._optional import import_extra
 from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError
+from nucleiseg.images._lazy_tiff import open_lazy_tiff
 from nucleiseg.images._narrowing import Part, meant_axes, narrow
 from nucleiseg.images._pillow import check_bytes
-from nucleiseg.images._scenes import check_level
 from nucleiseg.images._stacks import Stack
 from nucleiseg.images._zarr import open_zarr
 from nucleiseg.images.decoding import undecodable
@@ -195,59 +194,11 @@ def _open_zarr(path: Path, options: ReadOptions) -> LazyImage:
     return LazyImage(found.pixels, axes, str(path), options, found.channels, found.full_pixel_size, found.scale)
 
 
-@dataclass(frozen=True)
-class _TiffPixels:
-    """One level of a TIFF file. Opens the file for every window, hence holds none open and can be sent to workers."""
-
-    path: str
-    series: int
-    level: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def __getitem__(self, window: tuple[slice, ...]) -> Array:
-        import tifffile
-
-        zarr = import_extra("zarr", "zarr", "reading large TIFF files part by part")
-        with tifffile.TiffFile(self.path) as file:
-            level = file.series[self.series].levels[self.level]
-            if level.dataoffset is not None:  # nothing is compressed, and what is left out need not be read
-                stored = np.memmap(
-                    self.path, self.dtype.newbyteorder(file.byteorder), "r", level.dataoffset, self.shape
-                )
-                return np.array(stored[window], self.dtype.newbyteorder("="))
-            with level.aszarr(squeeze=False) as store:
-                return np.asarray(zarr.open_array(store, mode="r")[window])
-
-
 def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
-    import tifffile
-
-    from nucleiseg.images._tiff import find_series
-    from nucleiseg.images._tiff_metadata import channel_names, has_no_alpha, has_stains, pixel_size
-
-    import_extra("zarr", "zarr", "reading large TIFF files part by part")
-    try:
-        with tifffile.TiffFile(path) as file:
-            number = find_series(file, str(path), options)
-            series = file.series[number]
-            sizes = [level.get_shape(False) for level in series.levels]
-            stored = series.get_axes(False)
-            axes = meant_axes(stored, sizes[0], options) or stored
-            y, x = axes.index("Y"), axes.index("X")
-            check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])
-            names = channel_names(file, number, stored, sizes[0])
-            size, dtype = pixel_size(file, number), np.dtype(series.dtype)
-            scale = sizes[0][y] / sizes[options.level][y]
-            kinds = {"opaque": has_no_alpha(series.keyframe), "stained": has_stains(file)}
-    except ImageFileError:
-        raise
-    except Exception as error:  # tifffile raises nearly anything on damaged files
-        reason = " ".join(str(error).split())
-        raise ImageFileError(f"{path}: cannot be read part by part ({reason}); pass a TIFF file or a Zarr") from error
-    # Wherever the process that reads it was started.
-    pixels = _TiffPixels(str(path.absolute()), number, options.level, tuple(sizes[options.level]), dtype)
-    return LazyImage(pixels, axes, str(path), options, names, size, scale, **kinds)
+    found = open_lazy_tiff(path, options)
+    size, scale = found.full_pixel_size, found.scale
+    kinds = {"opaque": found.opaque, "stained": found.stained}
+    return LazyImage(found.pixels, found.axes, str(path), options, found.channels, size, scale, **kinds)
 
 
 def _axes_of(shape: Sequence[int], options: ReadOptions) -> str:

@@ -1,0 +1,124 @@
+"""TIFF files that are read window by window, through tifffile and zarr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nucleiseg._checks import Array
+from nucleiseg._optional import import_extra
+from nucleiseg.errors import ImageFileError
+from nucleiseg.images._narrowing import meant_axes
+from nucleiseg.images._scenes import check_level
+from nucleiseg.images.read_options import ReadOptions
+
+__all__ = ["LazyTiff", "open_lazy_tiff"]
+
+
+@dataclass(frozen=True)
+class LazyTiff:
+    """One level of a TIFF file, with what `nucleiseg.images.lazy.LazyImage` asks.
+
+    Its pixels open the file for every window, hence hold none open and can be sent to workers.
+    """
+
+    pixels: Any
+    axes: str
+    channels: tuple[str, ...]
+    full_pixel_size: float | None
+    scale: float
+    opaque: bool
+    stained: bool
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    path: str
+    series: int
+    level: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, window: tuple[slice, ...]) -> Array:
+        import tifffile
+
+        zarr = import_extra("zarr", "zarr", "reading large TIFF files part by part")
+        with tifffile.TiffFile(self.path) as file:
+            level = file.series[self.series].levels[self.level]
+            if level.dataoffset is not None:  # nothing is compressed, and what is left out need not be read
+                stored = np.memmap(
+                    self.path, self.dtype.newbyteorder(file.byteorder), "r", level.dataoffset, self.shape
+                )
+                return np.array(stored[window], self.dtype.newbyteorder("="))
+            with level.aszarr(squeeze=False) as store:
+                return np.asarray(zarr.open_array(store, mode="r")[window])
+
+
+@dataclass(frozen=True)
+class _Coloured:
+    """The colours that a palette has for stored indices: with a last axis of red, green and blue."""
+
+    indices: _Pixels
+    palette: Array = field(repr=False)
+
+    dtype = np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.indices.shape, 3)
+
+    def __getitem__(self, window: tuple[slice, ...]) -> Array:
+        from nucleiseg.images._tiff import coloured
+
+        return coloured(self.indices[window[:-1]], self.palette)[..., window[-1]]
+
+
+def open_lazy_tiff(path: Path, options: ReadOptions) -> LazyTiff:
+    """Open a TIFF file (tiled or not, OME, BigTIFF, pyramids) without reading its pixels.
+
+    Raises
+    ------
+    ImageFileError
+        If it is damaged, or has no such level or scene.
+    MissingPackageError
+        If zarr is not installed.
+    """
+    import tifffile
+
+    from nucleiseg.images._tiff import find_series, palette_of
+    from nucleiseg.images._tiff_metadata import channel_names, has_no_alpha, has_stains, pixel_size
+
+    import_extra("zarr", "zarr", "reading large TIFF files part by part")
+    try:
+        with tifffile.TiffFile(path) as file:
+            number = find_series(file, str(path), options)
+            series = file.series[number]
+            sizes = [level.get_shape(False) for level in series.levels]
+            stored = series.get_axes(False)
+            palette = palette_of(file, series.keyframe) if "S" not in stored else None
+            shape = tuple(sizes[options.level])
+            # Wherever the process that reads it was started.
+            pixels: Any = _Pixels(str(path.absolute()), number, options.level, shape, np.dtype(series.dtype))
+            if palette is not None:
+                pixels, stored = _Coloured(pixels, palette), stored + "S"
+                sizes = [(*size, 3) for size in sizes]
+            axes = meant_axes(stored, sizes[0], options) or stored
+            y, x = axes.index("Y"), axes.index("X")
+            check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])
+            return LazyTiff(
+                pixels,
+                axes,
+                channel_names(file, number, stored, sizes[0]),
+                pixel_size(file, number),
+                sizes[0][y] / sizes[options.level][y],
+                has_no_alpha(series.keyframe),
+                has_stains(file),
+            )
+    except ImageFileError:
+        raise
+    except Exception as error:  # tifffile raises nearly anything on damaged files
+        reason = " ".join(str(error).split())
+        raise ImageFileError(f"{path}: cannot be read part by part ({reason}); pass a TIFF file or a Zarr") from error
