@@ -6,7 +6,7 @@ import errno
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,12 +76,21 @@ class Batch:
         Exports and pictures.
     finished : mapping of str to Entry
         Images that an earlier run has finished, by stem.
+    reading : ReadOptions
+        How images are read.
 
     ``nuclei`` is how many there are in the images that are ``done``; ``left_out`` is how many images have no rows in
     the tables, because they were made with other settings.
     """
 
-    def __init__(self, output: Path, journal: Journal, further: FurtherFiles, finished: Mapping[str, Entry]) -> None:
+    def __init__(
+        self,
+        output: Path,
+        journal: Journal,
+        further: FurtherFiles,
+        finished: Mapping[str, Entry],
+        reading: ReadOptions,
+    ) -> None:
         self.nuclei = 0
         self.left_out = 0
         self.done: list[Entry] = []
@@ -90,13 +99,14 @@ class Batch:
         self._journal = journal
         self._further = further
         self._finished = finished
+        self._reading = reading
         self._stems: set[str] = set()
 
-    def read(self, path: Path, stem: str, options: ReadOptions) -> Micrograph | Entry:
+    def read(self, path: Path, stem: str) -> Micrograph | Entry:
         """The image, or what an earlier run has found in it. In any thread, as `segment`."""
         from nucleiseg.images.sources import open_micrograph
 
-        return self._finished.get(stem) or open_micrograph(path, options)
+        return self._finished.get(stem) or open_micrograph(path, self._reading)
 
     def segment(self, segmenter: Segmenter, source: Micrograph | Entry, options: PredictOptions) -> Found | Entry:
         """Find nuclei in what was read, and measure them, unless an earlier run has."""
@@ -109,11 +119,14 @@ class Batch:
         return Found(result, table, summary, time.perf_counter() - started)
 
     def write(self, found: Found | Entry, path: Path, stem: str) -> None:
-        """Write the files of one image, which are there if an earlier run has. In any thread, in one at a time."""
+        """Write the files of one image; of a finished one, those that lack. In any thread, in one at a time."""
         if isinstance(found, Found):
             self._note(self._write(found, path, stem), stem, f"in {found.seconds:.2f} s")
         elif found.table is not None:
-            self._further.add_done(path, stem, found.table, found.pixel_size, found.quality)
+            if set(self._further.names(stem)) <= set(found.files):
+                self._further.add_done(found, path, stem)
+            else:
+                self._write_further(found, path, stem)
             self._note(found, stem, "by an earlier run")
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
@@ -148,13 +161,27 @@ class Batch:
         for rows in (found.table, found.summary):
             rows.insert(0, "image", name)
             rows.insert(1, "labels", printable(Path(f"{stem}{OUTPUTS[0]}")))
-        entry = Entry(name, content_sha256(path), result.pixel_size, "", result.precision, found.table, found.summary)
+        names = (*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem))
+        facts = name, content_sha256(path), result.pixel_size, "", result.precision, names
+        entry = Entry(*facts, found.table, found.summary)
         with self._journal.writing(path, stem):
             result.save_images(self._output, stem)
-            self._further.add(result, path, stem, found.table, entry.quality)
-            names = [*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem)]
-            self._journal.add(path, stem, names, entry)
+            self._further.add(entry, path, stem, result.labels, result.image)
+            self._journal.add(path, stem, entry)
         return entry
+
+    def _write_further(self, entry: Entry, path: Path, stem: str) -> None:
+        """Exports and pictures of an image that an earlier run has segmented, from the labels that it wrote."""
+        from nucleiseg.images.reading import read_labels
+        from nucleiseg.images.sources import open_micrograph
+
+        image = open_micrograph(path, self._reading).shown if self._further.need_images else None
+        with self._journal.writing(path, stem):
+            if not self._journal.holds(stem):
+                raise NucleisegError("another process has changed its results meanwhile; go on with --resume")
+            labels = read_labels(self._output / f"{stem}{OUTPUTS[0]}", max_pixels=2**62)
+            self._further.add(entry, path, stem, labels, image)
+            self._journal.add(path, stem, replace(entry, files=(*entry.files, *self._further.names(stem))))
 
     def _write_rows(self, tables: Sequence[pd.DataFrame], name: str) -> None:
         import pandas as pd

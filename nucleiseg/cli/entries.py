@@ -40,13 +40,14 @@ _TABLES = ("table", "summary")
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one image: its rows of both tables, or the reason why it has none."""
+    """What is known of one image: its rows of both tables and its files, or the reason why it has none."""
 
     image: str
     sha256: str = ""
     pixel_size: float | None = None
     error: str = ""
     precision: str = "float32"
+    files: tuple[str, ...] = ()
     table: pd.DataFrame | None = field(default=None, repr=False)
     summary: pd.DataFrame | None = field(default=None, repr=False)
 
@@ -154,7 +155,8 @@ def to_entry(stored: Mapping[str, Any]) -> Entry:
         return Entry(stored["image"], error=str(stored.get("error")))
     tables = [_table(stored[name]) for name in _TABLES]
     precision = stored.get("precision", "float32")  # which older entries don't tell: there was no other
-    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", precision, *tables)
+    files = tuple(files_of(stored))
+    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", precision, files, *tables)
 
 
 def columns_of(table: pd.DataFrame | None) -> dict[str, Any]:

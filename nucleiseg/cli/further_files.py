@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
+from nucleiseg._checks import Array
+from nucleiseg.cli.entries import Entry
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nucleiseg.inference import Prediction
     from nucleiseg.instances import Exporter, NamedLabels
     from nucleiseg.plotting import Thumbnail
 
@@ -89,31 +90,37 @@ class FurtherFiles:
         """Raise if a file would be replaced that nucleiseg has not written."""
         check_own(self._folder, self._names(stems))
 
-    def add(self, result: Prediction, path: Path, stem: str, table: pd.DataFrame, quality: str) -> None:
+    @property
+    def need_images(self) -> bool:
+        """Whether `add` needs more of an image than its labels."""
+        return self._pictures
+
+    def add(self, entry: Entry, path: Path, stem: str, labels: Array, image: Array | None) -> None:
         """Write the files of one image, and keep what those of all images need."""
         from nucleiseg.images import colour_labels
         from nucleiseg.instances import NamedLabels, write_picture
 
-        name = self._file_name(path)
-        image = NamedLabels(stem, result.labels, name, result.pixel_size, table, quality)
+        done = self._done_of(entry, path, stem)
         for exporter in self._exporters:
             if not exporter.one_file:
-                exporter.export(self._folder, stem, [image])
+                named = NamedLabels(stem, labels, done.name, done.pixel_size, done.table, done.quality)
+                exporter.export(self._folder, stem, [named])
         if self._pictures:
-            write_picture(self._folder / f"{stem}{_COLOURS}", colour_labels(result.labels, result.image))
-        self.add_done(path, stem, table, result.pixel_size, quality)
+            write_picture(self._folder / f"{stem}{_COLOURS}", colour_labels(labels, image))
+        self.add_done(entry, path, stem)
 
-    def add_done(self, path: Path, stem: str, table: pd.DataFrame, pixel_size: float | None, quality: str) -> None:
+    def add_done(self, entry: Entry, path: Path, stem: str) -> None:
         """Keep what the files of all images need of one whose own files are there."""
+        done = self._done_of(entry, path, stem)
         if self._pictures and self._count % self._every == 0:
             from nucleiseg.images import ReadOptions, read_image
             from nucleiseg.plotting import Thumbnail
 
-            nuclei = f"{len(table)} {'nucleus' if len(table) == 1 else 'nuclei'}"
+            nuclei = f"{entry.count} {'nucleus' if entry.count == 1 else 'nuclei'}"
             picture = read_image(self._folder / f"{stem}_overlay.png", ReadOptions(max_pixels=2**62))
             self._thumbnails.append(Thumbnail(path.name, picture, nuclei))
         self._count += 1
-        self._done.append(_Done(stem, self._file_name(path), pixel_size, table, quality))
+        self._done.append(done)
 
     def names(self, stem: str) -> list[str]:
         """The files of one image."""
@@ -153,6 +160,10 @@ class FurtherFiles:
         for image in self._done:
             labels = read_labels(self._folder / f"{image.stem}_labels.tif", max_pixels=2**62)
             yield NamedLabels(image.stem, labels, image.name, image.pixel_size, image.table, image.quality)
+
+    def _done_of(self, entry: Entry, path: Path, stem: str) -> _Done:
+        table = cast("pd.DataFrame", entry.table)  # an image that was segmented has one
+        return _Done(stem, self._file_name(path), entry.pixel_size, table, entry.quality)
 
     def _names(self, stems: Sequence[str]) -> list[str]:
         return [*(name for stem in stems for name in self.names(stem)), *self._together()]

@@ -67,19 +67,20 @@ class Journal:
                 f"results cannot be written into {folder} ({error.strerror}); choose another output folder"
             ) from error
 
-    def find(self, path: Path, stem: str, wanted: Collection[str] = ()) -> Entry | None:
-        """The entry of an image that is finished: same pixels, and all files as they were written.
-
-        ``wanted`` are names of files that must be among them.
-        """
+    def find(self, path: Path, stem: str) -> Entry | None:
+        """The entry of an image that is finished: same pixels, and all files as they were written."""
         stored = self._load(self._path(stem))
-        if stored is None or "table" not in stored or not set(wanted) <= stored["files"].keys():
+        if stored is None or "table" not in stored:
             return None
         try:
             same = stored["sha256"] == content_sha256(path)
         except OSError:  # predicting says so
             return None
         return to_entry(stored) if same else None
+
+    def holds(self, stem: str) -> bool:
+        """Whether the results of an image are still those that were made with these settings."""
+        return self._load(self._path(stem)) is not None
 
     @contextlib.contextmanager
     def writing(self, path: Path, stem: str) -> Iterator[None]:
@@ -99,8 +100,8 @@ class Journal:
                 )
             yield
 
-    def add(self, path: Path, stem: str, names: Sequence[str], entry: Entry) -> None:
-        """Note that an image is finished; ``names`` are those of its files.
+    def add(self, path: Path, stem: str, entry: Entry) -> None:
+        """Note that an image is finished, and its files are there.
 
         Files that an earlier run wrote of it stay if nothing has changed, and are removed if they no longer fit.
         """
@@ -112,7 +113,7 @@ class Journal:
             "table": columns_of(entry.table),
             "summary": columns_of(entry.summary),
         }
-        sizes = {name: (self._results / name).stat().st_size for name in names}
+        sizes = {name: (self._results / name).stat().st_size for name in entry.files}
         earlier = read_entry(self._path(stem))
         if earlier is not None:
             more = {name: size for name, size in files_of(earlier).items() if name not in sizes}

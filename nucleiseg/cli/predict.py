@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     finished = {}
     if arguments.resume:
         for path, stem in progress(list(zip(paths, stems, strict=True)), "looking for finished images"):
-            entry = journal.find(path, stem, further.names(stem))
+            entry = journal.find(path, stem)
             if entry is not None:
                 finished[stem] = entry
 
@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(finished) < len(paths):
         import_engine(model)
         segmenter = load_segmenter(model)
-    batch = Batch(output, journal, further, finished)
+    batch = Batch(output, journal, further, finished, options.reading)
     batch.failed += [Entry(item, error=problem) for item, problem in problems]
     try:
         run_all(batch, segmenter, list(zip(paths, stems, strict=True)), options, arguments)

@@ -33,7 +33,7 @@ def run_all(
 
     results = ahead(
         images,
-        lambda image: batch.read(*image, options.reading),
+        lambda image: batch.read(*image),
         lambda source: batch.segment(cast("Segmenter", segmenter), source, options),
         lambda source: isinstance(source, Micrograph) and is_large(source),
     )
