@@ -13,29 +13,16 @@ from nucleiseg._optional import import_extra
 from nucleiseg.errors import ImageFileError
 from nucleiseg.images._narrowing import meant_axes
 from nucleiseg.images._scenes import check_level
+from nucleiseg.images._stored import StoredPixels
 from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["LazyTiff", "open_lazy_tiff"]
-
-
-@dataclass(frozen=True)
-class LazyTiff:
-    """One level of a TIFF file, with what `nucleiseg.images.lazy.LazyImage` asks.
-
-    Its pixels open the file for every window, hence hold none open and can be sent to workers.
-    """
-
-    pixels: Any
-    axes: str
-    channels: tuple[str, ...]
-    full_pixel_size: float | None
-    scale: float
-    opaque: bool
-    stained: bool
+__all__ = ["open_lazy_tiff"]
 
 
 @dataclass(frozen=True)
 class _Pixels:
+    """One level of a file, which is opened for every window: held open, it could not be sent to other processes."""
+
     path: str
     series: int
     level: int
@@ -76,7 +63,7 @@ class _Coloured:
         return coloured(self.indices[window[:-1]], self.palette)[..., window[-1]]
 
 
-def open_lazy_tiff(path: Path, options: ReadOptions) -> LazyTiff:
+def open_lazy_tiff(path: Path, options: ReadOptions) -> StoredPixels:
     """Open a TIFF file (tiled or not, OME, BigTIFF, pyramids) without reading its pixels.
 
     Raises
@@ -108,7 +95,7 @@ def open_lazy_tiff(path: Path, options: ReadOptions) -> LazyTiff:
             axes = meant_axes(stored, sizes[0], options) or stored
             y, x = axes.index("Y"), axes.index("X")
             check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])
-            return LazyTiff(
+            return StoredPixels(
                 pixels,
                 axes,
                 channel_names(file, number, stored, sizes[0]),

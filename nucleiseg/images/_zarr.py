@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,16 @@ from nucleiseg.errors import ImageFileError
 from nucleiseg.images._narrowing import meant_axes
 from nucleiseg.images._pillow import check_bytes
 from nucleiseg.images._scenes import check_level
+from nucleiseg.images._stored import StoredPixels
 from nucleiseg.images._tiff_metadata import square_size
 from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["ZarrPixels", "open_zarr"]
-
-
-@dataclass(frozen=True)
-class ZarrPixels:
-    """An array on disk, with what `nucleiseg.images.lazy.LazyImage` asks; empty axes are not known."""
-
-    pixels: Any = field(repr=False)
-    axes: str
-    channels: tuple[str, ...] = ()
-    full_pixel_size: float | None = None
-    scale: float = 1.0
-
+__all__ = ["open_zarr"]
 
 _BY_TYPE = {"channel": "C", "time": "T"}
 
 
-def open_zarr(path: Path, options: ReadOptions) -> ZarrPixels:
+def open_zarr(path: Path, options: ReadOptions) -> StoredPixels:
     """A Zarr array, or one level of an OME-Zarr image, whose axes are as the options have them."""
     zarr = import_extra("zarr", "zarr", "reading Zarr")
     try:
@@ -49,13 +37,13 @@ def open_zarr(path: Path, options: ReadOptions) -> ZarrPixels:
         check_level(str(path), options.level, [node.shape[:2]])
         size = node.attrs.get("pixel_size")
         known = isinstance(size, (int, float)) and 0 < size < math.inf
-        found = ZarrPixels(node, "", (), float(size) if known else None)
+        found = StoredPixels(node, "", (), float(size) if known else None)
     # A part is read in whole chunks.
     check_bytes(found.pixels.chunks, found.pixels.dtype.itemsize, str(path))
     return found
 
 
-def _open_image(node: Any, path: Path, options: ReadOptions) -> ZarrPixels:
+def _open_image(node: Any, path: Path, options: ReadOptions) -> StoredPixels:
     attributes = dict(node.attrs)
     attributes = attributes.get("ome", attributes)  # version 0.5 keeps everything in "ome"
     if not isinstance(attributes, Mapping) or not attributes.get("multiscales"):
@@ -70,7 +58,7 @@ def _open_image(node: Any, path: Path, options: ReadOptions) -> ZarrPixels:
         ) from error
 
 
-def _level_of(node: Any, attributes: Mapping[str, Any], path: Path, options: ReadOptions) -> ZarrPixels:
+def _level_of(node: Any, attributes: Mapping[str, Any], path: Path, options: ReadOptions) -> StoredPixels:
     multiscale = attributes["multiscales"][0]
     datasets = multiscale["datasets"]
     arrays = [node[dataset["path"]] for dataset in datasets]
@@ -86,7 +74,7 @@ def _level_of(node: Any, attributes: Mapping[str, Any], path: Path, options: Rea
     y, x = axes.index("Y"), axes.index("X")
     check_level(str(path), options.level, [(array.shape[y], array.shape[x]) for array in arrays])
     names = tuple(str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", []))
-    return ZarrPixels(
+    return StoredPixels(
         arrays[options.level],
         axes,
         names if all(names) else (),

@@ -174,7 +174,7 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
         check_reachable(path, ImageFileError)
         if not path.exists():
             raise ImageFileError(f"{path}: no such file; check the path")
-        image = _open_tiff(path, options) if path.is_file() else _open_zarr(path, options)
+        image = _open_file(path, options)
     else:
         shape = tuple(getattr(source, "shape", ()))
         if len(shape) < 2:
@@ -188,17 +188,11 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
     return image
 
 
-def _open_zarr(path: Path, options: ReadOptions) -> LazyImage:
-    found = open_zarr(path, options)
+def _open_file(path: Path, options: ReadOptions) -> LazyImage:
+    found = open_lazy_tiff(path, options) if path.is_file() else open_zarr(path, options)
     axes = found.axes or _axes_of(found.pixels.shape, options)
-    return LazyImage(found.pixels, axes, str(path), options, found.channels, found.full_pixel_size, found.scale)
-
-
-def _open_tiff(path: Path, options: ReadOptions) -> LazyImage:
-    found = open_lazy_tiff(path, options)
-    size, scale = found.full_pixel_size, found.scale
-    kinds = {"opaque": found.opaque, "stained": found.stained}
-    return LazyImage(found.pixels, found.axes, str(path), options, found.channels, size, scale, **kinds)
+    known = found.channels, found.full_pixel_size, found.scale
+    return LazyImage(found.pixels, axes, str(path), options, *known, opaque=found.opaque, stained=found.stained)
 
 
 def _axes_of(shape: Sequence[int], options: ReadOptions) -> str:
