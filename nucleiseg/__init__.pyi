@@ -2,6 +2,7 @@ from . import datasets, engines, heads, images, inference, instances, networks, 
 from ._version import __version__
 from .clusters import predict_dask, predict_many
 from .fine_tuning import fine_tune, learning_curve
+from .growing import grow
 from .images.read_options import ReadOptions
 from .images.tiling import Tiling
 from .inference.options import PredictOptions
@@ -20,6 +21,7 @@ __all__ = [
     "engines",
     "fine_tune",
     "get_encoder",
+    "grow",
     "heads",
     "images",
     "inference",

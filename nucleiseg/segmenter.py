@@ -56,8 +56,10 @@ class Segmenter:
         One of `nucleiseg.networks.list_upsamplings`.
     widths : sequence of 5 int
         Channels of the upsampling path, from stride 16 to stride 1.
-    convolutions, refine : int and bool
-        3 × 3 convolutions after each of its skip connections, and whether it ends in a residual block.
+    convolutions : int
+        3 × 3 convolutions after each of its skip connections.
+    refine : bool
+        A residual block at full resolution.
     scaling : str
         One of `nucleiseg.images.list_scalings`; applied to every image, in training and prediction.
     seed : int
@@ -276,10 +278,8 @@ class Segmenter:
 
     @overload
     def predict(self, image: list[Any] | tuple[Any, ...], options: PredictOptions | None = ...) -> list[Prediction]: ...
-
     @overload
     def predict(self, image: ImageInput, options: PredictOptions | None = ...) -> Prediction: ...
-
     def predict(
         self, image: ImageInput | list[Any] | tuple[Any, ...], options: PredictOptions | None = None
     ) -> Prediction | list[Prediction]:

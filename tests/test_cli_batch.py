@@ -482,10 +482,38 @@ def contents(path):
 def test_results_that_another_process_has_replaced_are_not_exported(model, tmp_path, monkeypatch, capfd):
     path = save(tmp_path / "a.png", 2)
     assert predict(path, "-o", tmp_path / "out") == 0
-    monkeypatch.setattr(journal.Journal, "holds", lambda self, stem: False)
+    plain = journal.Journal.find
+
+    def find(self, path, stem):
+        entry = plain(self, path, stem)
+        monkeypatch.setattr(journal.Journal, "find", plain)
+        assert predict(path, "-o", tmp_path / "out") == 0  # what another process might do
+        return entry
+
+    monkeypatch.setattr(journal.Journal, "find", find)
     assert predict(path, "-o", tmp_path / "out", "--resume", "--export", "geojson") == 1
     assert "another process has changed its results meanwhile; go on with --resume" in capfd.readouterr().err
     assert not (tmp_path / "out" / "a.geojson").exists()
+    model.seen.clear()
+    assert predict(path, "-o", tmp_path / "out", "--resume", "--export", "geojson") == 0
+    assert model.seen == []  # the other's entry was left
+
+
+def test_a_further_file_that_cannot_be_written_costs_no_rows(model, tmp_path, monkeypatch, capfd):
+    paths = [save(tmp_path / f"{name}.png", 2) for name in "ab"]
+    assert predict(*paths, "-o", tmp_path / "out") == 0
+    labels = tmp_path / "out" / "a_labels.tif"
+    whole = labels.read_bytes()
+    labels.write_bytes(b"\0" * len(whole))
+    assert predict(*paths, "-o", tmp_path / "out", "--resume", "--export", "geojson") == 1
+    assert "or delete it, and segment the image again with --resume" in capfd.readouterr().err
+    assert rows(tmp_path / "out") == {"a.png": 2, "b.png": 2}
+    assert [path.name for path in (tmp_path / "out").glob("*.geojson")] == ["b.geojson"]
+    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image"].tolist() == [str(paths[0])]
+    labels.write_bytes(whole)
+    model.seen.clear()
+    assert predict(*paths, "-o", tmp_path / "out", "--resume", "--export", "geojson") == 0
+    assert model.seen == []
 
 
 def test_rows_that_other_options_leave_out_are_told(model, tmp_path, capfd):

@@ -351,6 +351,18 @@ def test_pictures_are_small_files(model, tmp_path):
         assert picture_size(path)[0] > 900
 
 
+def test_a_residual_block_of_the_decoder_is_part_of_its_stage():
+    from nucleiseg.networks import get_encoder, unet
+
+    model = unet(get_encoder("residual_small", weights=None), widths=(8, 8, 8, 8, 4), refine=True)
+    last = find_unet(model).decoder[-1]
+    assert last.stride == 1
+    names = [call.name for call in last.calls]
+    assert names[0] == "upsample_1"
+    inside = ("1_conv", "1_norm", "1_relu", "2_conv", "2_norm", "add", "relu")
+    assert names[-7:] == [f"refine_{name}" for name in inside]
+
+
 def not_a_unet(kind):
     image = keras.Input((None, None, 3))
     if kind == "no encoder":

@@ -71,6 +71,15 @@ def test_what_is_saved_is_loaded(tmp_path_factory, saved):
     assert_equal(checkpoint.load(SETTINGS), saved)
 
 
+def test_what_was_the_same_for_all_when_it_was_saved_needs_not_be_told(tmp_path):
+    """By a version that did not know the setting."""
+    checkpoint = Checkpoint(tmp_path / "run")
+    checkpoint.save(state(1), SETTINGS)
+    assert_equal(checkpoint.load({**SETTINGS, "refine": False}), state(1))
+    with pytest.raises(InvalidInputError, match=r"\(refine was False, is True\)"):
+        checkpoint.load({**SETTINGS, "refine": True})
+
+
 def test_before_the_first_epoch_there_is_nothing(tmp_path):
     checkpoint = Checkpoint(tmp_path / "run")
     assert not checkpoint.exists()
@@ -105,6 +114,15 @@ def test_whatever_the_damage_the_one_before_is_taken(tmp_path_factory, data):
     # A byte that carries nothing (a date, for instance) may change without harm.
     assert_equal(loaded, state(len(loaded.rows)))
     assert len(loaded.rows) in (1, 2)
+
+
+def test_an_array_of_another_name_is_damage(checkpoint):
+    """Which checksums of the archive do not find; arrays are put in order by name."""
+    last = checkpoint.folder / "last.npz"
+    content = last.read_bytes()
+    assert content.count(b"model_00000.npy") >= 2
+    last.write_bytes(content.replace(b"model_00000.npy", b"model_00009.npy"))
+    assert_equal(checkpoint.load(SETTINGS), state(1))
 
 
 def test_damage_is_logged(checkpoint, caplog):

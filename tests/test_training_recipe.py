@@ -103,15 +103,11 @@ def test_a_model_to_start_from_is_a_shipped_one_or_lies_beside_the_recipe(tmp_pa
     assert recipe.start == means.replace("FOLDER", str(tmp_path))
 
 
-def test_a_network_beside_a_model_to_start_from_is_a_larger_one(tmp_path):
-    recipe = read_recipe(
-        write(
-            tmp_path,
-            '[network]\nencoder = "residual_deep"\nhead = "contact"\nrefine = true\n[training]\nstart = "nuclei"',
-        )
-    )
+def test_a_network_beside_a_model_to_start_from_is_what_it_grows_by(tmp_path):
+    text = '[network]\nencoder = "residual_deep"\nrefine = true\nseed = 1\n[training]\nstart = "nuclei"'
+    recipe = read_recipe(write(tmp_path, text))
     assert recipe.start == "nuclei"
-    assert recipe.network == {"encoder": "residual_deep", "head": "contact", "refine": True}
+    assert recipe.network == {"encoder": "residual_deep", "refine": True, "seed": 1}
 
 
 CHANGES = {item.name: item.default for item in fields(Augmentation) if isinstance(item.default, float)}
@@ -143,7 +139,11 @@ def test_what_is_written_is_read(tmp_path_factory, changes):
         ("[training]\nstart = 3", r"start must be text, got 3"),
         (
             "[training]\nstart = 'a.keras'\n[network]\nseed = 1",
-            r"its own network, got seed beside .*a\.keras; leave out .*takes its weights over: encoder, head, too",
+            r"its own network, got seed beside .*a\.keras; leave out .* or let it grow by encoder or refine alone",
+        ),
+        (
+            "[training]\nstart = 'a.keras'\n[network]\nrefine = true\nhead = 'contact'",
+            r"its own network, got refine, head beside .*a\.keras; leave out",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from nucleiseg._memory import is_out_of_memory
 from nucleiseg.cli.entries import Entry, content_sha256, printable
 from nucleiseg.cli.further_files import FurtherFiles
 from nucleiseg.cli.journal import Journal
-from nucleiseg.errors import NucleisegError
+from nucleiseg.errors import ImageFileError, NucleisegError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,19 +119,21 @@ class Batch:
         return Found(result, table, summary, time.perf_counter() - started)
 
     def write(self, found: Found | Entry, path: Path, stem: str) -> None:
-        """Write the files of one image; of a finished one, those that lack. In any thread, in one at a time."""
+        """Write the files of one image; of a finished one, those that are missing. In any thread, in one at a time."""
         if isinstance(found, Found):
             self._note(self._write(found, path, stem), stem, f"in {found.seconds:.2f} s")
         elif found.table is not None:
+            self._note(found, stem, "by an earlier run")  # whatever becomes of further files
             if set(self._further.names(stem)) <= set(found.files):
                 self._further.add_done(found, path, stem)
             else:
                 self._write_further(found, path, stem)
-            self._note(found, stem, "by an earlier run")
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
-        """Note why an image could not be segmented."""
+        """Note why an image could not be segmented, or files of a finished one not be written."""
         self.failed.append(Entry(printable(path), error=reason))
+        if stem in self._stems:
+            return
         try:
             noted = self._journal.fail(path, stem, reason)
         except OSError:  # the disk may be full; this process knows the reason anyway
@@ -163,7 +165,7 @@ class Batch:
             rows.insert(1, "labels", printable(Path(f"{stem}{OUTPUTS[0]}")))
         names = (*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem))
         facts = name, content_sha256(path), result.pixel_size, "", result.precision, names
-        entry = Entry(*facts, found.table, found.summary)
+        entry = Entry(*facts, table=found.table, summary=found.summary)
         with self._journal.writing(path, stem):
             result.save_images(self._output, stem)
             self._further.add(entry, path, stem, result.labels, result.image)
@@ -177,9 +179,13 @@ class Batch:
 
         image = open_micrograph(path, self._reading).shown if self._further.need_images else None
         with self._journal.writing(path, stem):
-            if not self._journal.holds(stem):
+            if not self._journal.holds(stem, entry):
                 raise NucleisegError("another process has changed its results meanwhile; go on with --resume")
-            labels = read_labels(self._output / f"{stem}{OUTPUTS[0]}", max_pixels=2**62)
+            place = self._output / f"{stem}{OUTPUTS[0]}"
+            try:
+                labels = read_labels(place, max_pixels=2**62)
+            except ImageFileError as error:
+                raise NucleisegError(f"{error}; or delete it, and segment the image again with --resume") from error
             self._further.add(entry, path, stem, labels, image)
             self._journal.add(path, stem, replace(entry, files=(*entry.files, *self._further.names(stem))))
 

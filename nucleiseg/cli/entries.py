@@ -40,7 +40,10 @@ _TABLES = ("table", "summary")
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one image: its rows of both tables and its files, or the reason why it has none."""
+    """What is known of one image: its rows of both tables and its files, or the reason why it has none.
+
+    ``noted`` is when that was written down, in nanoseconds.
+    """
 
     image: str
     sha256: str = ""
@@ -48,6 +51,7 @@ class Entry:
     error: str = ""
     precision: str = "float32"
     files: tuple[str, ...] = ()
+    noted: int = 0
     table: pd.DataFrame | None = field(default=None, repr=False)
     summary: pd.DataFrame | None = field(default=None, repr=False)
 
@@ -156,7 +160,7 @@ def to_entry(stored: Mapping[str, Any]) -> Entry:
     tables = [_table(stored[name]) for name in _TABLES]
     precision = stored.get("precision", "float32")  # which older entries don't tell: there was no other
     files = tuple(files_of(stored))
-    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", precision, files, *tables)
+    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", precision, files, stored["time"], *tables)
 
 
 def columns_of(table: pd.DataFrame | None) -> dict[str, Any]:

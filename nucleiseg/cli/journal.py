@@ -78,9 +78,10 @@ class Journal:
             return None
         return to_entry(stored) if same else None
 
-    def holds(self, stem: str) -> bool:
-        """Whether the results of an image are still those that were made with these settings."""
-        return self._load(self._path(stem)) is not None
+    def holds(self, stem: str, entry: Entry) -> bool:
+        """Whether nothing was written about an image since its entry was found, and its files are there."""
+        stored = self._load(self._path(stem))
+        return stored is not None and stored["time"] == entry.noted
 
     @contextlib.contextmanager
     def writing(self, path: Path, stem: str) -> Iterator[None]:

@@ -70,7 +70,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help="also draw <stem>_colours.png for each image, and contact_sheet.png and histograms.png of all",
     )
-    parser.add_argument("--resume", action="store_true", help="skip images that an earlier run has finished")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip what an earlier run has finished; further exports and pictures are made of its labels",
+    )
     add_model(parser)
     add_predict_options(parser)
     add_large(parser)

@@ -71,7 +71,8 @@ def run_all(
                 found = result.result()
                 nuclei += found.count
                 previous = path, stem, pool.submit(batch.write, found, path, stem)
-                if isinstance(found, Found) and found.is_large and not settle():
+                # No network runs for what is finished; its pixels may be read again for pictures.
+                if not (isinstance(found, Found) and not found.is_large) and not settle():
                     break
         finally:
             settle()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     import_tensorflow_quietly()
     todo = [stage for stage in stages[:-1] if not stage.output.exists()] + stages[-1:]
     segmenter = _built(todo[0].recipe)
+    _check_growth(segmenter, [stage.recipe for stage in todo[1:]])
     data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
     for stage in todo:
         if stage is not todo[0]:
@@ -107,19 +109,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _built(recipe: Recipe) -> Segmenter:
-    """The model that a training begins with: new, or the one that it starts from, or a larger one with its weights."""
-    from nucleiseg.networks import take_weights
+    """The model that a training begins with: new, or the one that it starts from, which may have to grow."""
+    from nucleiseg.growing import grow
     from nucleiseg.segmenter import Segmenter
 
     if recipe.start is None:
         return Segmenter(**recipe.network)
     by_path = recipe.start.endswith(".keras")
     start = Segmenter.load(recipe.start) if by_path else Segmenter.from_pretrained(recipe.start)
-    if not recipe.network:
-        return start
-    grown = Segmenter(**{**recipe.network, "weights": None})
-    take_weights(grown.model, start.model)
-    return grown
+    return grow(start, **recipe.network) if recipe.network else start
+
+
+def _check_growth(segmenter: Segmenter, recipes: Sequence[Recipe]) -> None:
+    """Whether a model can grow as later trainings want it to, before the first one takes its hours."""
+    from nucleiseg.growing import grow
+
+    for recipe in recipes:
+        if recipe.network:
+            segmenter = grow(segmenter, **recipe.network)
 
 
 def _train(
@@ -189,7 +196,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     network = given(encoder=arguments.encoder, head=arguments.head, loss=arguments.loss)
     network |= given(deterministic=arguments.deterministic)
     start = recipe.start if arguments.start is None else arguments.start
-    if start is None:  # a model to start from has its own
+    if start is None or recipe.network or network:  # a model to start from has its own, unless it grows
         network |= given(seed=arguments.seed)
     if arguments.weights is not None:
         network["weights"] = None if arguments.weights.lower() == "none" else arguments.weights

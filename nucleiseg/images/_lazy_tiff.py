@@ -49,18 +49,28 @@ class _Coloured:
     """The colours that a palette has for stored indices: with a last axis of red, green and blue."""
 
     indices: _Pixels
+    axes: str  # of the indices, among which may be one of a single sample
     palette: Array = field(repr=False)
 
     dtype = np.dtype(np.uint8)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (*self.indices.shape, 3)
+        return _with_colours(self.indices.shape, self.axes)
 
     def __getitem__(self, window: tuple[slice, ...]) -> Array:
         from nucleiseg.images._tiff import coloured
 
-        return coloured(self.indices[window[:-1]], self.palette)[..., window[-1]]
+        *within, colours = window
+        sample = self.axes.find("S")
+        if sample >= 0:
+            within.insert(sample, slice(None))
+        indices = self.indices[tuple(within)]
+        return coloured(indices if sample < 0 else indices.squeeze(sample), self.palette)[..., colours]
+
+
+def _with_colours(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    return (*(length for length, axis in zip(shape, axes, strict=True) if axis != "S"), 3)
 
 
 def open_lazy_tiff(path: Path, options: ReadOptions) -> StoredPixels:
@@ -85,13 +95,14 @@ def open_lazy_tiff(path: Path, options: ReadOptions) -> StoredPixels:
             series = file.series[number]
             sizes = [level.get_shape(False) for level in series.levels]
             stored = series.get_axes(False)
-            palette = palette_of(file, series.keyframe) if "S" not in stored else None
+            palette = palette_of(file, series.keyframe)
             shape = tuple(sizes[options.level])
             # Wherever the process that reads it was started.
             pixels: Any = _Pixels(str(path.absolute()), number, options.level, shape, np.dtype(series.dtype))
             if palette is not None:
-                pixels, stored = _Coloured(pixels, palette), stored + "S"
-                sizes = [(*size, 3) for size in sizes]
+                pixels = _Coloured(pixels, stored, palette)
+                sizes = [_with_colours(size, stored) for size in sizes]
+                stored = stored.replace("S", "") + "S"
             axes = meant_axes(stored, sizes[0], options) or stored
             y, x = axes.index("Y"), axes.index("X")
             check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])

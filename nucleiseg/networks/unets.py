@@ -45,7 +45,8 @@ def unet(
         3 × 3 convolutions with normalisation and ReLU after each skip connection but the last, where the image joins:
         0 is the upsampling path of pix2pix, 2 that of the first U-Net [1]_.
     refine : bool
-        A residual block at full resolution, which sees the image too, before the last skip connection.
+        A residual block at full resolution, which sees the image too, before the last skip connection. It begins as
+        nothing, as the second blocks of ``residual_deep`` do.
     name : str
         Name of the model.
 
@@ -59,7 +60,8 @@ def unet(
     Raises
     ------
     InvalidInputError
-        If the encoder lacks a stride, the widths are not five positive numbers, or convolutions is below 0.
+        If the encoder lacks a stride, the widths are not five positive numbers, convolutions is below 0, or refine is
+        neither true nor false.
 
     References
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,11 +140,34 @@ def _decoder_path(graph: Graph, encoder: int) -> list[tuple[Call, bool]]:
         call = graph.calls[position]
         onward = [source for source, _ in call.inputs if source not in origins]
         joins = len(call.inputs) == 2 and len(onward) == 1
+        around = _way_around(graph, onward) if call.kind == "Add" else None
+        if around is not None:
+            near, far = around
+            inside = {far, *_ancestors(graph, far)} - {near, *_ancestors(graph, near)} - origins
+            path += [(call, False), *_within(graph, inside, origins)]
+            position = near
+            continue
         if not joins and [source for source, _ in call.inputs] not in (onward[:1], [encoder]):
             raise _not_a_unet(f"one path must lead from encoder to output, got a branch at layer {call.name!r}")
         path.append((call, joins))
         position = onward[0] if onward else encoder
     return path[::-1]
+
+
+def _way_around(graph: Graph, sources: list[int]) -> tuple[int, int] | None:
+    """Where a residual block begins, and the last layer within it, by what is added at its end; None if it is none."""
+    if len(sources) == 2:
+        for near, far in itertools.permutations(sources):
+            if near in _ancestors(graph, far):
+                return near, far
+    return None
+
+
+def _within(graph: Graph, block: set[int], origins: set[int]) -> Iterator[tuple[Call, bool]]:
+    """The calls of a residual block, the last one first, and whether each joins a skip connection."""
+    for position in sorted(block, reverse=True):
+        call = graph.calls[position]
+        yield call, any(source in origins for source, _ in call.inputs)
 
 
 def _ancestors(graph: Graph, position: int) -> set[int]:

@@ -128,7 +128,7 @@ class Checkpoint:
         }
         arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
         for group in _GROUPS:
-            arrays.update({f"{group}_{i:05}": value for i, value in enumerate(getattr(state, group))})
+            arrays.update({_array_name(group, i): value for i, value in enumerate(getattr(state, group))})
         with atomic_path(self._last) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
             if self._last.exists():
@@ -161,18 +161,32 @@ class Checkpoint:
         return None
 
 
+# What older checkpoints do not tell of a network, since it was the same for all.
+_SINCE = {"refine": False}
+
+
 def _read(path: Path) -> tuple[RunState, dict[str, Any]]:
     # Opened here, because NumPy leaves a damaged archive open.
     with path.open("rb") as archive, np.load(archive, allow_pickle=False) as file:
         facts: dict[str, Any] = json.loads(file["facts"].tobytes())
+        known = ["facts"]
         for group in _GROUPS:
-            facts[group] = tuple(file[name] for name in sorted(file.files) if name.startswith(f"{group}_"))
+            names = sorted(name for name in file.files if name.startswith(f"{group}_"))
+            known += [_array_name(group, number) for number in range(len(names))]
+            facts[group] = tuple(file[name] for name in names)
+        if sorted(known) != sorted(file.files):  # names have no checksum: another one would change the order
+            raise ValueError(f"its arrays have other names: {', '.join(sorted({*file.files} - {*known}))[:80]}")
     settings = facts.pop("settings")
     return RunState(**{**facts, "rows": tuple(facts["rows"])}), settings
 
 
+def _array_name(group: str, number: int) -> str:
+    return f"{group}_{number:05}"
+
+
 def _check_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
     wanted = json.loads(json.dumps(wanted))  # as it looks after a round trip: tuples are lists
+    saved, wanted = ({**_SINCE, **settings} for settings in (saved, wanted))
     changes = ", ".join(_changes(saved, wanted))
     if changes:
         raise InvalidInputError(

@@ -30,7 +30,7 @@ class Recipe:
         convolutions, refine, scaling, seed, deterministic.
     start : str, optional
         A model file, or the name of a shipped model, whose training goes on; or a recipe (``.toml``) that makes one.
-        It has a network; where `network` describes a larger one, that one takes its weights over.
+        It has a network; `network` then is what that grows by: encoder, refine and seed of `nucleiseg.grow`.
     epochs : int
         At most so many passes over the training data.
     options : FitOptions
@@ -41,7 +41,7 @@ class Recipe:
     Raises
     ------
     InvalidInputError
-        If the network has an argument that there is not, or one beside a model to start from, or epochs is below 1.
+        If the network has an argument that there is not, or one that a model to start from has, or epochs is below 1.
 
     Examples
     --------
@@ -61,16 +61,16 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in self.network:
             check_choice(name, "argument of the network", NETWORK_ARGUMENTS)
-        missing = [name for name in ("encoder", "head") if self.network and name not in self.network]
-        if self.start is not None and missing:
+        given = set(self.network)
+        if self.start is not None and given and not (given <= set(_GROWING) and given & set(_GROWING[:2])):
             raise InvalidInputError(
                 f"a model to start from has its own network, got {', '.join(self.network)} beside {self.start}; "
-                f"leave out one of the two, or describe a network that takes its weights over: "
-                f"{', '.join(missing)}, too"
+                f"leave out one of the two, or let it grow by encoder or refine alone"
             )
         check_count(self.epochs, "epochs")
 
 
+_GROWING = ("encoder", "refine", "seed")
 NETWORK_ARGUMENTS = (
     "encoder",
     "weights",
