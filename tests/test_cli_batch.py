@@ -504,7 +504,9 @@ def test_a_further_file_that_cannot_be_written_costs_no_rows(model, tmp_path, mo
     assert predict(*paths, "-o", tmp_path / "out") == 0
     labels = tmp_path / "out" / "a_labels.tif"
     whole = labels.read_bytes()
-    labels.write_bytes(b"\0" * len(whole))
+    with tifffile.TiffFile(labels) as file:
+        start, length = (values[0] for values in (file.pages[0].dataoffsets, file.pages[0].databytecounts))
+    labels.write_bytes(whole[:start] + b"\0" * length + whole[start + length :])
     assert predict(*paths, "-o", tmp_path / "out", "--resume", "--export", "geojson") == 1
     assert "or delete it, and segment the image again with --resume" in capfd.readouterr().err
     assert rows(tmp_path / "out") == {"a.png": 2, "b.png": 2}

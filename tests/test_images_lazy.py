@@ -363,26 +363,21 @@ def test_a_tiff_file_that_is_read_in_parts_says_what_one_says_that_is_read_as_a_
 
 @pytest.mark.parametrize("tiles", [{}, {"tile": (16, 16)}, {"tile": (16, 16), "compression": "zlib"}])
 @pytest.mark.parametrize(
-    ("kind", "shape"),
+    ("kind", "axis", "shape"),
     [
-        ({"metadata": None}, (40, 50, 3)),
-        ({"ome": True}, (40, 50, 3)),
-        ({"metadata": None, "description": "ImageJ=1.54f\n"}, (40, 50)),
+        ({"metadata": None}, "I", (40, 50, 3)),
+        ({"ome": True}, "C", (40, 50, 3)),
+        ({"metadata": None, "description": "ImageJ=1.54f\n"}, "I", (40, 50)),
     ],
 )
 @pytest.mark.parametrize("pages", [1, 3])
-def test_a_palette_is_colours_unless_it_is_imagejs(kind, shape, pages, tiles, tmp_path):
+def test_a_palette_is_colours_unless_it_is_imagejs(kind, axis, shape, pages, tiles, tmp_path):
     palette = np.random.default_rng(0).integers(0, 1 << 16, (3, 256), np.uint16)
     indices = np.random.default_rng(1).integers(0, 256, (pages, 40, 50), np.uint8)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, indices.squeeze(), photometric="palette", colormap=palette, **kind, **tiles)
-    options = ReadOptions(z=1) if pages > 1 else ReadOptions()
-    try:
-        whole = open_micrograph(path, options)
-    except ImageFileError:
-        with pytest.raises(ImageFileError):
-            open_lazy(path, options)
-        return
+    options = ReadOptions(select={axis: 1}) if pages > 1 else ReadOptions()
+    whole = open_micrograph(path, options)
     lazy = pickle.loads(pickle.dumps(open_lazy(path, options)))  # as it goes to other processes
     assert whole.shown.shape == shape
     for rows, columns in ((slice(0, 40), slice(0, 50)), (slice(7, 20), slice(30, 31))):

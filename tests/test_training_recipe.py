@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.pretrained import list_pretrained, pretrained_recipe
+from nucleiseg.modelfile import read_settings
+from nucleiseg.pretrained import list_pretrained, model_card, pretrained_path, pretrained_recipe
 from nucleiseg.training import Augmentation, FitOptions, Recipe, read_recipe
 
 ALL = """
@@ -173,3 +174,15 @@ def test_every_shipped_model_has_its_recipe(name):
     recipe = read_recipe(pretrained_recipe(name))
     assert recipe.data is not None
     assert recipe.splits is not None
+
+
+@pytest.mark.parametrize("name", list_pretrained())
+def test_every_shipped_model_is_what_its_recipes_make(name):
+    recipes = [read_recipe(pretrained_recipe(name))]
+    while recipes[0].start is not None:
+        recipes.insert(0, read_recipe(recipes[0].start))
+    network = {key: value for recipe in recipes for key, value in recipe.network.items()}
+    settings = read_settings(pretrained_path(name))["segmenter"]
+    settings = {"refine": False, **settings, "widths": tuple(settings["widths"])}
+    assert {key: settings[key] for key in network} == network
+    assert model_card(name)["training"]["epochs"] == [recipe.epochs for recipe in recipes]
