@@ -93,9 +93,9 @@ def main() -> None:
 
         def in_one_thread() -> None:
             output = root / f"out_{next(number)}"
-            batch = Batch(output, Journal(output, {}), FurtherFiles(output, [], False, paths), {})
+            batch = Batch(output, Journal(output, {}), FurtherFiles(output, [], False, paths), {}, ReadOptions())
             for path in paths:
-                found = batch.segment(segmenter, batch.read(path, path.stem, ReadOptions()), PredictOptions())
+                found = batch.segment(segmenter, batch.read(path, path.stem), PredictOptions())
                 batch.write(found, path, path.stem)
 
         if arguments.profile:

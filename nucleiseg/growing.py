@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,13 +64,14 @@ def grow(
     from nucleiseg.networks import take_weights
 
     changes = {"encoder": encoder, "refine": refine, "seed": seed}
-    settings = replace(segmenter._settings, **{name: value for name, value in changes.items() if value is not None})
+    wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    settings = replace(segmenter._settings, **wanted)
     network = build_network(replace(settings, weights=None))
     take_weights(network, segmenter.model)
 
     image = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
-    before, after = (np.asarray(model(image, training=False)) for model in (segmenter.model, network))
-    difference = float(np.abs(after - before).max())
+    old, new = (np.asarray(model(image, training=False)) for model in (segmenter.model, network))
+    difference = float(np.abs(new - old).max())
     if not difference <= _SAME:
         raise InvalidInputError(
             f"what a network grows by must change nothing at first, got maps that differ by {difference:.2g}; let what "
