@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from nucleiseg._checks import Array
-from nucleiseg.cli.entries import Entry
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nucleiseg._checks import Array
+    from nucleiseg.cli.entries import Entry
     from nucleiseg.instances import Exporter, NamedLabels
     from nucleiseg.plotting import Thumbnail
 
