@@ -71,8 +71,8 @@ def run_all(
                 found = result.result()
                 nuclei += found.count
                 previous = path, stem, pool.submit(batch.write, found, path, stem)
-                # No network runs for what is finished; its pixels may be read again for pictures.
-                if not (isinstance(found, Found) and not found.is_large) and not settle():
+                # An image of an earlier run may be a large one, too, that is read again for its pictures.
+                if (not isinstance(found, Found) or found.is_large) and not settle():
                     break
         finally:
             settle()

@@ -65,7 +65,7 @@ class Recipe:
         if self.start is not None and given and not (given <= set(_GROWING) and given & set(_GROWING[:2])):
             raise InvalidInputError(
                 f"a model to start from has its own network, got {', '.join(self.network)} beside {self.start}; "
-                f"leave out one of the two, or let it grow by encoder or refine alone"
+                "leave out one of the two, or let it grow by encoder or refine alone"
             )
         check_count(self.epochs, "epochs")
 
