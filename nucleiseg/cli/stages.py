@@ -49,7 +49,7 @@ def stages_of(recipe: Recipe, output: Path) -> list[Stage]:
     >>> from nucleiseg.pretrained import pretrained_recipe
     >>> from nucleiseg.training.recipe import read_recipe
     >>> [stage.output.name for stage in stages_of(read_recipe(pretrained_recipe("nuclei-fast")), Path("mine.keras"))]
-    ['mine.keras']
+    ['mine_start.keras', 'mine.keras']
     """
     from nucleiseg.training.recipe import read_recipe
 
