@@ -2,11 +2,12 @@
 
     python benchmarks/files.py [--files 100] [--side 256] [--rounds 7] [--model FILE] [--profile]
 
-The files are cut from skimage's stained tissue. All ways run in this process with the model loaded: the bare network
-gets the scaled tensors, one after the other; the command reads each file, finds, measures and writes label image, mask,
-overlay and tables, and does so beside the network. Each precision has a table of its own. Printed are medians, their
-ratio, the same of the processor's time, and the seconds that the command takes for one file in a process of its own,
-which is the start-up. ``--profile`` prints where the time goes if the files are dealt with one after the other instead.
+The files are cut from skimage's stained tissue. All ways run in this process with the model loaded: the bare network, a
+compiled Keras model, gets the scaled tensors, one after the other, and so does the network as nucleiseg runs it; the
+command reads each file, finds, measures and writes label image, mask, overlay and tables, and does so beside the
+network. Each precision has a table of its own. Printed are medians, their ratio, the same of the processor's time, and
+the seconds that the command takes for one file in a process of its own, which is the start-up. ``--profile`` prints
+where the time goes if the files are dealt with one after the other instead.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import skimage.data
+from bare import bare_network
 from PIL import Image
 from results import keep
 from rounds import compare
@@ -63,8 +66,14 @@ def start_up(path: Path, output: Path, model: Path) -> float:
     return time.perf_counter() - start
 
 
+def run_all(network: Callable[[np.ndarray], np.ndarray], tensors: list[np.ndarray]) -> None:
+    """One after the other."""
+    for tensor in tensors:
+        network(tensor)
+
+
 def main() -> None:
-    """Print a table."""
+    """Print a table for each precision."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--files", type=int, default=100)
     parser.add_argument("--side", type=int, default=256)
@@ -86,11 +95,6 @@ def main() -> None:
             if nucleiseg([*line, "--precision", precision]) != 0:
                 raise SystemExit("the command failed")
 
-        def bare(precision: Precision) -> None:
-            network = computing_in(segmenter._engine, precision)
-            for tensor in tensors:
-                network(tensor)
-
         def in_one_thread() -> None:
             output = root / f"out_{next(number)}"
             batch = Batch(output, Journal(output, {}), FurtherFiles(output, [], False, paths), {}, ReadOptions())
@@ -104,13 +108,17 @@ def main() -> None:
             profile.runcall(in_one_thread)
             pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
             return
-        ways = {"bare network": bare, "nucleiseg predict": predict}
-        tables = {
-            f"{arguments.files} files of {arguments.side} × {arguments.side} pixels, {precision}": compare(
-                {way: partial(run, precision) for way, run in ways.items()}, arguments.rounds, processor=True
-            )
-            for precision in get_args(Precision)
-        }
+        # Of another object: a segmenter that has given away its model must be ready for other weights.
+        model = Segmenter.load(arguments.model).model
+        tables = {}
+        for precision in get_args(Precision):
+            ways = {
+                "bare network": partial(run_all, bare_network(model, precision), tensors),
+                "network in nucleiseg": partial(run_all, computing_in(segmenter._engine, precision), tensors),
+                "nucleiseg predict": partial(predict, precision),
+            }
+            rows = compare(ways, arguments.rounds, processor=True)
+            tables[f"{arguments.files} files of {arguments.side} × {arguments.side} pixels, {precision}"] = rows
         seconds = statistics.median(start_up(paths[0], root / f"one_{n}", arguments.model) for n in range(3))
     tables["One file with start-up"] = [{"seconds": round(seconds, 1)}]
     keep("files", "python benchmarks/files.py", tables)

@@ -14,13 +14,12 @@ import itertools
 
 import numpy as np
 import skimage.data
-import tensorflow as tf
+from bare import bare_network
 from results import keep
 from rounds import compare
 
 from nucleiseg import PredictOptions, Segmenter
 from nucleiseg.images import rescale
-from nucleiseg.networks.precision import computed_in
 
 
 def main() -> None:
@@ -36,13 +35,8 @@ def main() -> None:
 def tables_of(name: str, options: PredictOptions) -> dict[str, list[dict[str, object]]]:
     """A table for each image size."""
     segmenter = Segmenter.from_pretrained(name)
-    model = segmenter.model
-
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
-    def bare(images):
-        with computed_in(model, options.precision):
-            return model(images, training=False)
-
+    # Of another object: a segmenter that has given away its model must be ready for other weights.
+    bare = bare_network(Segmenter.from_pretrained(name).model, options.precision)
     tissue = skimage.data.immunohistochemistry()
     tables = {}
     for repeats in (1, 2, 4, 8):
@@ -50,7 +44,7 @@ def tables_of(name: str, options: PredictOptions) -> dict[str, list[dict[str, ob
         tensor = rescale(image)[np.newaxis]
         calls = max(1, 16 // repeats**2)
         ways = {
-            "bare network": lambda tensor=tensor, calls=calls: [np.asarray(bare(tensor)) for _ in range(calls)],
+            "bare network": lambda tensor=tensor, calls=calls: [bare(tensor) for _ in range(calls)],
             "Segmenter.predict": lambda image=image, calls=calls: [
                 segmenter.predict(image, options) for _ in range(calls)
             ],

@@ -3,12 +3,12 @@
     python benchmarks/speed.py [--stardist FOLDER] [--models nuclei nuclei-fast] [--sides 256 512 1024 2048 4096 8192]
 
 All get the same images of skimage's stained tissue, in turn; printed are medians of seven rounds (three from 2,048
-pixels a side, one from 8,192) and ratios to the bare network of the first model, which gets the scaled tensor, whole.
-Where a way is left out, the image is larger than it takes within --largest-whole pixels a side: whole, a network needs
-200 bytes a pixel. StarDist's model is a folder that `benchmarks/train_stardist.py` has written: untrained ones have so
-many candidates that their time means nothing. Peak memory is that of a process of its own, above the same process idle
-with the model loaded (Linux). Import time and the size of the installed packages come first. With StarDist it all takes
-some seven minutes on two cores.
+pixels a side, one from 8,192) and ratios to the bare network of the first model, a compiled Keras model, which gets the
+scaled tensor, whole. Where a way is left out, the image is larger than it takes within --largest-whole pixels a side:
+whole, a network needs 200 bytes a pixel. StarDist's model is a folder that `benchmarks/train_stardist.py` has written:
+untrained ones have so many candidates that their time means nothing. Peak memory is that of a process of its own, above
+the same process idle with the model loaded (Linux). Import time and the size of the installed packages come first. With
+StarDist it all takes some seven minutes on two cores.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
+from bare import bare_network
 from results import keep
 from rounds import compare
 
@@ -118,8 +119,8 @@ def stardist_way(folder: Path):
 def all_ways(models: list[str], stardist: Path | None, memory: str):
     """By name, what takes an image."""
     segmenters = {Path(model).stem: load_segmenter(model) for model in models}
-    first = next(iter(segmenters.values()))
-    ways = {"bare network": lambda image: first._engine(rescale(image)[np.newaxis])}
+    bare = bare_network(load_segmenter(models[0]).model)
+    ways = {"bare network": lambda image: bare(rescale(image)[np.newaxis])}
     for (name, segmenter), precision in itertools.product(segmenters.items(), ("float32", "mixed_bfloat16")):
         options = PredictOptions(max_memory=memory, precision=precision)
         way = f"nucleiseg, {name}" if precision == "float32" else f"nucleiseg, {name}, {precision}"

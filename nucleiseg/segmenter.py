@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from nucleiseg._progress import progress
 from nucleiseg._settings import SegmenterSettings
-from nucleiseg.engines import find_format
-from nucleiseg.engines.engine import computing_in
-from nucleiseg.engines.formats import keras_model
+from nucleiseg.engines.engine import computing_in, with_changing_weights
+from nucleiseg.engines.formats import find_format, keras_model
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
 from nucleiseg.images.sources import open_micrograph
@@ -171,7 +170,7 @@ class Segmenter:
         InvalidInputError
             If the path does not end in ``.keras``.
         """
-        return write_model(path, self.model, self._settings.to_json(), half)
+        return write_model(path, keras_model(self._engine), self._settings.to_json(), half)
 
     def export(self, path: str | os.PathLike[str], licence: str | None = None) -> Path:
         """Write the model for a runtime other than Keras, with the settings in the file's metadata, atomically.
@@ -202,6 +201,7 @@ class Segmenter:
     @property
     def model(self) -> keras.Model:
         """The plain functional Keras model, for those who go on by themselves; a model loaded from ONNX has none."""
+        self._engine = with_changing_weights(self._engine)  # whoever has it may change them
         return keras_model(self._engine)
 
     @property
@@ -392,7 +392,7 @@ class Segmenter:
         Path
             The file.
         """
-        return plot_architecture(self.model, path, part=part)
+        return plot_architecture(keras_model(self._engine), path, part=part)
 
     def __repr__(self) -> str:
         settings, model = self._settings, getattr(self._engine, "model", None)

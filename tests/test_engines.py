@@ -150,6 +150,40 @@ def test_new_weights_count_at_once(model):
     np.testing.assert_array_equal(engine(images), before)
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_constant_weights_are_those_of_the_first_call_and_give_the_same_bits(model, precision):
+    engine = engines.KerasEngine(model).computing_in(precision)
+    constant = engines.KerasEngine(model, constant=True).computing_in(precision)
+    images = batch(1, 32, 64)
+    before = constant(images)
+    np.testing.assert_array_equal(before, engine(images))
+    old = model.get_weights()
+    model.set_weights([weight * 0 for weight in old])
+    try:
+        np.testing.assert_array_equal(constant(images), before)
+        assert not np.array_equal(engine(images), before)
+    finally:
+        model.set_weights(old)
+
+
+def test_a_model_too_large_for_one_graph_keeps_its_weights_apart(model, monkeypatch):
+    assert engines.KerasEngine(model, constant=True).constant
+    monkeypatch.setattr(engines.keras_engine, "_MOST_CONSTANT", model.count_params() - 1)
+    assert not engines.KerasEngine(model, constant=True).constant
+
+
+def test_a_loaded_model_has_constant_weights_until_somebody_asks_for_it(tiny_segmenter, tmp_path):
+    segmenter = Segmenter.load(tiny_segmenter.save(tmp_path / "tiny.keras"))
+    image = skimage.data.coins()[:64, :64]
+    before = segmenter.predict(image)
+    segmenter.save(tmp_path / "again.keras")
+    assert segmenter._engine.constant
+    segmenter.model.set_weights([weight * 0 for weight in segmenter.model.get_weights()])
+    after = segmenter.predict(image)
+    np.testing.assert_allclose(after.probability, 0.5)
+    assert before.probability.max() != 0.5
+
+
 def test_one_function_serves_all_sizes(model):
     engine = engines.KerasEngine(model)
     for side in (32, 64, 96):

@@ -22,6 +22,13 @@ def test_neither_brightness_nor_contrast_changes_sharpness(contrast, shift):
     assert sharpness(SHARP * contrast + shift) == pytest.approx(sharpness(SHARP), rel=1e-3)
 
 
+@given(st.tuples(st.integers(20, 60), st.integers(20, 60)), st.integers(0, 99))
+def test_sharpness_is_what_gaussians_take_away(shape, seed):
+    image = gaussian_filter(np.random.default_rng(seed).random(shape), seed % 3)
+    fine, coarse = (np.std(image - gaussian_filter(image, sigma, truncate=8)) for sigma in (1, 4))
+    assert sharpness(image) == pytest.approx(fine / coarse, rel=0.03)  # Gaussians of whole pixels are not quite such
+
+
 def test_the_more_blur_the_less_sharpness():
     image = skimage.data.immunohistochemistry().astype(float)
     values = [sharpness(gaussian_filter(image, (blur, blur, 0))) for blur in (0, 1, 2, 4)]

@@ -89,3 +89,15 @@ def computing_in(engine: Engine, precision: AskedPrecision) -> Engine:
             "load the .keras file, or leave precision (--precision) at 'auto'"
         )
     return cast(Engine, engine.computing_in(precision))
+
+
+def with_changing_weights(engine: Engine) -> Engine:
+    """The engine that heeds what becomes of a model's weights between calls; others have weights that nobody changes.
+
+    Examples
+    --------
+    >>> engine = lambda images: images
+    >>> with_changing_weights(engine) is engine
+    True
+    """
+    return cast(Engine, engine.with_changing_weights()) if hasattr(engine, "with_changing_weights") else engine

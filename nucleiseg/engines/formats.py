@@ -145,7 +145,7 @@ def _load_keras(path: Path) -> Engine:
     if isinstance(built, Mapping):  # layers of an installed package are known to Keras once it is imported
         load_encoder_plugin(built.get("encoder"))
         load_upsampling_plugin(built.get("upsampling"))
-    return KerasEngine(read_model(path)[0])
+    return KerasEngine(read_model(path)[0], constant=True)  # until somebody asks for the model
 
 
 def _write_keras(path: Path, engine: Engine, settings: Mapping[str, Any]) -> None:

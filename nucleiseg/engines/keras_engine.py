@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from nucleiseg.engines.lean import lean
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks.precision import computed_in
 
+_MOST_CONSTANT = 2**28  # weights: half of the 2 GiB that TensorFlow takes as one graph
 _tracing = threading.RLock()  # layers compute in another precision meanwhile, which no other trace must see
 
 
@@ -28,7 +29,7 @@ class KerasEngine:
 
     On TensorFlow, one function is traced for all sizes; tracing anew for every image size takes longer than running the
     network. JAX compiles anew for every size, which takes a second or two; with `nucleiseg.Tiling` there is one size.
-    PyTorch compiles nothing. Weights may change between calls.
+    PyTorch compiles nothing. Weights may change between calls, unless they are to be constant.
 
     Parameters
     ----------
@@ -37,6 +38,10 @@ class KerasEngine:
     precision : "float32" or "mixed_bfloat16"
         What the inner layers compute in; the model is not changed, and weights stay in float32. Others than float32
         need Keras on TensorFlow or JAX.
+    constant : bool
+        TensorFlow compiles the weights that the model has at the first call, and prepares them once: the same bits, of
+        small images sooner. What becomes of the model's weights afterwards doesn't count. Very large models are run as
+        without.
 
     Raises
     ------
@@ -53,13 +58,16 @@ class KerasEngine:
 
     multiple = MULTIPLE
 
-    def __init__(self, model: keras.Model, precision: Precision = "float32") -> None:
+    def __init__(self, model: keras.Model, precision: Precision = "float32", constant: bool = False) -> None:
         check_not_forked()
         self.model, self.precision = model, precision
+        self.constant = constant and model.count_params() <= _MOST_CONSTANT
         self._others: dict[Precision, KerasEngine] = {}
         backend = keras.backend.backend()
-        if backend in _COMPILED:
-            self._call = _COMPILED[backend](model, precision)
+        if backend == "tensorflow":
+            self._call = _on_tensorflow(model, precision, self.constant)
+        elif backend == "jax":
+            self._call = _on_jax(model, precision)
         elif precision == "float32":
             self._call = _on_torch(model) if backend == "torch" else model.predict_on_batch
         else:
@@ -90,8 +98,12 @@ class KerasEngine:
         """Runs the same model in another precision; compiled once."""
         with _tracing:
             if precision not in self._others:
-                self._others[precision] = KerasEngine(self.model, precision)
+                self._others[precision] = KerasEngine(self.model, precision, self.constant)
             return self._others[precision]
+
+    def with_changing_weights(self) -> KerasEngine:
+        """Runs the same model with the weights that it has at each call."""
+        return KerasEngine(self.model, self.precision) if self.constant else self
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
@@ -99,13 +111,15 @@ class KerasEngine:
         return np.asarray(self._call(images))
 
 
-def _on_tensorflow(model: keras.Model, precision: Precision) -> Any:
+def _on_tensorflow(model: keras.Model, precision: Precision, constant: bool) -> Any:
     import tensorflow as tf
 
     maps = lean(model)
 
     def traced(images: Any) -> Any:
-        with _tracing, computed_in(model, precision):
+        with tf.init_scope():  # out of the graph, where weights have values
+            weights = [(weight, weight.numpy()) for weight in model.variables] if constant else []
+        with _tracing, computed_in(model, precision), keras.StatelessScope(weights) if constant else nullcontext():
             return maps(images)
 
     return tf.function(traced, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
@@ -135,6 +149,3 @@ def _on_torch(model: keras.Model) -> Any:
             return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
 
     return run
-
-
-_COMPILED: dict[str, Callable[[keras.Model, Precision], Any]] = {"tensorflow": _on_tensorflow, "jax": _on_jax}

