@@ -45,6 +45,8 @@ def main() -> None:
     segmenter = Segmenter.from_pretrained("nuclei")
     backend = keras.backend.backend()
     engines: dict[str, Run] = {f"Keras on {backend}": KerasEngine(segmenter.model)}
+    if backend == "tensorflow":
+        engines["Keras on tensorflow, constant weights"] = KerasEngine(segmenter.model, constant=True)
     engines["onnxruntime"] = OnnxEngine(pretrained_path("nuclei").with_suffix(".onnx"))
     if backend == "tensorflow" and importlib.util.find_spec("openvino"):
         engines["OpenVINO"] = openvino_engine(segmenter.model, "f32")
