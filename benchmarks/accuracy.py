@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,7 +26,7 @@ import numpy.typing as npt
 from exact import EXACT
 from initialisation import FOUNDING, MINUTES, trained
 from intervals import by_group
-from results import FOLDER, keep
+from results import keep, kept
 from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.filters import gaussian, threshold_otsu
@@ -110,8 +109,7 @@ def tables_of(found: Mapping[str, Evaluation], split: str) -> Tables:
 
 def completed(tables: Tables, order: Sequence[str]) -> Tables:
     """With the stored rows of ways that were not measured now."""
-    stored = json.loads((FOLDER / "accuracy.json").read_text(encoding="utf-8"))["tables"]
-    before = {table["title"]: table["rows"] for table in stored}
+    before = kept("accuracy")
 
     def merged(title: str, rows: Sequence[Row]) -> list[Row]:
         by_way = {row["way"]: row for row in (*before[title], *rows)}

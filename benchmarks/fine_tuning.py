@@ -61,7 +61,7 @@ def base_model(folder: Path, images: Images) -> Segmenter:
     path = folder / "base.keras"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        recipe = read_recipe(pretrained_recipe("nuclei-fast"))
+        recipe = read_recipe(pretrained_recipe("nuclei-fast-first"))
         segmenter = Segmenter(**recipe.network)
         train, val = (images.of(split, "histology", others=True) for split in ("train", "val"))
         segmenter.fit(train, val, EPOCHS, recipe.options, folder / "base_checkpoint", resume=True)

@@ -1,6 +1,6 @@
 """The heads side by side: same encoder, same schedule, same data, thresholds tuned on `val`, scored on `test`.
 
-    python benchmarks/heads.py stage1_train.zip --splits splits.csv --folder trained
+    python benchmarks/heads.py stage1_train.zip --splits splits.csv --folder trained [--only contact]
 
 A head is trained once; its model, its history and the state of an interrupted training are kept in the folder. "Images
 that touch" are those where at least a tenth of the nuclei touch another one. "Touching nuclei" leaves out all others:
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 from exact import EXACT
 from intervals import by_group, of_counts
-from results import keep
+from results import keep, kept
 
 from nucleiseg import Segmenter, datasets
 from nucleiseg.datasets import Sample
@@ -81,6 +81,12 @@ def scores(segmenter: Segmenter, test: datasets.Dataset) -> dict[str, object]:
     return column
 
 
+def stored() -> dict[str, dict[str, object]]:
+    """The columns of an earlier run."""
+    rows = kept("heads")[""]
+    return {head: {row["on test"]: row[head] for row in rows} for head in HEADS if head in rows[0]}
+
+
 def main() -> None:
     """Train what is not trained yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,19 +94,21 @@ def main() -> None:
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
     parser.add_argument("--folder", type=Path, required=True, help="where trained models are kept")
     parser.add_argument("--epochs", type=int, default=36)
+    parser.add_argument("--only", nargs="+", default=HEADS, choices=HEADS, help="keep the stored columns of others")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     data = datasets.read(arguments.data).prepare()
     train, val, test = data.split_by(arguments.splits)
-    columns: dict[str, dict[str, object]] = {}
-    for head in HEADS:
+    columns = {} if set(arguments.only) == set(HEADS) else stored()
+    for head in arguments.only:
         segmenter = trained(head, arguments.folder, train, val, arguments.epochs)
         segmenter.optimize_thresholds(val)
         minutes = pd.read_csv(arguments.folder / f"{head}.csv")["seconds"].sum() / 60
         columns[head] = {**scores(segmenter, test), "minutes of training": f"{minutes:.1f}"}
         logging.info("%s: %s", head, columns[head])
-    rows = [{"on test": name, **{head: columns[head][name] for head in HEADS}} for name in columns[HEADS[0]]]
+    heads = [head for head in HEADS if head in columns]
+    rows = [{"on test": name, **{head: columns[head][name] for head in heads}} for name in columns[heads[0]]]
     keep("heads", "python benchmarks/heads.py stage1_train.zip --splits splits.csv --folder trained", {"": rows})
 
 

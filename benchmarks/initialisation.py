@@ -20,7 +20,6 @@ earlier run left them.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import runpy
 import statistics
@@ -32,7 +31,7 @@ from pathlib import Path
 import pandas as pd
 from exact import EXACT
 from intervals import by_group
-from results import FOLDER, keep
+from results import keep, kept
 
 from nucleiseg import Segmenter, datasets, list_encoders
 from nucleiseg.training import FitOptions
@@ -171,8 +170,8 @@ def main() -> None:
 
 def completed(rows: Sequence[Row]) -> list[Row]:
     """With the stored rows of ways that were not measured now."""
-    (stored,) = json.loads((FOLDER / "initialisation.json").read_text(encoding="utf-8"))["tables"]
-    by_start = {row["start"]: row for row in (*stored["rows"], *rows)}
+    (stored,) = kept("initialisation").values()
+    by_start = {row["start"]: row for row in (*stored, *rows)}
     return [by_start[name] for name in STARTS if name in by_start]
 
 

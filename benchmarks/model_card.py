@@ -81,11 +81,9 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def trainings(recipe: Recipe) -> int:
-    """How many there are, those included from which it starts."""
-    if recipe.start is None:
-        return 1
-    return 1 + trainings(read_recipe(recipe.start))
+def trainings(recipe: Recipe) -> list[Recipe]:
+    """All of them in their order, those included from which it starts."""
+    return [*([] if recipe.start is None else trainings(read_recipe(recipe.start))), recipe]
 
 
 def course(histories: list[Path], card: Path, recipe: Recipe, head: str) -> dict[str, object]:
@@ -96,9 +94,9 @@ def course(histories: list[Path], card: Path, recipe: Recipe, head: str) -> dict
     if not histories:
         return {name: known[name] for name in ("chosen_by", "epochs", "kept_epoch", "minutes")}
     runs = [read_rows(path) for path in histories]
-    before = trainings(recipe) - len(runs)
+    before = len(trainings(recipe)) - len(runs)
     if before and before != len(known["epochs"]):
-        raise SystemExit(f"the recipe has {trainings(recipe)} trainings, got {len(runs)} histories; name them all")
+        raise SystemExit(f"the recipe has {len(trainings(recipe))} trainings, got {len(runs)} histories; name them all")
     rows = runs[-1]
     if recipe.options.keep == "last":
         chosen_by, kept = "nothing: the last epoch is kept", rows[-1]
@@ -148,7 +146,9 @@ def main() -> None:
             "upsampling": settings["upsampling"],
             "thresholds": settings["thresholds"],
             "passport": settings["passport"],
-            "seed": settings["seed"],
+            "seeds": [
+                settings["seed"] if each.options.seed is None else each.options.seed for each in trainings(recipe)
+            ],
             **course(arguments.history, arguments.output, recipe, settings["head"]),
             "nucleiseg": __version__,
         },

@@ -49,6 +49,12 @@ def keep(name: str, command: str, tables: Mapping[str, Rows]) -> None:
     (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def kept(name: str) -> dict[str, Rows]:
+    """The tables that `keep` has written, by title."""
+    stored = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["tables"]
+    return {table["title"]: table["rows"] for table in stored}
+
+
 def as_text(rows: Rows, title: str = "") -> str:
     """Aligned columns under their names."""
     names = list(rows[0])

@@ -37,7 +37,7 @@ def trained(
 ) -> dict[str, Segmenter]:
     """The last and the averaged weights of a way: from the folder, or trained now."""
     name = folder / f"{list(WAYS).index(way)}_{seed}"
-    recipe = read_recipe(pretrained_recipe("nuclei-fast"))
+    recipe = read_recipe(pretrained_recipe("nuclei-fast-first"))
     if not name.with_suffix(".keras").exists():
         segmenter = Segmenter(**{**recipe.network, "seed": seed})
         options = replace(recipe.options, averaging=0.998, **WAYS[way])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ def grow(
     changes = {"encoder": encoder, "refine": refine, "seed": seed}
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     settings = replace(segmenter._settings, **wanted)
-    network = build_network(replace(settings, weights=None))
-    take_weights(network, segmenter.model)
+    network, before = build_network(replace(settings, weights=None)), keras_model(segmenter._engine)
+    take_weights(network, before)
 
     image = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
-    old, new = (np.asarray(model(image, training=False)) for model in (segmenter.model, network))
+    old, new = (np.asarray(model(image, training=False)) for model in (before, network))
     difference = float(np.abs(new - old).max())
     if not difference <= _SAME:
         raise InvalidInputError(

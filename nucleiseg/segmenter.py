@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nucleiseg._progress import progress
 from nucleiseg._settings import SegmenterSettings
-from nucleiseg.engines.engine import computing_in, with_changing_weights
+from nucleiseg.engines.engine import computing_in, let_weights_change
 from nucleiseg.engines.formats import find_format, keras_model
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
@@ -201,7 +201,7 @@ class Segmenter:
     @property
     def model(self) -> keras.Model:
         """The plain functional Keras model, for those who go on by themselves; a model loaded from ONNX has none."""
-        self._engine = with_changing_weights(self._engine)  # whoever has it may change them
+        let_weights_change(self._engine)  # whoever has the model may change them
         return keras_model(self._engine)
 
     @property

@@ -156,6 +156,30 @@ def test_costs_of_errors_have_intervals(script, data):
     assert costs["merges mended"]["AP at IoU .5"].startswith(f"{30 / 33:.3f}")
 
 
+def test_specks_and_discs_are_told_from_nuclei(script):
+    errors = script("errors")
+    truth = np.zeros((40, 40), np.int64)
+    truth[:20, :20], truth[30:33, :7], truth[38, 38], truth[25:40, 20:35] = 1, 2, 3, 4  # the second has 21 pixels
+    assert np.unique(errors.without_discs(truth)).tolist() == [0, 1, 3, 4]
+    assert np.bincount(errors.without_specks(truth).ravel())[1:].tolist() == [400, 21, 225]
+
+
+def test_images_of_doubtful_truth_are_left_out_once(script, monkeypatch, data, split):
+    errors = script("errors")
+    monkeypatch.setattr(errors, "DOUBTFUL", ("0",))
+    pairs = [(sample.labels, Bright().predict(sample.image).labels.astype(np.int64)) for sample in data]
+    rows = {row["images of"]: row for row in errors.by_kind(data.with_metadata(split[1]), pairs)}
+    assert {kind: row["number"] for kind, row in rows.items()} == {
+        "fluorescence": 3,
+        "fluorescence, less doubtful truth": 2,
+        "histology": 3,
+        "all": 6,
+        "all, less doubtful truth": 5,
+    }
+    assert rows["all"]["AP at IoU .5"].startswith(f"{12 / 39:.3f}")
+    assert rows["all, less doubtful truth"]["AP at IoU .5"].startswith(f"{10 / 32:.3f}")
+
+
 def test_heads_have_intervals(script, monkeypatch, split, tmp_path):
     heads = script("heads")
     for head in heads.HEADS:
@@ -170,6 +194,21 @@ def test_heads_have_intervals(script, monkeypatch, split, tmp_path):
     scores = [value for name, value in found.items() if "AP" in name or "…" in name or "all" in name]
     assert len(scores) == 7
     assert all(SCORE.fullmatch(score) for score in scores)
+
+
+def test_columns_of_heads_that_were_not_measured_stay(script, monkeypatch, split, tmp_path):
+    heads, results = script("heads"), script("results")
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    for head in heads.HEADS:
+        (tmp_path / f"{head}.csv").write_text("epoch,seconds\n1,90\n")
+    stubs = {"trained": lambda *_: Bright()}
+    rows = run(heads, monkeypatch, split, tmp_path, "--folder", tmp_path, **stubs)[""]
+    older = [{key: value for key, value in row.items() if key != "contact"} for row in rows]
+    results.keep("heads", "", {"": [{**row, "boundary": "older"} for row in older]})
+    only = ("--folder", tmp_path, "--only", "contact")
+    again = run(heads, monkeypatch, split, tmp_path, *only, **stubs)[""]
+    assert again == [{**row, "boundary": "older"} for row in rows]
+    assert list(again[0]) == ["on test", *heads.HEADS]
 
 
 def test_ways_to_draw_crops_have_intervals_and_gains(script, monkeypatch, split, tmp_path):
@@ -190,6 +229,24 @@ def test_a_gain_is_the_mean_over_seeds_on_the_same_images(script, data):
     assert sampling.gain([none], [perfect])["AP at IoU .5"] == "1.000 (1.000-1.000)"
     assert sampling.gain([none, perfect], [perfect, none])["mean Dice"] == "0.000 (0.000-0.000)"
     assert sampling.gain([none, none], [perfect, none])["DSB2018 score"] == "0.500 (0.500-0.500)"
+
+
+@pytest.mark.parametrize("name", ["fine_tuning", "sampling"])
+def test_trainings_of_benchmarks_begin_with_a_small_network(script, monkeypatch, name, tmp_path):
+    module, asked = script(name), {}
+
+    def build(**network):
+        asked.update(network)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "Segmenter", build)
+    train = {
+        "fine_tuning": lambda: module.base_model(tmp_path, None),
+        "sampling": lambda: module.trained("anywhere", 3, tmp_path, None, None, 1),
+    }
+    with pytest.raises(KeyboardInterrupt):
+        train[name]()
+    assert (asked["encoder"], asked["head"], asked["weights"]) == ("residual_small", "contact", None)
 
 
 def test_fine_tuning_has_intervals(script, split):
@@ -241,7 +298,7 @@ def test_an_encoder_that_costs_twice_as_much_gets_half_of_the_epochs(script, mon
 
 def test_rows_of_starts_that_were_not_measured_stay(script, monkeypatch, tmp_path):
     initialisation = script("initialisation")
-    monkeypatch.setattr(initialisation, "FOLDER", tmp_path)
+    monkeypatch.setattr(script("results"), "FOLDER", tmp_path)
     first, second, *_, last = initialisation.STARTS
     stored = [{"start": name, "epochs": 1} for name in (first, second, "none of them any more")]
     (tmp_path / "initialisation.json").write_text(json.dumps({"tables": [{"title": "", "rows": stored}]}))

@@ -29,6 +29,14 @@ def test_sharpness_is_what_gaussians_take_away(shape, seed):
     assert sharpness(image) == pytest.approx(fine / coarse, rel=0.03)  # Gaussians of whole pixels are not quite such
 
 
+@pytest.mark.parametrize("shape", [(250, 333), (520, 696), (64, 64)])
+def test_one_colour_is_not_sharp(shape):
+    for colour in np.random.default_rng(0).integers(0, 256, (9, 3)):
+        blank = np.broadcast_to(colour.astype(np.uint8), (*shape, 3))
+        assert sharpness(blank) == pytest.approx(0, abs=1e-3)
+        assert "blurred" in judge_image(blank, np.zeros(shape, int)) or len(set(colour)) == 1
+
+
 def test_the_more_blur_the_less_sharpness():
     image = skimage.data.immunohistochemistry().astype(float)
     values = [sharpness(gaussian_filter(image, (blur, blur, 0))) for blur in (0, 1, 2, 4)]

@@ -185,4 +185,6 @@ def test_every_shipped_model_is_what_its_recipes_make(name):
     settings = read_settings(pretrained_path(name))["segmenter"]
     settings = {"refine": False, **settings, "widths": tuple(settings["widths"])}
     assert {key: settings[key] for key in network} == network
-    assert model_card(name)["training"]["epochs"] == [recipe.epochs for recipe in recipes]
+    told = model_card(name)["training"]
+    assert told["epochs"] == [recipe.epochs for recipe in recipes]
+    assert told["seeds"] == [settings["seed"] if (own := recipe.options.seed) is None else own for recipe in recipes]

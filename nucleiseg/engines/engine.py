@@ -91,13 +91,12 @@ def computing_in(engine: Engine, precision: AskedPrecision) -> Engine:
     return cast(Engine, engine.computing_in(precision))
 
 
-def with_changing_weights(engine: Engine) -> Engine:
-    """The engine that heeds what becomes of a model's weights between calls; others have weights that nobody changes.
+def let_weights_change(engine: Engine) -> None:
+    """Have an engine heed what becomes of a model's weights between calls; others have weights that nobody changes.
 
     Examples
     --------
-    >>> engine = lambda images: images
-    >>> with_changing_weights(engine) is engine
-    True
+    >>> let_weights_change(lambda images: images)
     """
-    return cast(Engine, engine.with_changing_weights()) if hasattr(engine, "with_changing_weights") else engine
+    if hasattr(engine, "let_weights_change"):
+        engine.let_weights_change()

@@ -20,7 +20,6 @@ from nucleiseg.engines.lean import lean
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks.precision import computed_in
 
-_MOST_CONSTANT = 2**28  # weights: half of the 2 GiB that TensorFlow takes as one graph
 _tracing = threading.RLock()  # layers compute in another precision meanwhile, which no other trace must see
 
 
@@ -39,9 +38,8 @@ class KerasEngine:
         What the inner layers compute in; the model is not changed, and weights stay in float32. Others than float32
         need Keras on TensorFlow or JAX.
     constant : bool
-        TensorFlow compiles the weights that the model has at the first call, and prepares them once: the same bits, of
-        small images sooner. What becomes of the model's weights afterwards doesn't count. Very large models are run as
-        without.
+        Weights stay as they are, until `let_weights_change` is called. On TensorFlow, what hangs on them alone is then
+        computed once: the same bits, of small images sooner.
 
     Raises
     ------
@@ -60,12 +58,11 @@ class KerasEngine:
 
     def __init__(self, model: keras.Model, precision: Precision = "float32", constant: bool = False) -> None:
         check_not_forked()
-        self.model, self.precision = model, precision
-        self.constant = constant and model.count_params() <= _MOST_CONSTANT
-        self._others: dict[Precision, KerasEngine] = {}
         backend = keras.backend.backend()
+        self.model, self.precision, self.constant = model, precision, constant and backend == "tensorflow"
+        self._others: dict[Precision, KerasEngine] = {}
         if backend == "tensorflow":
-            self._call = _on_tensorflow(model, precision, self.constant)
+            self._call = _on_tensorflow(model, precision, constant)
         elif backend == "jax":
             self._call = _on_jax(model, precision)
         elif precision == "float32":
@@ -101,9 +98,13 @@ class KerasEngine:
                 self._others[precision] = KerasEngine(self.model, precision, self.constant)
             return self._others[precision]
 
-    def with_changing_weights(self) -> KerasEngine:
-        """Runs the same model with the weights that it has at each call."""
-        return KerasEngine(self.model, self.precision) if self.constant else self
+    def let_weights_change(self) -> None:
+        """From now on, whatever becomes of the model's weights counts at once."""
+        with _tracing:
+            if self.constant:
+                self.constant, self._call = False, _on_tensorflow(self.model, self.precision, constant=False)
+            for other in self._others.values():
+                other.let_weights_change()
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
@@ -114,12 +115,10 @@ class KerasEngine:
 def _on_tensorflow(model: keras.Model, precision: Precision, constant: bool) -> Any:
     import tensorflow as tf
 
-    maps = lean(model)
+    maps = lean(model, tf.init_scope if constant else nullcontext)
 
     def traced(images: Any) -> Any:
-        with tf.init_scope():  # out of the graph, where weights have values
-            weights = [(weight, weight.numpy()) for weight in model.variables] if constant else []
-        with _tracing, computed_in(model, precision), keras.StatelessScope(weights) if constant else nullcontext():
+        with _tracing, computed_in(model, precision):
             return maps(images)
 
     return tf.function(traced, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])

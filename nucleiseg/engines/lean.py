@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ class _Joined:
     parts: Sequence[Any]
 
 
-def lean(model: keras.Model) -> Callable[[Any], Any]:
+def lean(model: keras.Model, once: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Callable[[Any], Any]:
     """What a model does, as a function of an image batch, for prediction only.
 
     A normalisation becomes part of the convolution before it, and a convolution of concatenated maps becomes the sum of
@@ -37,6 +38,9 @@ def lean(model: keras.Model) -> Callable[[Any], Any]:
     ----------
     model : keras.Model
         Functional. It is not changed.
+    once : function
+        Gives a context in which to compute what hangs on the weights alone: with ``tf.init_scope``, that is done when a
+        function is compiled, and weights must not change afterwards.
 
     Examples
     --------
@@ -56,14 +60,14 @@ def lean(model: keras.Model) -> Callable[[Any], Any]:
         def step(operation: Any) -> Callable[..., Any]:
             inner = inner_model(operation)
             if inner is not None:
-                nested = lean(inner)
+                nested = lean(inner, once)
                 return lambda images, **_: nested(_whole(images))
             if id(operation) in absorbed:
                 return lambda images, **_: images
             if type(operation) is keras.layers.Concatenate and operation.axis in (-1, 3):
                 return lambda parts, **_: _Joined([_whole(part) for part in parts])
             if id(operation) in norms or _can_be_split(operation):
-                return lambda images, **_: _convolve(operation, norms.get(id(operation)), images)
+                return lambda images, **_: _convolve(operation, norms.get(id(operation)), images, once)
             fixed = {"training": False} if "training" in inspect.signature(operation.call).parameters else {}
             return lambda *args, **kwargs: operation(*keras.tree.map_structure(_whole, args), **{**kwargs, **fixed})
 
@@ -131,27 +135,43 @@ def _can_be_split(operation: Any) -> bool:
     return type(operation) is keras.layers.Conv2D and _is_plain(operation) and operation.groups == 1
 
 
-def _convolve(layer: Any, norm: Any, images: Any) -> Any:
+def _convolve(layer: Any, norm: Any, images: Any, once: Callable[[], AbstractContextManager[Any]]) -> Any:
+    if _is_narrow(layer):
+        with once():
+            kernel, bias = _with_norm(layer, norm)
+            taps, biases = _for_doubling(kernel), None if bias is None else ops.tile(bias, 4)
+        return layer.activation(_doubled(ops.cast(_whole(images), layer.compute_dtype), taps, biases))
+    parts = images.parts if isinstance(images, _Joined) and _can_be_split(layer) else [_whole(images)]
+    with once():
+        kernel, total = _with_norm(layer, norm)
+        kernels = _shared_out(layer, kernel, parts)
+    run = _RUNNERS[type(layer)]
+    for part, own in zip(parts, kernels, strict=True):
+        maps = ops.cast(run(layer, ops.cast(part, _dtype_for(layer, part)), own), layer.compute_dtype)
+        # The bias goes to the first, which lets convolution, bias and sum run as one.
+        total = maps if total is None else ops.add(maps, total)
+    return layer.activation(total)
+
+
+def _with_norm(layer: Any, norm: Any) -> tuple[Any, Any]:
+    """Kernel and bias of a convolution and the normalisation after it."""
     kernel, bias = ops.convert_to_tensor(layer.kernel), layer.bias
     if norm is not None:
         factor, shift = _factor_and_shift(norm)
         bias = shift if bias is None else ops.add(ops.multiply(bias, factor), shift)
         kernel = ops.multiply(kernel, _beside(layer, factor))
-    kernel = ops.cast(kernel, layer.compute_dtype)
-    bias = None if bias is None else ops.cast(bias, layer.compute_dtype)
-    if _is_narrow(layer):
-        return layer.activation(_doubled(ops.cast(_whole(images), layer.compute_dtype), kernel, bias))
-    parts = images.parts if isinstance(images, _Joined) and _can_be_split(layer) else [_whole(images)]
-    run = _RUNNERS[type(layer)]
-    total, start = bias, 0  # the bias goes to the first, which lets convolution, bias and sum run as one
+    return ops.cast(kernel, layer.compute_dtype), None if bias is None else ops.cast(bias, layer.compute_dtype)
+
+
+def _shared_out(layer: Any, kernel: Any, parts: Sequence[Any]) -> list[Any]:
+    """What of a kernel each of the concatenated maps is convolved with."""
+    kernels, start = [], 0
     for part in parts:
-        channels = part.shape[-1]
-        own = kernel if len(parts) == 1 else kernel[:, :, start : start + channels]
-        dtype = _dtype_for(layer, part)
-        maps = ops.cast(run(layer, ops.cast(part, dtype), ops.cast(own, dtype)), layer.compute_dtype)
-        total = maps if total is None else ops.add(maps, total)
-        start += channels
-    return layer.activation(total)
+        stop = start + part.shape[-1]
+        own = kernel if len(parts) == 1 else kernel[:, :, start:stop]
+        kernels.append(ops.cast(own, _dtype_for(layer, part)))
+        start = stop
+    return kernels
 
 
 def _dtype_for(layer: Any, part: Any) -> str:
@@ -195,21 +215,26 @@ def _is_narrow(layer: Any) -> bool:
     )
 
 
-def _doubled(images: Any, kernel: Any, bias: Any) -> Any:
-    """A transposed convolution of 3 × 3 with strides of 2.
+def _for_doubling(kernel: Any) -> Any:
+    """The kernel of `_doubled`, from that of a transposed convolution of 3 × 3 with strides of 2.
 
-    By one of 2 × 2, of which all four pixels of the result, above and below, left and right, are channels.
+    It has 2 × 2 taps, of which all four pixels of the result, above and below, left and right, are channels.
     """
-    import tensorflow as tf
-
     filters, channels = kernel.shape[2:]
     # Of three taps along an axis, the pixels of the result at even places get the last from the pixel before, and the
     # first; those at odd places get the one in the middle.
     taps = ops.reshape(ops.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]]), (2, 2, 2, 2, filters, channels))
     taps = ops.transpose(ops.flip(taps, (0, 2)), (0, 2, 5, 1, 3, 4))
-    maps = tf.nn.conv2d(images, ops.reshape(taps, (2, 2, channels, 4 * filters)), 1, [[0, 0], [1, 0], [1, 0], [0, 0]])
-    if bias is not None:
-        maps = tf.nn.bias_add(maps, ops.tile(bias, 4))
+    return ops.reshape(taps, (2, 2, channels, 4 * filters))
+
+
+def _doubled(images: Any, taps: Any, biases: Any) -> Any:
+    """A transposed convolution of 3 × 3 with strides of 2, by one of 2 × 2."""
+    import tensorflow as tf
+
+    maps = tf.nn.conv2d(images, taps, 1, [[0, 0], [1, 0], [1, 0], [0, 0]])
+    if biases is not None:
+        maps = tf.nn.bias_add(maps, biases)
     return tf.nn.depth_to_space(maps, 2)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from nucleiseg._checks import check_count, check_range
 from nucleiseg.datasets import Dataset
 from nucleiseg.datasets.mixing import join, mix
+from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.fine_tuning.curves import CurvePoint, LearningCurve
 from nucleiseg.fine_tuning.own_images import OwnImages, split_own, split_reference
@@ -228,7 +229,7 @@ def _copy(segmenter: Segmenter) -> Segmenter:
     from nucleiseg.engines import KerasEngine
 
     copy = Segmenter.__new__(Segmenter)
-    copy._settings, copy._engine = segmenter._settings, KerasEngine(copy_network(segmenter.model))
+    copy._settings, copy._engine = segmenter._settings, KerasEngine(copy_network(keras_model(segmenter._engine)))
     return copy
 
 
