@@ -2,7 +2,7 @@ r"""A model that has never seen stained tissue, fine-tuned on ten images of it: 
 
     python benchmarks/fine_tuning.py stage1_train.zip --splits splits.csv --folder trained
 
-The model is trained by the recipe of `nuclei-fast`, in 20 epochs, on the images of `train` that show no histology,
+The model is trained by the recipe `nuclei-fast-first`, in 20 epochs, on the images of `train` that show no histology,
 unless it is in the folder as ``base.keras``. Of the ten histology images, a fixed choice from `train`, seven are
 learned from and three choose epoch and thresholds; the histology of `val` is held out for the verdict. Two hundred
 fluorescence images of `train` are the reference: ninety of them are learned from too, twenty help to choose thresholds,

@@ -2,7 +2,7 @@
 
     python benchmarks/sampling.py stage1_train.zip --splits splits.csv --folder trained
 
-The recipe is that of `nuclei-fast` with fewer epochs. A training keeps both its last weights and their running average,
+The recipe is `nuclei-fast-first` with fewer epochs. A training keeps both its last weights and their running average,
 in which each step keeps .998 of the average before. All thresholds are tuned on `val`; `test` is not looked at.
 """
 

@@ -34,7 +34,7 @@ from nucleiseg import PredictOptions
 from nucleiseg.images import rescale
 from nucleiseg.large import load_segmenter
 
-MEMORY_SIDES = (1024, 2048)
+MEMORY_SIDES = (1024, 2048, 4096)
 
 
 def import_seconds(module: str) -> float:

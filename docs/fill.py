@@ -4,7 +4,8 @@
     python docs/fill.py --check    # fails if a page is not what this would write
 
 On a page, what stands between ``<!-- fill: KIND NAME -->`` and ``<!-- end -->`` is replaced. Kinds: ``benchmark`` (a
-file in benchmarks/results), ``card`` (the scores of a model in the box) and ``use`` (what it is for).
+file in benchmarks/results), ``card`` (the scores of a model in the box), ``bars`` (those beside the scores that we
+wanted) and ``use`` (what it is for).
 """
 
 from __future__ import annotations
@@ -63,6 +64,24 @@ def card(name: str) -> str:
     return as_markdown(rows)
 
 
+WANTED = {  # on test: of all images, of fluorescence and of histology
+    "AP at IoU .5": ("ap50", 0.81, 0.86, 0.66),
+    "DSB2018 score": ("dsb", 0.62, 0.67, 0.43),
+    "mean Dice": ("mean_dice", 0.925, 0.94, 0.87),
+}
+
+
+def bars(name: str) -> str:
+    """The scores that we wanted, and those that there are."""
+    scores = read_card(name)["test"]
+    rows: list[dict[str, str]] = []
+    for title, (key, *wanted) in WANTED.items():
+        reached = {kind: scores[kind][key] for kind in ("all", "fluorescence", "histology")}
+        cells = {kind: f"{reached[kind]:.3f} of {bar:.3f}" for kind, bar in zip(reached, wanted, strict=True)}
+        rows.append({"reached of wanted": title, **cells})
+    return as_markdown(rows)
+
+
 def use(name: str) -> str:
     """What a model is for, and what it is not for."""
     told = read_card(name)["intended_use"]
@@ -90,7 +109,7 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-_KINDS: dict[str, Callable[[str], str]] = {"benchmark": benchmark, "card": card, "use": use}
+_KINDS: dict[str, Callable[[str], str]] = {"benchmark": benchmark, "bars": bars, "card": card, "use": use}
 
 
 def filled(text: str) -> str:

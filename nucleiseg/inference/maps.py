@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._progress import progress
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Tile, Tiling, apply_range, pad_to_multiple, tiles
 from nucleiseg.images.channels import colour_channels, three_channels
@@ -56,7 +57,7 @@ class Network:
             return part
         maps = np.empty((*pixels.shape[:2], part.shape[-1]), np.float32)
         maps[first.keep] = part[first.inner]
-        for tile in others:
+        for tile in progress(others, "tiles"):
             maps[tile.keep] = self._run(pixels[tile.read])[tile.inner]
         return maps
 
