@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg.images import Micrograph
-from nucleiseg.inference.ahead import ahead, is_large
+from nucleiseg.inference.ahead import ahead, is_large, is_small
 from nucleiseg.inference.watching import one_pass
 
 LAW = settings(max_examples=40, deadline=None)
-KINDS = ("good", "bad file", "bad image", "alone", "alone and bad")
+KINDS = ("good", "small", "bad file", "bad image", "alone", "alone and bad")
 ITEMS = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from([0, 0.0005, 0.002])), max_size=12)
 
 
@@ -27,8 +27,8 @@ class Work:
     def __init__(self):
         self.taken = self.given = 0
         self.lock = threading.Lock()
-        self.inside = {"read": 0, "work": 0, "network": 0}
-        self.most = {"read": 0, "work": 0, "network": 0, "ahead": 0}
+        self.inside = {"read": 0, "work": 0, "network": 0, "beside": 0}
+        self.most = {"read": 0, "work": 0, "network": 0, "beside": 0, "ahead": 0}
         self.beside_alone = 0
         self.is_alone = False
 
@@ -63,9 +63,10 @@ class Work:
         self.is_alone = alone
         try:
             with one_pass():  # which stops if nobody asks any more
-                self.enter("network")
+                place = "beside" if kind == "small" else "network"
+                self.enter(place)
                 time.sleep(pause)
-                self.leave("network")
+                self.leave(place)
             time.sleep(pause)
             if alone:
                 self.beside_alone += self.inside["work"] - 1 + self.inside["read"]
@@ -77,7 +78,8 @@ class Work:
         return -number
 
     def run(self, kinds):
-        yield from ahead(self.supply(kinds), self.read, self.work, lambda item: item[1].startswith("alone"))
+        alone, small = (lambda item, kind=kind: item[1].startswith(kind) for kind in ("alone", "small"))
+        yield from ahead(self.supply(kinds), self.read, self.work, alone, small)
 
 
 def expected(kinds):
@@ -112,18 +114,29 @@ def test_all_come_in_order_and_errors_at_their_place(kinds):
 def test_whoever_stops_asking_leaves_no_thread(kinds, asked, fails):
     before = threading.active_count()
     work = Work()
-    with closing(ahead(work.supply(kinds), work.read, work.work, lambda item: item[1].startswith("alone"))) as results:
+    with closing(work.run(kinds)) as results:
         assert [outcome(found) for found in islice(results, asked)] == expected(kinds)[:asked]
         if fails:
             with pytest.raises(ZeroDivisionError):
                 results.throw(ZeroDivisionError)
     assert threading.active_count() == before
-    assert work.inside == {"read": 0, "work": 0, "network": 0}
+    assert not any(work.inside.values())
 
 
 def test_two_are_dealt_with_at_once():
     both = threading.Barrier(2, timeout=60)
     results = ahead("ab", str, lambda item: both.wait() >= 0, lambda item: False)
+    assert [found.result() for found in results] == [True, True]
+
+
+def test_small_ones_are_in_the_network_side_by_side():
+    both = threading.Barrier(2, timeout=60)
+
+    def work(item):
+        with one_pass():
+            return both.wait() >= 0
+
+    results = ahead("ab", str, work, lambda item: False, lambda item: True)
     assert [found.result() for found in results] == [True, True]
 
 
@@ -191,3 +204,10 @@ def test_large_images_are_alone(shape, large):
     pixels = np.broadcast_to(np.uint8(0), shape)
     assert is_large(Micrograph(pixels, pixels)) == large
     assert is_large(Micrograph(np.broadcast_to(np.uint8(0), (1024, 1024, 60)), pixels))
+
+
+@pytest.mark.parametrize(("shape", "small"), [((256, 256, 3), True), ((257, 256, 3), False), ((400, 400), True)])
+def test_small_images_may_be_side_by_side(shape, small):
+    pixels = np.broadcast_to(np.uint8(0), shape)
+    assert is_small(Micrograph(pixels, pixels)) == small
+    assert not is_small(Micrograph(np.broadcast_to(np.uint8(0), (256, 256, 4)), pixels))
