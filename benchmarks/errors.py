@@ -77,7 +77,7 @@ def without_specks(truth: Labels) -> Labels:
 
 
 def without_discs(truth: Labels) -> Labels:
-    """The true nuclei that have not as many pixels as one click of a brush."""
+    """The true nuclei of more or fewer pixels than one click of a brush leaves; their shape is not looked at."""
     return np.where(np.isin(truth, np.flatnonzero(np.bincount(truth.ravel()) == DISC)), 0, truth)
 
 

@@ -1,6 +1,6 @@
 """The same images, smaller and larger: do the models in the box find the same nuclei?
 
-    python benchmarks/scales.py stage1_train.zip --splits splits.csv
+    python benchmarks/scales.py stage1_train.zip --splits splits.csv [--only nuclei-fast]
 
 Each image of `test` is resized by a factor where its median nucleus stays at least 8 pixels wide; the labels are
 resized to the nearest pixel. Found at a factor is compared with found at factor 1 on the same images, and in the
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from exact import EXACT
 from intervals import Indices, of_counts, of_images
-from results import keep
+from results import keep, kept
 from skimage.transform import resize
 
 from nucleiseg import Segmenter, datasets
@@ -67,10 +67,13 @@ def main() -> None:
     parser.add_argument("data", help="a dataset that nucleiseg.datasets.read understands, such as stage1_train.zip")
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
     parser.add_argument("--model", type=Path, help="a .keras file instead of the models in the box")
+    parser.add_argument("--only", nargs="+", choices=list_pretrained(), help="keep the stored tables of others")
     arguments = parser.parse_args()
     _, _, test = datasets.read(arguments.data).prepare().split_by(arguments.splits)
-    models = [arguments.model] if arguments.model else [pretrained_path(name) for name in list_pretrained()]
+    shipped = [pretrained_path(name) for name in arguments.only or list_pretrained()]
+    models = [arguments.model] if arguments.model else shipped
     tables = {model.stem: compared(Segmenter.load(model), test) for model in models}
+    tables = {**kept("scales"), **tables} if arguments.only else tables
     command = "python benchmarks/scales.py stage1_train.zip --splits splits.csv"
     keep("scales", command + (" --model MODEL" if arguments.model else ""), tables)
 

@@ -5,10 +5,10 @@
 All get the same images of skimage's stained tissue, in turn; printed are medians of seven rounds (three from 2,048
 pixels a side, one from 8,192) and ratios to the bare network of the first model, a compiled Keras model, which gets the
 scaled tensor, whole. Where a way is left out, the image is larger than it takes within --largest-whole pixels a side:
-whole, a network needs 200 bytes a pixel. StarDist's model is a folder that `benchmarks/train_stardist.py` has written:
-untrained ones have so many candidates that their time means nothing. Peak memory is that of a process of its own, above
-the same process idle with the model loaded (Linux). Import time and the size of the installed packages come first. With
-StarDist it all takes some seven minutes on two cores.
+whole, a compiled Keras model needs 300 bytes a pixel. StarDist's model is a folder that `benchmarks/train_stardist.py`
+has written: untrained ones have so many candidates that their time means nothing. Peak memory is that of a process of
+its own, above the same process idle with the model loaded (Linux). Import time and the size of the installed packages
+come first. With StarDist it all takes some seven minutes on two cores.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from nucleiseg.errors import FailedImagesError, InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.images.sources import open_micrograph
-from nucleiseg.inference.ahead import ahead, is_large, is_small
+from nucleiseg.inference.ahead import ahead, is_large
 from nucleiseg.inference.dask_labels import lazy_labels
 from nucleiseg.inference.large import plan_job
 from nucleiseg.inference.large_scale import at_one_scale
@@ -179,7 +179,6 @@ def _done_here(model: str | os.PathLike[str], files: list[str], options: Predict
         lambda file: open_micrograph(file, options.reading),
         lambda source: segmenter.predict(source, options),
         is_large,
-        is_small,
     )
     with closing(results):
         yield from zip(files, results, strict=True)

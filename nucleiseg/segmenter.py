@@ -200,7 +200,7 @@ class Segmenter:
 
     @property
     def model(self) -> keras.Model:
-        """The plain functional Keras model, for those who go on by themselves; a model loaded from ONNX has none."""
+        """The plain Keras model; none from ONNX. As it may be changed, prediction of small images is slower then."""
         let_weights_change(self._engine)  # whoever has the model may change them
         return keras_model(self._engine)
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg.images import Micrograph
-from nucleiseg.inference.ahead import ahead, is_large, is_small
+from nucleiseg.inference.ahead import _SMALL, ahead, is_large
 from nucleiseg.inference.watching import one_pass
 
 LAW = settings(max_examples=40, deadline=None)
@@ -27,9 +27,9 @@ class Work:
     def __init__(self):
         self.taken = self.given = 0
         self.lock = threading.Lock()
-        self.inside = {"read": 0, "work": 0, "network": 0, "beside": 0}
-        self.most = {"read": 0, "work": 0, "network": 0, "beside": 0, "ahead": 0}
-        self.beside_alone = 0
+        self.inside = {"read": 0, "work": 0, "network": 0, "small": 0}
+        self.most = {"read": 0, "work": 0, "network": 0, "small": 0, "ahead": 0}
+        self.beside_alone = self.crowded = 0
         self.is_alone = False
 
     def supply(self, kinds):
@@ -62,11 +62,12 @@ class Work:
         self.enter("work")
         self.is_alone = alone
         try:
-            with one_pass():  # which stops if nobody asks any more
-                place = "beside" if kind == "small" else "network"
-                self.enter(place)
+            small = kind == "small"
+            with one_pass(_SMALL if small else _SMALL + 1):  # which stops if nobody asks any more
+                self.enter("small" if small else "network")
+                self.crowded += self.inside["network"] and self.inside["network"] + self.inside["small"] > 1
                 time.sleep(pause)
-                self.leave(place)
+                self.leave("small" if small else "network")
             time.sleep(pause)
             if alone:
                 self.beside_alone += self.inside["work"] - 1 + self.inside["read"]
@@ -78,8 +79,7 @@ class Work:
         return -number
 
     def run(self, kinds):
-        alone, small = (lambda item, kind=kind: item[1].startswith(kind) for kind in ("alone", "small"))
-        yield from ahead(self.supply(kinds), self.read, self.work, alone, small)
+        yield from ahead(self.supply(kinds), self.read, self.work, lambda item: item[1].startswith("alone"))
 
 
 def expected(kinds):
@@ -104,6 +104,7 @@ def test_all_come_in_order_and_errors_at_their_place(kinds):
     assert outcomes == expected(kinds)
     assert work.most["read"] <= 1
     assert work.most["network"] <= 1
+    assert not work.crowded
     assert work.most["work"] <= 2
     assert work.most["ahead"] <= 3
     assert work.beside_alone == 0
@@ -133,10 +134,10 @@ def test_small_ones_are_in_the_network_side_by_side():
     both = threading.Barrier(2, timeout=60)
 
     def work(item):
-        with one_pass():
+        with one_pass(_SMALL):
             return both.wait() >= 0
 
-    results = ahead("ab", str, work, lambda item: False, lambda item: True)
+    results = ahead("ab", str, work, lambda item: False)
     assert [found.result() for found in results] == [True, True]
 
 
@@ -168,7 +169,7 @@ def test_closing_stops_work_before_its_next_pass():
 
     def work(item):
         for number in count():
-            with one_pass():
+            with one_pass(1):
                 passes.append(number)
                 begun.set()
                 time.sleep(0.001)
@@ -204,10 +205,3 @@ def test_large_images_are_alone(shape, large):
     pixels = np.broadcast_to(np.uint8(0), shape)
     assert is_large(Micrograph(pixels, pixels)) == large
     assert is_large(Micrograph(np.broadcast_to(np.uint8(0), (1024, 1024, 60)), pixels))
-
-
-@pytest.mark.parametrize(("shape", "small"), [((256, 256, 3), True), ((257, 256, 3), False), ((400, 400), True)])
-def test_small_images_may_be_side_by_side(shape, small):
-    pixels = np.broadcast_to(np.uint8(0), shape)
-    assert is_small(Micrograph(pixels, pixels)) == small
-    assert not is_small(Micrograph(np.broadcast_to(np.uint8(0), (256, 256, 4)), pixels))

@@ -72,5 +72,5 @@ def test_nobody_is_told_after_the_block():
     with watched(lambda done, total: pytest.fail("too late")):
         pass
     expect_passes(lambda: pytest.fail("nobody asked"))
-    with one_pass():
+    with one_pass(9):
         pass

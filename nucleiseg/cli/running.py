@@ -29,14 +29,13 @@ def run_all(
 ) -> None:
     """While one image is in the network, the next one is read, and the files of the last one are written."""
     from nucleiseg.images import Micrograph
-    from nucleiseg.inference.ahead import ahead, is_large, is_small
+    from nucleiseg.inference.ahead import ahead, is_large
 
     results = ahead(
         images,
         lambda image: batch.read(*image),
         lambda source: batch.segment(cast("Segmenter", segmenter), source, options),
         lambda source: isinstance(source, Micrograph) and is_large(source),
-        lambda source: isinstance(source, Micrograph) and is_small(source),
     )
     previous: tuple[Path, str, Future[Any]] | None = None
 

@@ -32,7 +32,7 @@ def lean(model: keras.Model, once: Callable[[], AbstractContextManager[Any]] = n
 
     A normalisation becomes part of the convolution before it, and a convolution of concatenated maps becomes the sum of
     those of its parts, which need not be copied into one. Both happen within the function, so that weights may change
-    between calls. Whatever is not known here runs as it is.
+    between calls, unless `once` says otherwise. Whatever is not known here runs as it is.
 
     Parameters
     ----------

@@ -6,21 +6,22 @@ The network hardly ever keeps all cores busy with a small image, so two of these
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from threading import Event, Lock
+from threading import Condition, Event
 from typing import Any, Generic, TypeVar
 
 from nucleiseg.images import Micrograph
 from nucleiseg.inference.watching import watched
 
-__all__ = ["ahead", "is_large", "is_small"]
+__all__ = ["ahead", "is_large"]
 
 _WORKERS = 2
 _LARGE = 3 * 1024**2  # values, of 1,024² pixels in colour: a small part of what the network takes
-_SMALL = 3 * 256**2  # values; two such, enlarged four times, take no more than one image that is not large
+_SMALL = 2**17  # pixels of a pass through the network, which then takes less memory than is always left over
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -32,23 +33,14 @@ def is_large(source: Micrograph) -> bool:
     return max(source.shown.size, source.pixels.size) > _LARGE
 
 
-def is_small(source: Micrograph) -> bool:
-    """Whether its pass through the network leaves room for that of another image, and processor cores idle."""
-    return max(source.shown.size, source.pixels.size) <= _SMALL
-
-
 def ahead(
-    items: Iterable[T],
-    read: Callable[[T], S],
-    work: Callable[[S], R],
-    alone: Callable[[S], bool],
-    beside: Callable[[S], bool] = lambda _: False,
+    items: Iterable[T], read: Callable[[T], S], work: Callable[[S], R], alone: Callable[[S], bool]
 ) -> Generator[Future[R]]:
     """``work(read(item))`` of every item, in their order, two of them at a time.
 
-    Only one is read at a time, and one is in the network, two if they may be there side by side. What is to be
-    ``alone`` is worked on in the thread of whoever asks for it, when all before it have been given out; none is
-    read then before the next one is asked for.
+    Only one is read at a time, and one is in the network, or two small ones. What is to be ``alone`` is worked on in
+    the thread of whoever asks for it, when all before it have been given out; none is read then before the next one is
+    asked for.
 
     Parameters
     ----------
@@ -56,8 +48,8 @@ def ahead(
         Taken from by the thread of whoever asks, two before they are needed.
     read, work : function
         Called in threads of their own; ``work`` need not be if one is alone.
-    alone, beside : function
-        Look at what was read: it is to be alone, or it may be in the network beside another one.
+    alone : function
+        Looks at what was read.
 
     Yields
     ------
@@ -70,7 +62,7 @@ def ahead(
     >>> [found.result() for found in ahead("abc", str.upper, ord, lambda letter: letter == "B")]
     [65, 66, 67]
     """
-    supply, flow = iter(items), _Flow(read, work, alone, beside)
+    supply, flow = iter(items), _Flow(read, work, alone)
     jobs: deque[tuple[_Job[T], Future[Any]]] = deque()
     last = Event()
     last.set()
@@ -106,19 +98,33 @@ class _Alone(Generic[S]):
     source: S
 
 
+class _Seats:
+    """Room for two small passes through the network, or for one of any size."""
+
+    def __init__(self) -> None:
+        self._free, self._changed = _WORKERS, Condition()
+
+    @contextmanager
+    def take(self, pixels: int) -> Iterator[None]:
+        seats = 1 if pixels <= _SMALL else _WORKERS
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= seats)
+            self._free -= seats
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += seats
+                self._changed.notify_all()
+
+
 class _Flow(Generic[T, S, R]):
     """What becomes of one item, in the thread of a worker and in that of whoever asks."""
 
-    def __init__(
-        self,
-        read: Callable[[T], S],
-        work: Callable[[S], R],
-        alone: Callable[[S], bool],
-        beside: Callable[[S], bool],
-    ) -> None:
+    def __init__(self, read: Callable[[T], S], work: Callable[[S], R], alone: Callable[[S], bool]) -> None:
         self.closed = False
-        self._read, self._work, self._alone, self._beside = read, work, alone, beside
-        self._network = Lock()
+        self._read, self._work, self._alone = read, work, alone
+        self._network = _Seats()
 
     def begin(self, job: _Job[T]) -> R | _Alone[S]:
         job.before.wait()
@@ -132,7 +138,7 @@ class _Flow(Generic[T, S, R]):
                 job.read.set()
         if alone:
             return _Alone(source)
-        with watched(self._check, None if self._beside(source) else self._network):
+        with watched(self._check, self._network.take):
             return self._work(source)
 
     def finish(self, found: Future[Any]) -> Future[R]:

@@ -135,6 +135,6 @@ def _turned_back(image: Maps, engine: Engine) -> Iterator[Maps]:
 def _padded(image: Maps, engine: Engine) -> Maps:
     padded, inside = pad_to_multiple(image, engine.multiple)
     pixels = np.ascontiguousarray(padded, np.float32)[np.newaxis]
-    with one_pass():
+    with one_pass(pixels.shape[1] * pixels.shape[2]):
         maps: Maps = engine(pixels)[0][inside]
     return maps

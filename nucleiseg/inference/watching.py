@@ -13,7 +13,7 @@ __all__ = ["expect_passes", "one_pass", "watched"]
 @dataclass
 class _Watch:
     call: Callable[[int, int], object]
-    turn: AbstractContextManager[object]
+    turn: Callable[[int], AbstractContextManager[object]]
     done: int = 0
     total: int = 0
 
@@ -22,7 +22,9 @@ _current: ContextVar[_Watch | None] = ContextVar("nucleiseg_watch", default=None
 
 
 @contextmanager
-def watched(call: Callable[[int, int], object], turn: AbstractContextManager[object] | None = None) -> Iterator[None]:
+def watched(
+    call: Callable[[int, int], object], turn: Callable[[int], AbstractContextManager[object]] = nullcontext
+) -> Iterator[None]:
     """Have a function called before every pass through the network, in this thread and until the block ends.
 
     Parameters
@@ -30,8 +32,8 @@ def watched(call: Callable[[int, int], object], turn: AbstractContextManager[obj
     call : function
         Given how many passes are done and how many there are. Both begin anew when an image is looked at again, at
         another scale. What it raises stops the prediction, and comes out of it.
-    turn : context manager, optional
-        A lock that is held during each pass, where several threads are to go through the network one after the other.
+    turn : function, optional
+        Gives a context for a pass of so many pixels, such as one that waits for other threads.
 
     Examples
     --------
@@ -49,7 +51,7 @@ def watched(call: Callable[[int, int], object], turn: AbstractContextManager[obj
     2 of 4
     3 of 4
     """
-    token = _current.set(_Watch(call, turn or nullcontext()))
+    token = _current.set(_Watch(call, turn))
     try:
         yield
     finally:
@@ -64,13 +66,13 @@ def expect_passes(count: Callable[[], int]) -> None:
 
 
 @contextmanager
-def one_pass() -> Iterator[None]:
-    """A pass through the network, which is in the block."""
+def one_pass(pixels: int) -> Iterator[None]:
+    """A pass of so many pixels through the network, which is in the block."""
     watch = _current.get()
     if watch is None:
         yield
         return
     watch.call(watch.done, watch.total)
     watch.done += 1
-    with watch.turn:
+    with watch.turn(pixels):
         yield
