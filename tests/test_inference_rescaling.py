@@ -129,6 +129,31 @@ def test_what_is_found_elsewhere_says_nothing_about_pieces(engine, whole, scale)
     assert found.scale == scale
 
 
+class Grain(Echo):
+    """Sees grain around the nuclei in what is larger than it knows, and nuclei in what is not, somewhat surer."""
+
+    def __init__(self, known, width):
+        super().__init__()
+        self.known, self.width = known, width
+
+    def __call__(self, images):
+        bright = super().__call__(images) > 0.5
+        if images.shape[1] <= self.known:
+            return np.where(bright, 0.755, 0.0).astype(np.float32)
+        rows, columns = np.indices(images.shape[1:3]) % (2 * self.width) < self.width
+        return np.where(~bright & (rows & columns)[..., np.newaxis], 0.69, 0.0).astype(np.float32)
+
+
+@pytest.mark.usefixtures("small_ones_too")
+@pytest.mark.parametrize(("width", "scale"), [(6, 0.25), (9, 1.0)], ids=["far larger", "larger"])
+def test_grain_beside_far_larger_nuclei_is_none(width, scale):
+    labels = discs(30)
+    engine = Grain(labels.shape[0] / 2, width)
+    found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
+    assert found.scale == scale
+    assert (found.count == 3) == (scale < 1)
+
+
 @pytest.mark.usefixtures("small_ones_too")
 def test_two_nuclei_do_not_tell_that_a_smaller_scale_is_better():
     labels = discs(14, count=2)
