@@ -114,12 +114,15 @@ def test_the_same_nuclei_are_found_at_any_size(splits):
         assert resized.average_precision(0.5) >= 0.9 * plain.average_precision(0.5)
 
 
-@pytest.mark.parametrize("id_start", ["14004203", "1a115525"])
+@pytest.mark.parametrize("id_start", ["14004203", "1a115525", "29ea4f6e"])
 def test_pieces_of_large_nuclei_are_not_taken_for_nuclei(splits, id_start):
-    """Four times as large, these come out in hundreds of pieces, few of which lie where half the size shows nuclei."""
-    (sample,) = [sample for sample in splits[1] if sample.id.startswith(id_start)]
+    """Four times as large, these come out in hundreds of pieces, few of which lie where half the size shows nuclei.
+
+    The third is one of few, dim nuclei: its pieces are grain.
+    """
+    (sample,) = [sample for part in splits[1:] for sample in part if sample.id.startswith(id_start)]
     size = tuple(4 * length for length in sample.labels.shape)
-    image = resize(sample.image, size, order=1, preserve_range=True).astype(np.uint8)
+    image = resize(sample.image, size, order=1, preserve_range=True).round().astype(np.uint8)
     segmenter = Segmenter.from_pretrained("nuclei-fast")
     found, plain = segmenter.predict(image), segmenter.predict(sample.image)
     assert found.scale <= 0.25
