@@ -114,6 +114,20 @@ def test_tuned_on_a_few_images_a_model_still_finds_nuclei_of_other_sizes():
     assert rate(new, maps[..., 0], Calibration(**tuned.calibration)).min() > 0.5
 
 
+def test_thresholds_suit_what_is_left_when_unsure_nuclei_are_left_out():
+    """Faint nuclei are worth a lower threshold where the specks that come with them are told by their size."""
+    labels, maps = discs_in_a_row([9, 10] * 50 + [3] * 25 + [8] * 30 + [3] * 60)
+    truth = np.where(np.isin(labels, [*range(1, 101), *range(126, 156)]), labels, 0)
+    maps[labels > 125] = 0.45
+    settings = SegmenterSettings("none", None, "semantic", "dice", "pix2pix", (1,), "minmax", 0, {"probability": 0.5})
+    assert tune_decoder([(truth, maps)], get_decoder("components"), {"probability": 0.5}, 0)["probability"] == 0.5
+    tuned = tune_settings(settings, [(truth, maps)], 0)
+    assert tuned.thresholds["probability"] < 0.45
+    found = get_decoder("components")(maps, tuned.thresholds, 0)
+    sure = rate(found.labels, found.probability, Calibration(**tuned.calibration)) >= LEAST_CONFIDENCE
+    assert np.count_nonzero(sure) == 130
+
+
 def discs_in_a_row(radii):
     labels = np.zeros((40, 40 * len(radii)), np.int32)
     for number, radius in enumerate(radii):
