@@ -1,9 +1,10 @@
 """Make the pictures of README and documentation from the models in the box.
 
-    python docs/pictures.py stage1_train.zip --splits splits.csv --history nuclei_history.csv
+    python docs/pictures.py stage1_train.zip --splits splits.csv [--history nuclei_history.csv]
     python docs/pictures.py stage1_train.zip --splits splits.csv --model nuclei-fast
 
-The second makes those of the page of `nuclei-fast` alone. The test images on the contact sheet are at fixed quantiles
+The second makes those of the page of `nuclei-fast` alone. Without a history, the curves of the training stay as they
+are. The test images on the contact sheet are at fixed quantiles
 of the Dice coefficient, the worst one included. The picture of failures shows the images with most errors, but for
 those whose truth is in doubt.
 """
@@ -117,10 +118,8 @@ def main() -> None:
     parser.add_argument("data", help="the DSB2018 stage1_train.zip")
     parser.add_argument("--splits", required=True)
     parser.add_argument("--model", default="nuclei", choices=list_pretrained())
-    parser.add_argument("--history", help="the CSV of the last training of the model nuclei, which needs it")
+    parser.add_argument("--history", help="the CSV of the last training of the model nuclei")
     arguments = parser.parse_args()
-    if arguments.model == "nuclei" and not arguments.history:
-        parser.error("the pictures of nuclei need --history, the CSV of its last training")
 
     segmenter = Segmenter.from_pretrained(arguments.model)
     data = datasets.read(arguments.data)
@@ -133,7 +132,9 @@ def main() -> None:
         pictures_of_default(segmenter, data, test, arguments.history)
 
 
-def pictures_of_default(segmenter: Segmenter, data: datasets.Dataset, test: datasets.Dataset, history: str) -> None:
+def pictures_of_default(
+    segmenter: Segmenter, data: datasets.Dataset, test: datasets.Dataset, history: str | None
+) -> None:
     """Those of the default model and of the data that no other model needs anew."""
     tissue = skimage.data.immunohistochemistry()
     overlay = segmenter.predict(tissue, replace(EXACT, scale=2, tta=True)).overlay()  # as nucleiseg demo does
@@ -143,7 +144,8 @@ def pictures_of_default(segmenter: Segmenter, data: datasets.Dataset, test: data
     transferred.plot_architecture(IMAGES / "unet.png")
     transferred.plot_architecture(IMAGES / "base_model.png", part="encoder")
     segmenter.plot_architecture(IMAGES / "nuclei_unet.png")
-    History.from_csv(history).plot(IMAGES / "curves.png")
+    if history:
+        History.from_csv(history).plot(IMAGES / "curves.png")
     report = datasets.check(data)
     for kind in ("holes", "small_labels"):
         finding_strip(report, data, kind).save(IMAGES / f"check_{kind}.png")
