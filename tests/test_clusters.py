@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import skimage.data
+import tifffile
 from PIL import Image
 from stubs import MODEL, Echo
 
@@ -97,7 +98,7 @@ def test_failed_images_are_told_in_one_line_and_survive_pickling():
 
 MODEL_FILE = Path(pretrained.__file__).with_name("nuclei-fast.onnx")  # which starts fastest
 CLUSTER = """
-import os, sys
+import os, signal, sys
 sys.path.insert(0, sys.argv[2])
 import numpy as np
 from PIL import Image
@@ -105,8 +106,9 @@ from PIL import Image
 if __name__ == "__main__":
     import dask.array
     from distributed import Client, LocalCluster
-    import nucleiseg.clusters
-    from nucleiseg import PredictOptions, Segmenter, predict_dask, predict_many
+    import nucleiseg.clusters, nucleiseg.large
+    from nucleiseg import PredictOptions, Segmenter, predict_dask, predict_large, predict_many
+    from nucleiseg.inference.spreading import spread
     from test_clusters import small_windows
 
     one, folder = Segmenter.load(sys.argv[3]), sys.argv[1]
@@ -123,6 +125,18 @@ if __name__ == "__main__":
         lazy = predict_dask(sys.argv[3], dask.array.from_array(pixels, chunks=100), PredictOptions(scale=1))
         here = lazy.compute(scheduler="synchronous")
         np.savez("lazy", there=client.compute(lazy).result(), here=here, blocks=lazy.numblocks)
+
+        def spread_and_kill(*arguments):
+            for count, done in enumerate(spread(*arguments)):
+                if count == 2:
+                    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+                yield done
+
+        nucleiseg.large.plan_job, nucleiseg.large.spread = small_windows, spread_and_kill
+        workers = set(client.run(os.getpid).values())
+        predict_large(sys.argv[3], pixels, "there.tif", PredictOptions(scale=1), scheduler=client)
+        assert set(client.run(os.getpid).values()) != workers
+        predict_large(sys.argv[3], pixels, "here.tif", PredictOptions(scale=1))
 """
 
 
@@ -156,6 +170,12 @@ def test_workers_compute_lazy_labels(on_workers):
     assert found["blocks"].min() > 1
     assert found["there"].max() > 9
     np.testing.assert_array_equal(found["there"], found["here"])
+
+
+def test_a_killed_worker_leaves_no_trace_in_the_labels_of_a_real_network(on_workers):
+    there, here = (tifffile.imread(on_workers[0] / f"{name}.tif") for name in ("there", "here"))
+    assert there.max() > 9
+    np.testing.assert_array_equal(there, here)
 
 
 @pytest.fixture
