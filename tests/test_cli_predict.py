@@ -853,11 +853,6 @@ def test_one_large_image_becomes_one_file(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.startswith("7 nuclei; labels in ")
 
 
-def test_a_scheduler_goes_with_one_file_of_labels(tmp_path, capsys):
-    assert main(["predict", "a.tif", "-o", str(tmp_path / "folder"), "--scheduler", "tcp://host:1"]) == 2
-    assert "folder is a folder; name a .zarr or .tif file as --output" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

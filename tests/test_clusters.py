@@ -108,6 +108,7 @@ if __name__ == "__main__":
     from distributed import Client, LocalCluster
     import nucleiseg.clusters, nucleiseg.large
     from nucleiseg import PredictOptions, Segmenter, predict_dask, predict_large, predict_many
+    from nucleiseg.cli.main import main
     from nucleiseg.inference.spreading import spread
     from test_clusters import small_windows
 
@@ -119,6 +120,9 @@ if __name__ == "__main__":
         for path, result in found.items():
             np.savez(path[:-4], there=result.labels, here=one.predict(path).labels)
         print(*failed, *(type(error).__name__ for error in failed.values()))
+
+        output = ["-o", "results", "--model", sys.argv[3], "--scheduler", cluster.scheduler_address]
+        assert main(["predict", *found, *output]) == 0
 
         pixels = np.asarray(Image.open("0.png"))
         nucleiseg.clusters.plan_job = small_windows
@@ -158,11 +162,13 @@ def on_workers(tmp_path_factory, run_python):
 
 def test_workers_find_in_files_what_one_process_finds(on_workers):
     folder, failed = on_workers
-    assert failed == ["bad.png", "ImageFileError"]
+    assert failed[:2] == ["bad.png", "ImageFileError"]
     for number in range(3):
         found = np.load(folder / f"{number}.npz")
         assert found["there"].max() > 9
         np.testing.assert_array_equal(found["there"], found["here"])
+        written = tifffile.imread(folder / "results" / f"{number}_labels.tif")
+        np.testing.assert_array_equal(written, found["here"])
 
 
 def test_workers_compute_lazy_labels(on_workers):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nucleiseg.inference import Prediction, PredictOptions
     from nucleiseg.segmenter import Segmenter
 
-__all__ = ["OUTPUTS", "TABLES", "Batch", "Found", "explain", "is_full"]
+__all__ = ["OUTPUTS", "TABLES", "Batch", "Found", "explain", "is_full", "measure"]
 
 _LARGE = 2048**2  # pixels
 
@@ -61,6 +61,13 @@ class Found:
     def is_large(self) -> bool:
         """Whether there may be no memory beside it for the next image."""
         return self.result.labels.size > _LARGE
+
+
+def measure(result: Prediction, started: float) -> Found:
+    """The result with its tables, of an image that was begun with at this time of `time.perf_counter`."""
+    table = result.table()
+    summary = result.summary_of(table)
+    return Found(result, table, summary, time.perf_counter() - started)
 
 
 class Batch:
@@ -113,10 +120,7 @@ class Batch:
         if isinstance(source, Entry):
             return source
         started = time.perf_counter()
-        result = segmenter.predict(source, options)
-        table = result.table()
-        summary = result.summary_of(table)
-        return Found(result, table, summary, time.perf_counter() - started)
+        return measure(segmenter.predict(source, options), started)
 
     def write(self, found: Found | Entry, path: Path, stem: str) -> None:
         """Write the files of one image; of a finished one, those that are missing. In any thread, in one at a time."""

@@ -17,10 +17,12 @@ _STORES = (".zarr", ".tif", ".tiff")
 
 
 def add_large(parser: argparse.ArgumentParser) -> None:
-    """Flags that large images have on top of the others."""
-    group = parser.add_argument_group("images larger than memory (the output is a .zarr or .tif file)")
+    """The flag of a cluster, which shares out the parts of a large image as well as many images."""
+    group = parser.add_argument_group("clusters")
     group.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a Dask cluster that shares the work, such as tcp://10.0.0.1:8786"
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster that shares the work, such as tcp://10.0.0.1:8786; its workers read the same paths",
     )
 
 

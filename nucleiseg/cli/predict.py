@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleiseg._files import file_sha256
 from nucleiseg._manifest import now
+from nucleiseg._optional import check_extra
 from nucleiseg._progress import progress
 from nucleiseg._version import __version__
 from nucleiseg.cli.arguments import (
@@ -27,7 +28,8 @@ from nucleiseg.cli.further_files import FurtherFiles, find_exporters
 from nucleiseg.cli.journal import Journal
 from nucleiseg.cli.large import add_large, is_large, run_large
 from nucleiseg.cli.quality import tell_quality
-from nucleiseg.cli.running import run_all
+from nucleiseg.cli.running import run_all, segment_here
+from nucleiseg.cli.sharing import shared_out
 from nucleiseg.cli.stems import unique_stems
 from nucleiseg.cli.terminal import complain, say, warn
 from nucleiseg.errors import InvalidInputError
@@ -88,10 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     if is_large(arguments):
         return run_large(arguments, options)
     if arguments.scheduler is not None:
-        raise InvalidInputError(
-            f"--scheduler shares out one image, whose labels are one file, but {arguments.output} is a folder; name a "
-            ".zarr or .tif file as --output, or call nucleiseg.predict_many for many files"
-        )
+        check_extra("distributed", "dask", "a Dask cluster")
     exporters = find_exporters(arguments.export)
     model = check_model(arguments.model)
     output: Path = arguments.output
@@ -119,8 +118,16 @@ def run(arguments: argparse.Namespace) -> int:
         segmenter = load_segmenter(model)
     batch = Batch(output, journal, further, finished, options.reading)
     batch.failed += [Entry(item, error=problem) for item, problem in problems]
+    pairs = list(zip(paths, stems, strict=True))
+    results, names = segment_here(batch, segmenter, pairs, options), [path.name for path in paths]
+    if arguments.scheduler is not None and segmenter is not None:
+        from nucleiseg.large import name_for_workers, the_same_everywhere
+
+        settled = the_same_everywhere(segmenter, options)
+        results = shared_out(pairs, finished, name_for_workers(arguments.model), settled, arguments.scheduler)
+        names = [f"on {arguments.scheduler}"] * len(pairs)  # any of them may come next
     try:
-        run_all(batch, segmenter, list(zip(paths, stems, strict=True)), options, arguments)
+        run_all(batch, results, names, arguments)
     finally:  # an interruption loses nothing either
         facts = {
             "model": {"name": arguments.model, "sha256": sha256},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,17 +17,13 @@ if TYPE_CHECKING:
     from nucleiseg.inference.options import PredictOptions
     from nucleiseg.segmenter import Segmenter
 
-__all__ = ["run_all"]
+__all__ = ["run_all", "segment_here"]
 
 
-def run_all(
-    batch: Batch,
-    segmenter: Segmenter | None,
-    images: Sequence[tuple[Path, str]],
-    options: PredictOptions,
-    arguments: argparse.Namespace,
-) -> None:
-    """While one image is in the network, the next one is read, and the files of the last one are written."""
+def segment_here(
+    batch: Batch, segmenter: Segmenter | None, images: Sequence[tuple[Path, str]], options: PredictOptions
+) -> Generator[tuple[Path, str, Any]]:
+    """Path, stem and future of every image in order: while one is in the network, the next one is read."""
     from nucleiseg.images import Micrograph
     from nucleiseg.inference.ahead import ahead, is_large
 
@@ -37,6 +33,30 @@ def run_all(
         lambda source: batch.segment(cast("Segmenter", segmenter), source, options),
         lambda source: isinstance(source, Micrograph) and is_large(source),
     )
+    with closing(results):
+        for (path, stem), result in zip(images, results, strict=True):
+            yield path, stem, result
+
+
+def run_all(
+    batch: Batch,
+    results: Generator[tuple[Path, str, Any]],
+    names: Sequence[str],
+    arguments: argparse.Namespace,
+) -> None:
+    """Write the files of every result while the next one is worked on.
+
+    Parameters
+    ----------
+    batch : Batch
+        Does it.
+    results : generator of (Path, str, future)
+        From `segment_here`, or from `nucleiseg.cli.sharing.shared_out`.
+    names : sequence of str
+        What is told of each while it is waited for.
+    arguments : argparse.Namespace
+        Of the command.
+    """
     previous: tuple[Path, str, Future[Any]] | None = None
 
     def settle() -> bool:
@@ -55,14 +75,14 @@ def run_all(
         return True
 
     nuclei = 0  # in images that are not yet written, too
-    with closing(results), ThreadPoolExecutor(1) as pool, Progress("predicting", len(images), "files") as bar:
+    with closing(results), ThreadPoolExecutor(1) as pool, Progress("predicting", len(names), "files") as bar:
         try:
-            for number, (path, stem) in enumerate(images):
-                note = f"{nuclei:,} nuclei  {shorten(path.name)}"
+            for number, name in enumerate(names):
+                note = f"{nuclei:,} nuclei  {shorten(name)}"
                 if number:
                     bar.advance(note)
                 bar.note(note)
-                result = next(results)
+                path, stem, result = next(results)
                 if not settle():
                     break
                 if result.exception() is not None:

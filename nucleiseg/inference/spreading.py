@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._optional import import_extra
+from nucleiseg.errors import NucleisegError
 
 __all__ = ["connect", "once", "spread"]
 
@@ -29,13 +30,21 @@ def connect(scheduler: Any) -> Iterator[Any]:
     ------
     MissingPackageError
         If Dask is not installed: ``pip install "nucleiseg[dask]"``.
+    NucleisegError
+        If nobody answers at the address.
     """
     distributed = import_extra("distributed", "dask", "a Dask cluster")
-    if isinstance(scheduler, str):
-        with distributed.Client(scheduler) as client:
-            yield client
-    else:
+    if not isinstance(scheduler, str):
         yield scheduler
+        return
+    try:
+        connected = distributed.Client(scheduler)
+    except (OSError, ValueError) as error:  # nobody there; no address
+        raise NucleisegError(
+            f"no Dask scheduler answers at {scheduler} ({error}); check the address, or start one with `dask scheduler`"
+        ) from error
+    with connected as client:
+        yield client
 
 
 def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
