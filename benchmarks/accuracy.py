@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--splits", required=True, help="CSV with image_id, split and modality")
     parser.add_argument("--folder", type=Path, required=True, help="where the founding set-up's model is kept")
     parser.add_argument("--stardist", type=Path, nargs="+", default=[], help="models of benchmarks/train_stardist.py")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="measure ways of such names only")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="measure ways of such names")
     arguments = parser.parse_args()
     train, val, test = datasets.read(arguments.data).prepare().split_by(arguments.splits)
     shipped = Segmenter.from_pretrained("nuclei")
@@ -143,7 +143,9 @@ def main() -> None:
         "nucleiseg, nuclei, mixed_bfloat16": lambda: by(shipped, PredictOptions(precision="mixed_bfloat16")),
         "nucleiseg, nuclei, tta": lambda: by(shipped, replace(EXACT, tta=True)),
     }
-    wanted = {way: make() for way, make in ways.items() if any(word in way for word in arguments.only)}
+    # A whole name means this way alone, though others' begin like it.
+    asked = {way for way in ways for word in arguments.only if word == way or (word not in ways and word in way)}
+    wanted = {way: make() for way, make in ways.items() if way in asked}
     tables: Tables = {}
     for name, data in (("test", test), ("val", val)):
         tables |= tables_of({way: evaluated(find, data) for way, find in wanted.items()}, name)

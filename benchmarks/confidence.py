@@ -28,7 +28,8 @@ from intervals import of_counts, of_images
 from results import keep
 from scipy.stats import rankdata
 
-from nucleiseg import PredictOptions, Segmenter, datasets
+from nucleiseg import Segmenter, datasets
+from nucleiseg.inference import Prediction
 from nucleiseg.instances import InstanceCounts, assign, count_overlap, match
 from nucleiseg.pretrained import list_pretrained, pretrained_path
 
@@ -46,9 +47,8 @@ class Judged:
     counts: InstanceCounts
 
 
-def judged(segmenter: Segmenter, sample: datasets.Sample, options: PredictOptions) -> Judged:
-    """What a model finds in an image."""
-    found = segmenter.predict(sample.image, options)
+def judged(sample: datasets.Sample, found: Prediction) -> Judged:
+    """What a model found in an image."""
     overlap = count_overlap(sample.labels, found.labels)
     numbers = overlap.predicted_labels[overlap.predicted_index[assign(overlap, 0.5)]]
     matched = np.isin(np.arange(1, found.count + 1), numbers)
@@ -99,7 +99,7 @@ def main() -> None:
         for name, data in (("val", val), ("test", test)):
             for least in (None, 0.0):  # the last one, of all nuclei, is the one for the table by confidence
                 options = replace(EXACT, min_confidence=least)
-                images = [judged(segmenter, sample, options) for sample in data]
+                images = [judged(sample, segmenter.predict(sample.image, options)) for sample in data]
                 summary.append(
                     {
                         "model": model.stem,

@@ -2,12 +2,12 @@
 
     python benchmarks/seams.py stage1_train.zip splits.csv [model.keras] [--images 12]
 
-Takes the largest test images and a mosaic of small ones. Windows are 256 pixels, far smaller than `tiling="auto"` has
-them, so that there are many seams: as for images on disk, each in the network with as much around it as the network
-looks far; and as for images in memory, cut from the maps of tiles that overlap by twice as much.
-Printed are the pooled average precision at an IoU of .9, the numbers of nuclei, and the length of label boundary on the
-lines between windows, against that of whole images on the same lines, and that on lines half way between them; in
-single precision, and in bfloat16; of the large images, of the mosaic, and of both together.
+Takes the largest test images, the largest of all, which is of `train`, and a mosaic of small ones. Windows are 256
+pixels, far smaller than `tiling="auto"` has them, so that there are many seams: as for images on disk, each in the
+network with as much around it as the network looks far; and as for images in memory, cut from the maps of tiles that
+overlap by twice as much. Printed are the pooled average precision at an IoU of .9, the numbers of nuclei, and the
+length of label boundary on the lines between windows, against that of whole images on the same lines, and that on lines
+half way between them; in single precision, and in bfloat16; of each kind of image, and of all together.
 """
 
 from __future__ import annotations
@@ -108,6 +108,11 @@ def mosaic(images, side):
     return np.concatenate(rows)
 
 
+def pixels(image):
+    """How many there are."""
+    return image.shape[0] * image.shape[1]
+
+
 def main() -> None:
     """Print a line for each kind of image."""
     parser = argparse.ArgumentParser()
@@ -119,8 +124,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     segmenter = Segmenter.load(arguments.model) if arguments.model else Segmenter.from_pretrained("nuclei")
-    data = datasets.read(arguments.archive).split_by(arguments.splits)[2]
-    images = sorted((sample.image for sample in data), key=lambda image: -image.shape[0] * image.shape[1])
+    train, _, test = datasets.read(arguments.archive).split_by(arguments.splits)
+    images = sorted((sample.image for sample in test), key=pixels, reverse=True)
+    largest = max((sample.image for sample in train), key=pixels)
     large = [image for image in images if min(image.shape[:2]) > SIDE + OVERLAP][: arguments.images]
     small = [image for image in images if image.shape[:2] == (256, 256)][: 3 * arguments.images]
     reach = measure_reach(segmenter._engine)
@@ -130,7 +136,11 @@ def main() -> None:
         "from the maps of tiles": Plan(Tiling(SIDE + 2 * reach, 2 * reach), windows, flows=True),
     }
     print(f"the network looks {reach} pixels far; {plans}")
-    kinds = {f"{len(large)} large images": large, "mosaic": [mosaic(small, CUT)]}
+    kinds = {
+        f"{len(large)} large images": large,
+        f"one of {largest.shape[0]:,} × {largest.shape[1]:,}": [largest],
+        "mosaic": [mosaic(small, CUT)],
+    }
     rows = []
     for precision, (way, plan), min_area in product(get_args(Precision), plans.items(), (None, 0)):
         found = {name: compare(segmenter, precision, some, plan, min_area) for name, some in kinds.items()}

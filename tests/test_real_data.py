@@ -81,9 +81,24 @@ def test_the_same_process_predicts_identically_after_reloading(splits, tmp_path)
 
 
 @pytest.mark.parametrize("name", list_pretrained())
-def test_the_models_in_the_box_are_as_good_as_their_cards_say(splits, name):
+def test_the_models_in_the_box_are_as_good_as_their_cards_say(splits, name, monkeypatch):
+    """And as sure of each nucleus as they may be."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    benchmark = importlib.import_module("confidence")
     _, _, test = splits
-    found = Segmenter.from_pretrained(name).evaluate(test.prepare(), PredictOptions(precision="float32")).to_dict()
+    judged = []
+    found = (
+        Segmenter.from_pretrained(name)
+        .evaluate(
+            test.prepare(),
+            PredictOptions(precision="float32"),
+            watch=lambda sample, result: judged.append(benchmark.judged(sample, result)),
+        )
+        .to_dict()
+    )
+    confidence, matched = benchmark.pooled(judged)
+    assert benchmark.calibration_error(confidence, matched) <= 0.05
+    assert benchmark.area_under_curve(confidence, matched) >= 0.8
     told = model_card(name)["test"]
     for kind, scores in told.items():
         assert found[kind]["images"] == scores["images"]
