@@ -4,9 +4,8 @@
     python docs/pictures.py stage1_train.zip --splits splits.csv --model nuclei-fast
 
 The second makes those of the page of `nuclei-fast` alone. Without a history, the curves of the training stay as they
-are. The test images on the contact sheet are at fixed quantiles
-of the Dice coefficient, the worst one included. The picture of failures shows the images with most errors, but for
-those whose truth is in doubt.
+are. The test images on the contact sheet are at fixed quantiles of the Dice coefficient, the worst one included. The
+picture of failures shows the images with most errors, but for those whose truth is in doubt.
 """
 
 from __future__ import annotations

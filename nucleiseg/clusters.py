@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import CancelledError
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -140,6 +139,8 @@ def predict_many(
     ------
     FailedImagesError
         In the end, if some files could not be segmented and there is no ``on_error``.
+    ClusterError
+        If the cluster does not answer or goes away.
 
     Examples
     --------
@@ -161,8 +162,6 @@ def predict_many(
         for file, found in done:
             try:
                 result = found.result()
-            except CancelledError:  # the cluster has gone, and with it all files
-                raise
             except Exception as error:  # whatever one file brings up (memory, for example)
                 (on_error or failed.__setitem__)(file, error)
             else:
@@ -191,14 +190,13 @@ def _done_there(
     name = name_for_workers(model)
     options = the_same_everywhere(once(load_segmenter, name), options)
     with connect(client) as connected:
-        numbers = range(len(files))
-        paths = [str(Path(file).absolute()) for file in files]
-        for number, found in spread(connected, _predict_file, numbers, paths, name, options):
-            yield files[number], found
+        items = [(file, str(Path(file).absolute())) for file in files]
+        for (file, _), found in spread(connected, _predict_file, items, name, options):
+            yield file, found
 
 
-def _predict_file(number: int, paths: list[str], model: str, options: PredictOptions) -> Prediction:
-    found: Prediction = once(load_segmenter, model).predict(paths[number], options)
+def _predict_file(item: tuple[str, str], model: str, options: PredictOptions) -> Prediction:
+    found: Prediction = once(load_segmenter, model).predict(item[1], options)
     return found
 
 

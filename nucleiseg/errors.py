@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
+    "ClusterError",
     "DatasetError",
     "DatasetWarning",
     "DownloadError",
@@ -190,6 +191,13 @@ class ForkedProcessError(NucleisegError, RuntimeError):
     >>> import multiprocessing
     >>> multiprocessing.get_context("spawn").get_start_method()  # start processes like this, and it does not occur
     'spawn'
+    """
+
+
+class ClusterError(NucleisegError):
+    """A Dask cluster does not answer, has gone away, or its workers have another nucleiseg or another model.
+
+    Nothing that is finished is lost: `nucleiseg.predict_large`, and the command with ``--resume``, go on from there.
     """
 
 

@@ -77,6 +77,8 @@ def predict_large(
         unfinished prediction with other settings.
     ImageFileError
         If the image can't be read part by part.
+    ClusterError
+        If the cluster does not answer or goes away.
 
     Examples
     --------

@@ -345,8 +345,8 @@ class Segmenter:
     def optimize_thresholds(self, data: Dataset, options: PredictOptions | None = None) -> Mapping[str, float]:
         """Choose, by labelled images, what the maps are cut at and the smallest area, and keep it in the model.
 
-        The confidence of nuclei is calibrated on the same images. The score is the average precision, pooled over the
-        images, averaged over IoU .5 to .95. Choose on validation data, of which a score is too good afterwards.
+        The confidence of nuclei is calibrated on the same images. The score is the average precision over IoU .5 to
+        .95, half of all nuclei, half a mean over images. Choose on validation data: a score of it is too good then.
 
         Parameters
         ----------

@@ -14,7 +14,10 @@ import tifffile
 from PIL import Image
 
 import nucleiseg.large
+from nucleiseg.cli import sharing
+from nucleiseg.cli.batch import explain
 from nucleiseg.cli.main import main
+from nucleiseg.errors import ClusterError
 from nucleiseg.images import read_micrograph
 from nucleiseg.inference import Prediction, spreading
 from nucleiseg.instances import split_components
@@ -38,26 +41,29 @@ class Workers:
     """In place of a cluster: works here, the last image first, and goes away after so many."""
 
     def __init__(self, after: int = 99):
-        self.after, self.asked = after, []
+        self.after, self.asked, self.connected = after, [], False
 
-    def spread(self, client, work, items, *shared) -> Iterator[tuple[int, Future]]:
+    def spread(self, client, work, items, *shared) -> Iterator[tuple[object, Future]]:
         assert client == "client"
         for number, item in enumerate(reversed(items)):
-            future: Future = Future()
-            self.asked.append((shared[0][item], *shared[1:]))
             if number >= self.after:
-                future.cancel()
-            else:
-                try:
-                    future.set_result(work(item, *shared))
-                except Exception as error:
-                    future.set_exception(error)
+                raise ClusterError("gone away")
+            self.asked.append((item[2], *shared))
+            future: Future = Future()
+            try:
+                future.set_result(work(item, *shared))
+            except ClusterError:
+                raise
+            except Exception as error:
+                future.set_exception(error)
             yield item, future
 
     @contextmanager
     def connect(self, scheduler):
         assert scheduler == ADDRESS
+        self.connected = True
         yield "client"
+        self.connected = False
 
 
 @pytest.fixture
@@ -102,17 +108,24 @@ def test_a_cluster_writes_what_one_process_writes(plate, tmp_path, cluster, monk
     assert predict("plate", tmp_path / "there", "--scheduler", ADDRESS, "--export", "geojson") == 0
     assert "5 of 5 images segmented, 15 nuclei" in capsys.readouterr().out
     # Workers were started in other folders, and have the model in another place.
-    assert sorted(asked[:2] for asked in workers.asked) == [(str(plate / f"{n}.png"), "nuclei") for n in range(5)]
-    assert {asked[2].precision for asked in workers.asked} == {"float32"}
+    assert [asked[:2] for asked in workers.asked] == [(str(plate / f"{n}.png"), "nuclei") for n in (4, 3, 2, 1, 0)]
+    assert {asked[3].precision for asked in workers.asked} == {"float32"}
+    assert not workers.connected
     for number in range(5):
         here, there = (tifffile.imread(tmp_path / at / f"{number}_labels.tif") for at in ("here", "there"))
         np.testing.assert_array_equal(here, there)
     assert len(list((tmp_path / "there").glob("*.geojson"))) == 5
-    one, other = (
-        pd.read_csv(tmp_path / at / "measurements.csv").drop(columns="image").sort_values(["labels", "label"])
-        for at in ("here", "there")
-    )
-    pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
+    for name in ("measurements.csv", "summary.csv"):
+        one, other = (pd.read_csv(tmp_path / at / name).drop(columns="image") for at in ("here", "there"))
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_files_of_all_images_have_them_in_their_order(plate, tmp_path, cluster):
+    cluster()
+    for name, how in (("here", []), ("there", ["--scheduler", ADDRESS])):
+        assert predict(plate, tmp_path / name, "--export", "coco", "--pictures", "--precision", "float32", *how) == 0
+    for name in ("nuclei_coco.json", "contact_sheet.png"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
 
 
 def test_a_bad_image_costs_only_itself_and_the_next_run_asks_for_no_other(plate, tmp_path, cluster, capsys):
@@ -135,7 +148,7 @@ def test_a_bad_image_costs_only_itself_and_the_next_run_asks_for_no_other(plate,
 def test_a_cluster_that_goes_away_costs_nothing_that_is_done(plate, tmp_path, cluster, capsys):
     cluster(after=2)
     assert predict(plate, tmp_path / "out", "--scheduler", ADDRESS) == 1
-    assert f"the cluster of {ADDRESS} has gone away; go on with --resume" in capsys.readouterr().err
+    assert "gone away" in capsys.readouterr().err
     assert sorted(pd.read_csv(tmp_path / "out" / "summary.csv")["labels"]) == ["3_labels.tif", "4_labels.tif"]
     workers = cluster()
     assert predict(plate, tmp_path / "out", "--scheduler", ADDRESS, "--resume") == 0
@@ -149,14 +162,42 @@ def test_dask_is_asked_for_before_anything_is_loaded(plate, tmp_path, monkeypatc
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("error", [OSError("Timed out"), ValueError("unknown protocol")])
-def test_an_address_where_nobody_answers_is_told(error, monkeypatch):
-    def refuse(address):
-        raise error
+def test_a_bad_image_keeps_its_own_reason_when_the_cluster_goes_away_after_it(plate, tmp_path, cluster):
+    (plate / "4.png").write_bytes(b"no image")
+    cluster(after=1)
+    assert predict(plate, tmp_path / "out", "--scheduler", ADDRESS) == 1
+    errors = pd.read_csv(tmp_path / "out" / "errors.csv")
+    assert list(errors["image"]) == [str(plate / "4.png")]
+    assert "is not a PNG" in errors["error"][0]
 
-    monkeypatch.setattr(spreading, "import_extra", lambda *_: SimpleNamespace(Client=refuse))
-    with (
-        pytest.raises(nucleiseg.errors.NucleisegError, match=rf"no Dask scheduler answers at {ADDRESS} \({error}\)"),
-        spreading.connect(ADDRESS),
-    ):
-        pass
+
+def test_an_address_where_nobody_answers_costs_nothing(plate, tmp_path, cluster, monkeypatch, capsys):
+    cluster()
+    assert predict(plate, tmp_path / "out", "--scheduler", ADDRESS) == 0
+
+    def files():
+        return {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
+
+    before = files()
+
+    def refuse(scheduler):
+        raise ClusterError("nobody there")
+
+    monkeypatch.setattr(spreading, "connect", refuse)
+    monkeypatch.setattr("nucleiseg.cli.predict.import_engine", lambda model: pytest.fail("loaded too early"))
+    assert predict(plate, tmp_path / "out", "--scheduler", ADDRESS) == 1
+    assert "nobody there" in capsys.readouterr().err
+    assert files() == before
+
+
+def test_workers_with_another_model_are_refused(tmp_path, cluster):
+    other = tmp_path / "other.keras"
+    other.write_bytes(b"another model")
+    for model in ("nuclei", str(other), str(tmp_path / "missing.keras")):
+        with pytest.raises(ClusterError, match=r"another model, or none, as .*; put the same file at the same path"):
+            sharing._load_the_same(model, "0" * 64)
+
+
+def test_workers_that_die_of_an_image_are_explained():
+    killed = type("KilledWorker", (Exception,), {})("_apply-1")
+    assert "workers of the Dask cluster died of it" in str(explain(killed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from concurrent.futures import CancelledError, Future
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from stubs import MODEL, Echo
 import nucleiseg.clusters
 import nucleiseg.large
 from nucleiseg import PredictOptions, ReadOptions, Segmenter, Tiling, predict_dask, predict_many, pretrained
-from nucleiseg.errors import FailedImagesError, ImageFileError, InvalidInputError
+from nucleiseg.errors import ClusterError, FailedImagesError, ImageFileError, InvalidInputError
 from nucleiseg.images import read_micrograph, tiles
 from nucleiseg.inference.large import plan_job
 from nucleiseg.inference.memory import Plan
@@ -80,11 +80,13 @@ def test_what_is_raised_while_a_bad_file_is_told_ends_the_loop(files):
 
 
 def test_a_cluster_that_is_gone_costs_all_files(monkeypatch):
-    """Its futures are cancelled, which says nothing of a file."""
-    gone = Future()
-    gone.cancel()
-    monkeypatch.setattr(nucleiseg.clusters, "spread", lambda *_: iter([(0, gone), (1, gone)]))
-    with pytest.raises(CancelledError):
+    """Which says nothing of a file."""
+
+    def spread(*_):
+        raise ClusterError("gone")
+
+    monkeypatch.setattr(nucleiseg.clusters, "spread", spread)
+    with pytest.raises(ClusterError, match="gone"):
         list(predict_many("nuclei", ["a.png", "b.png"], client=object()))
 
 
@@ -109,8 +111,9 @@ if __name__ == "__main__":
     import nucleiseg.clusters, nucleiseg.large
     from nucleiseg import PredictOptions, Segmenter, predict_dask, predict_large, predict_many
     from nucleiseg.cli.main import main
+    from nucleiseg.errors import ClusterError
     from nucleiseg.inference.spreading import spread
-    from test_clusters import small_windows
+    from test_clusters import slowly, small_windows
 
     one, folder = Segmenter.load(sys.argv[3]), sys.argv[1]
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
@@ -122,7 +125,7 @@ if __name__ == "__main__":
         print(*failed, *(type(error).__name__ for error in failed.values()))
 
         output = ["-o", "results", "--model", sys.argv[3], "--scheduler", cluster.scheduler_address]
-        assert main(["predict", *found, *output]) == 0
+        assert main(["predict", *files, *output]) == 1  # one is bad
 
         pixels = np.asarray(Image.open("0.png"))
         nucleiseg.clusters.plan_job = small_windows
@@ -141,7 +144,17 @@ if __name__ == "__main__":
         predict_large(sys.argv[3], pixels, "there.tif", PredictOptions(scale=1), scheduler=client)
         assert set(client.run(os.getpid).values()) != workers
         predict_large(sys.argv[3], pixels, "here.tif", PredictOptions(scale=1))
+
+        try:
+            for done in spread(client, slowly, range(99)):
+                cluster.close()
+        except ClusterError as error:
+            print("gone" if "has gone away" in str(error) else error)
 """
+
+
+def slowly(number):
+    time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -163,12 +176,19 @@ def on_workers(tmp_path_factory, run_python):
 def test_workers_find_in_files_what_one_process_finds(on_workers):
     folder, failed = on_workers
     assert failed[:2] == ["bad.png", "ImageFileError"]
+    errors = (folder / "results" / "errors.csv").read_text().splitlines()
+    assert len(errors) == 2
+    assert "bad.png: is not a PNG" in errors[1]
     for number in range(3):
         found = np.load(folder / f"{number}.npz")
         assert found["there"].max() > 9
         np.testing.assert_array_equal(found["there"], found["here"])
         written = tifffile.imread(folder / "results" / f"{number}_labels.tif")
         np.testing.assert_array_equal(written, found["here"])
+
+
+def test_a_cluster_that_ends_amid_its_work_is_told_as_such(on_workers):
+    assert on_workers[1][-1] == "gone"
 
 
 def test_workers_compute_lazy_labels(on_workers):
@@ -285,14 +305,14 @@ def test_workers_see_files_and_windows_in_the_precision_of_who_asks(swift, monke
 
     def spread(client, work, numbers, *arguments):
         sent.append(next(each.precision for each in arguments if isinstance(each, PredictOptions)))
-        raise CancelledError  # as if the cluster had gone
+        raise ClusterError("gone")
 
     for module in (nucleiseg.clusters, nucleiseg.large):
         monkeypatch.setattr(module, "spread", spread)
         monkeypatch.setattr(module, "connect", nullcontext)
-    with pytest.raises(CancelledError):
+    with pytest.raises(ClusterError):
         list(predict_many("any", ["image.png"], client="tcp://nowhere"))
-    with pytest.raises(CancelledError):
+    with pytest.raises(ClusterError):
         nucleiseg.large.predict_large(
             "any", image, tmp_path / "labels.tif", PredictOptions(scale=1), scheduler="tcp://nowhere"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +14,8 @@ import pytest
 import tifffile
 from scipy import ndimage
 
+from nucleiseg import __version__
+from nucleiseg.errors import ClusterError, InvalidInputError
 from nucleiseg.images import rescale
 from nucleiseg.inference import spreading
 from nucleiseg.instances import split_components
@@ -40,9 +42,11 @@ class Cluster:
             self.most.append(self.submitted - self.finished)
         self.sent += [argument for argument in arguments if isinstance(argument, np.ndarray)]
         values = [argument.result() if isinstance(argument, SimpleNamespace) else argument for argument in arguments]
-        return SimpleNamespace(key=self.submitted, result=lambda: work(*values))
+        return SimpleNamespace(key=self.submitted, result=lambda: work(*values), status="finished")
 
-    def as_completed(self, futures):
+    loop = None
+
+    def as_completed(self, futures, loop):
         waiting, cluster = list(futures), self
 
         class Completed:
@@ -64,6 +68,86 @@ def test_workers_that_join_later_get_work_at_once(monkeypatch):
     assert found == {item: 2 * item for item in range(40)}
     assert cluster.most[:3] == [1, 2, 3]  # nobody is there yet
     assert max(cluster.most) == 3 * 6
+
+
+class Ended(Cluster):
+    """Its futures end in some way."""
+
+    def __init__(self, **future):
+        super().__init__()
+        self.future = future
+
+    def submit(self, work, *arguments, **how):
+        future = super().submit(work, *arguments, **how)
+        return SimpleNamespace(**{**vars(future), **(self.future if self.submitted else {})})
+
+
+def refuse(error):
+    def ask():
+        raise error
+
+    return ask
+
+
+GONE = [
+    Ended(status="cancelled", result=refuse(CancelledError("_apply-1"))),
+    Ended(status="lost", result=refuse(CancelledError())),
+    Ended(result=refuse(OSError("Comm closed"))),
+]
+
+
+@pytest.mark.parametrize("cluster", GONE)
+def test_a_cluster_that_goes_away_is_told_as_such(cluster, monkeypatch):
+    monkeypatch.setattr(spreading, "import_extra", lambda *_: cluster)
+    with pytest.raises(ClusterError, match=r"has gone away \((_apply-1|CancelledError|Comm closed)\); start it again"):
+        list(spreading.spread(cluster, str, range(3)))
+
+
+def test_a_client_that_was_closed_is_told_as_such(monkeypatch):
+    cluster = Cluster()
+    cluster.nthreads = lambda: None.ncores  # as in Dask
+    monkeypatch.setattr(spreading, "import_extra", lambda *_: cluster)
+    with pytest.raises(ClusterError, match="has gone away"):
+        list(spreading.spread(cluster, str, range(3)))
+
+
+def test_an_item_may_fail_in_any_way_by_itself(monkeypatch):
+    """A file that can't be read is an OSError, too, and so may be what can't be sent back."""
+    for cluster in (
+        Ended(status="error", exception=lambda: OSError("no such file")),
+        Ended(result=refuse(MemoryError())),
+    ):
+        monkeypatch.setattr(spreading, "import_extra", lambda *_, cluster=cluster: cluster)
+        futures = [future for _, future in spreading.spread(cluster, str, range(3))]
+        assert [type(future.exception()) for future in futures] in ([OSError] * 3, [MemoryError] * 3)
+
+
+def test_workers_with_another_version_are_refused_at_once(monkeypatch):
+    with pytest.raises(ClusterError, match=rf"nucleiseg {__version__}, this process 9; install the same everywhere"):
+        spreading._apply(str, 1, (), "9")
+    cluster = Ended(status="error", exception=lambda: ClusterError("another version"))
+    monkeypatch.setattr(spreading, "import_extra", lambda *_: cluster)
+    with pytest.raises(ClusterError, match="another version"):
+        next(spreading.spread(cluster, str, range(3)))
+
+
+def test_an_address_where_nobody_answers_is_told():
+    dask = pytest.importorskip("dask")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
+        pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9 \(.+\); check the address"),
+        spreading.connect("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("address", ["host", "smoke://host:1", "tls://host:1"])
+def test_what_is_no_address_is_told(address):
+    with (
+        pytest.raises(InvalidInputError, match=rf"such as tcp://10.0.0.1:8786, got '{address}' \(.+\); from Python"),
+        spreading.connect(address),
+    ):
+        pass
 
 
 def test_a_file_is_loaded_once_until_it_changes(tmp_path):

@@ -14,7 +14,7 @@ from stubs import Echo
 from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.inference import least_confidence, tune_decoder, tune_thresholds
+from nucleiseg.inference import decoding_score, least_confidence, tune_decoder, tune_thresholds
 from nucleiseg.inference.tuning import LEAST_CONFIDENCE, tune_settings
 from nucleiseg.instances import Calibration, get_decoder, rate
 
@@ -126,6 +126,29 @@ def test_thresholds_suit_what_is_left_when_unsure_nuclei_are_left_out():
     found = get_decoder("components")(maps, tuned.thresholds, 0)
     sure = rate(found.labels, found.probability, Calibration(**tuned.calibration)) >= LEAST_CONFIDENCE
     assert np.count_nonzero(sure) == 130
+
+
+def test_the_score_is_half_of_nuclei_and_half_of_images():
+    """Nine nuclei in one image are found at .5 alone, the single one of each of two others at .3 alone."""
+    crowded, sparse = discs_in_a_row([9] * 9), discs_in_a_row([9])
+    cases = [crowded, *2 * [(sparse[0], sparse[1] * 0.43)]]
+    score = decoding_score(cases, get_decoder("components"), 0)
+    assert score({"probability": 0.5}) == pytest.approx((9 / 11 + 1 / 3) / 2)
+    assert score({"probability": 0.3}) == 1
+    # A false nucleus in an image without any costs that image all, and the pool a little.
+    empty = np.zeros_like(sparse[0]), sparse[1]
+    assert decoding_score([crowded, empty], get_decoder("components"), 0)({"probability": 0.5}) == pytest.approx(
+        (9 / 10 + 1 / 2) / 2
+    )
+
+
+def test_areas_count_as_the_network_saw_them_where_thresholds_are_chosen():
+    """The specks of images that were magnified are told by the size that they have there."""
+    labels, maps = discs_in_a_row([9, 10] * 60 + [3] * 30)
+    truth = np.where(labels <= 120, labels, 0)
+    settings = SegmenterSettings("none", None, "semantic", "dice", "pix2pix", (1,), "minmax", 0, {"probability": 0.5})
+    plain, magnified = (tune_settings(settings, [(truth, maps, factor)], 0) for factor in (1.0, 2.0))
+    assert magnified.calibration["largest"] == pytest.approx(4 * plain.calibration["largest"], rel=0.02)
 
 
 def discs_in_a_row(radii):

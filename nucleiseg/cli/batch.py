@@ -100,7 +100,7 @@ class Batch:
     ) -> None:
         self.nuclei = 0
         self.left_out = 0
-        self.done: list[Entry] = []
+        self._found: dict[str, Entry] = {}
         self.failed: list[Entry] = []
         self._output = output
         self._journal = journal
@@ -108,6 +108,17 @@ class Batch:
         self._finished = finished
         self._reading = reading
         self._stems: set[str] = set()
+
+    @property
+    def done(self) -> list[Entry]:
+        """Images that have results."""
+        return list(self._found.values())
+
+    def sort(self, images: Sequence[tuple[Path, str]]) -> None:
+        """Bring what was done or has failed, in whatever order, into that of the images."""
+        self._found = {stem: self._found[stem] for _, stem in images if stem in self._found}
+        place = {printable(path): number for number, (path, _) in enumerate(images)}
+        self.failed.sort(key=lambda entry: place.get(entry.image, -1))  # what gave no image at all comes first
 
     def read(self, path: Path, stem: str) -> Micrograph | Entry:
         """The image, or what an earlier run has found in it. In any thread, as `segment`."""
@@ -158,7 +169,7 @@ class Batch:
 
     def _note(self, entry: Entry, stem: str, how: str) -> None:
         self._stems.add(stem)
-        self.done.append(entry)
+        self._found[stem] = entry
         self.nuclei += entry.count
         _LOGGER.info("%s: %d nuclei, segmented %s", entry.image, entry.count, how)
 
@@ -234,6 +245,11 @@ def is_full(error: Exception) -> bool:
 
 def explain(error: Exception) -> Exception:
     """The error with a remedy, where there is one."""
+    if type(error).__name__ == "KilledWorker":  # Dask's, which need not be installed
+        return NucleisegError(
+            "workers of the Dask cluster died of it, one after the other, as they do if memory lacks; give them more, "
+            "or less to each with --max-memory"
+        )
     if is_out_of_memory(error):
         return NucleisegError("segmenting it needs more memory than there is; cut it into tiles with --tile 512")
     if is_full(error):

@@ -82,9 +82,9 @@ class FurtherFiles:
         except ValueError:  # several drives, or no image
             self._root = None
         self._every = max(1, -(-len(paths) // _MOST_THUMBNAILS))
-        self._count = 0
-        self._done: list[_Done] = []
-        self._thumbnails: list[Thumbnail] = []
+        self._places = {path: number for number, path in enumerate(paths)}  # results may come in another order
+        self._done: dict[int, _Done] = {}
+        self._thumbnails: dict[int, Thumbnail] = {}
 
     def check(self, stems: Sequence[str]) -> None:
         """Raise if a file would be replaced that nucleiseg has not written."""
@@ -111,16 +111,15 @@ class FurtherFiles:
 
     def add_done(self, entry: Entry, path: Path, stem: str) -> None:
         """Keep what the files of all images need of one whose own files are there."""
-        done = self._done_of(entry, path, stem)
-        if self._pictures and self._count % self._every == 0:
+        place = self._places[path]
+        if self._pictures and place % self._every == 0:
             from nucleiseg.images import ReadOptions, read_image
             from nucleiseg.plotting import Thumbnail
 
             nuclei = f"{entry.count} {'nucleus' if entry.count == 1 else 'nuclei'}"
             picture = read_image(self._folder / f"{stem}_overlay.png", ReadOptions(max_pixels=2**62))
-            self._thumbnails.append(Thumbnail(path.name, picture, nuclei))
-        self._count += 1
-        self._done.append(done)
+            self._thumbnails[place] = Thumbnail(path.name, picture, nuclei)
+        self._done[place] = self._done_of(entry, path, stem)
 
     def names(self, stem: str) -> list[str]:
         """The files of one image."""
@@ -136,7 +135,7 @@ class FurtherFiles:
                 exporter.export(self._folder, _TOGETHER, self._read_back())
         if self._pictures:
             self._draw()
-        stems = [image.stem for image in self._done]
+        stems = [image.stem for image in self._in_order()]
         return {name: stems for name in self._together()}  # noqa: C420  # all are the same
 
     def _draw(self) -> None:
@@ -144,20 +143,25 @@ class FurtherFiles:
 
         from nucleiseg.plotting import plot_contact_sheet, plot_histograms
 
-        shown = "" if self._count == len(self._thumbnails) else f"{len(self._thumbnails)} of "
-        images = f"{self._count:,} {'image' if self._count == 1 else 'images'}"
-        nuclei = sum(len(image.table) for image in self._done)
+        count, tables = len(self._done), [image.table for image in self._in_order()]
+        shown = "" if count == len(self._thumbnails) else f"{len(self._thumbnails)} of "
+        images = f"{count:,} {'image' if count == 1 else 'images'}"
+        nuclei = sum(map(len, tables))
         title = f"{shown}{images}, {nuclei:,} nuclei"
-        plot_contact_sheet(self._thumbnails, self._folder / _SHEET, title)
+        pictures = [self._thumbnails[place] for place in sorted(self._thumbnails)]
+        plot_contact_sheet(pictures, self._folder / _SHEET, title)
         if nuclei:
-            plot_histograms(pd.concat([image.table for image in self._done]), self._folder / _HISTOGRAMS, title=title)
+            plot_histograms(pd.concat(tables), self._folder / _HISTOGRAMS, title=title)
+
+    def _in_order(self) -> list[_Done]:
+        return [self._done[place] for place in sorted(self._done)]
 
     def _read_back(self) -> Iterator[NamedLabels]:
         """The labels of one image after the other, from the files that they were written to."""
         from nucleiseg.images.reading import read_labels
         from nucleiseg.instances import NamedLabels
 
-        for image in self._done:
+        for image in self._in_order():
             labels = read_labels(self._folder / f"{image.stem}_labels.tif", max_pixels=2**62)
             yield NamedLabels(image.stem, labels, image.name, image.pixel_size, image.table, image.quality)
 

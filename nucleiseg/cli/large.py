@@ -16,16 +16,6 @@ if TYPE_CHECKING:
 _STORES = (".zarr", ".tif", ".tiff")
 
 
-def add_large(parser: argparse.ArgumentParser) -> None:
-    """The flag of a cluster, which shares out the parts of a large image as well as many images."""
-    group = parser.add_argument_group("clusters")
-    group.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of a Dask cluster that shares the work, such as tcp://10.0.0.1:8786; its workers read the same paths",
-    )
-
-
 def is_large(arguments: argparse.Namespace) -> bool:
     """Whether one file of labels is asked for instead of a folder."""
     output: Path = arguments.output

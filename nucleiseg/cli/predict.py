@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,15 +27,16 @@ from nucleiseg.cli.batch import OUTPUTS, TABLES, Batch
 from nucleiseg.cli.entries import Entry, find_held
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
 from nucleiseg.cli.journal import Journal
-from nucleiseg.cli.large import add_large, is_large, run_large
+from nucleiseg.cli.large import is_large, run_large
 from nucleiseg.cli.quality import tell_quality
 from nucleiseg.cli.running import run_all, segment_here
-from nucleiseg.cli.sharing import shared_out
+from nucleiseg.cli.sharing import add_cluster, shared_out
 from nucleiseg.cli.stems import unique_stems
 from nucleiseg.cli.terminal import complain, say, warn
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from nucleiseg.inference.options import PredictOptions
     from nucleiseg.segmenter import Segmenter
 
 # Images that are written on demand, and are no input either.
@@ -79,7 +81,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     add_model(parser)
     add_predict_options(parser)
-    add_large(parser)
+    add_cluster(parser)
     return parser
 
 
@@ -112,32 +114,24 @@ def run(arguments: argparse.Namespace) -> int:
             if entry is not None:
                 finished[stem] = entry
 
-    segmenter = None
-    if len(finished) < len(paths):
-        import_engine(model)
-        segmenter = load_segmenter(model)
+    pairs = list(zip(paths, stems, strict=True))
     batch = Batch(output, journal, further, finished, options.reading)
     batch.failed += [Entry(item, error=problem) for item, problem in problems]
-    pairs = list(zip(paths, stems, strict=True))
-    results, names = segment_here(batch, segmenter, pairs, options), [path.name for path in paths]
-    if arguments.scheduler is not None and segmenter is not None:
-        from nucleiseg.large import name_for_workers, the_same_everywhere
-
-        settled = the_same_everywhere(segmenter, options)
-        results = shared_out(pairs, finished, name_for_workers(arguments.model), settled, arguments.scheduler)
-        names = [f"on {arguments.scheduler}"] * len(pairs)  # any of them may come next
-    try:
-        run_all(batch, results, names, arguments)
-    finally:  # an interruption loses nothing either
-        facts = {
-            "model": {"name": arguments.model, "sha256": sha256},
-            "options": chosen,
-            "export": sorted(exporter.name for exporter in exporters),
-            "pictures": arguments.pictures,
-            "nucleiseg": __version__,
-            "images": {"given": len(paths) + len(problems), "resumed": len(finished)},
-        }
-        batch.finish(started, facts)
+    with ExitStack() as stack:
+        results, names = _begin(stack, batch, pairs, finished, options, arguments)
+        try:
+            run_all(batch, results, names, arguments)
+        finally:  # an interruption loses nothing either
+            facts = {
+                "model": {"name": arguments.model, "sha256": sha256},
+                "options": chosen,
+                "export": sorted(exporter.name for exporter in exporters),
+                "pictures": arguments.pictures,
+                "nucleiseg": __version__,
+                "images": {"given": len(paths) + len(problems), "resumed": len(finished)},
+            }
+            batch.sort(pairs)
+            batch.finish(started, facts)
     resumed = f" ({len(finished)} of them before)" if finished else ""
     tell_quality(batch.done, options)
     if batch.left_out:
@@ -148,6 +142,34 @@ def run(arguments: argparse.Namespace) -> int:
         )
     say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {batch.nuclei} nuclei; results in {output}")
     return 1 if batch.failed else 0
+
+
+def _begin(
+    stack: ExitStack,
+    batch: Batch,
+    pairs: Sequence[tuple[Path, str]],
+    finished: Mapping[str, Entry],
+    options: PredictOptions,
+    arguments: argparse.Namespace,
+) -> tuple[Generator[tuple[Path, str, Any]], list[str]]:
+    """The results to wait for, and what is told while they are waited for; here, or on a cluster."""
+    names = [path.name for path, _ in pairs]
+    if len(finished) == len(pairs):
+        return segment_here(batch, None, pairs, options), names
+    model, client = check_model(arguments.model), None
+    if arguments.scheduler is not None:  # before anything is loaded
+        from nucleiseg.inference.spreading import connect
+
+        client = stack.enter_context(connect(arguments.scheduler))
+    import_engine(model)
+    segmenter = load_segmenter(model)
+    if client is None:
+        return segment_here(batch, segmenter, pairs, options), names
+    from nucleiseg.large import name_for_workers, the_same_everywhere
+
+    settled = the_same_everywhere(segmenter, options)
+    results = shared_out(pairs, finished, name_for_workers(arguments.model), file_sha256(model), settled, client)
+    return results, [f"on {arguments.scheduler}"] * len(pairs)  # any of them may come next
 
 
 def load_segmenter(path: Path) -> Segmenter:

@@ -1,4 +1,4 @@
-"""Windows of a large image on the workers of a Dask cluster."""
+"""Work that is shared out over the workers of a Dask cluster: windows of a large image, or many images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._optional import import_extra
-from nucleiseg.errors import NucleisegError
+from nucleiseg._version import __version__
+from nucleiseg.errors import ClusterError, InvalidInputError
 
 __all__ = ["connect", "once", "spread"]
 
 Labels = npt.NDArray[np.int32]
-# So many windows are with each thread; results of more would pile up here while they are written.
+# So many items are with each thread; results of more would pile up here while they are written.
 WAITING = 3
 
 
@@ -30,18 +32,25 @@ def connect(scheduler: Any) -> Iterator[Any]:
     ------
     MissingPackageError
         If Dask is not installed: ``pip install "nucleiseg[dask]"``.
-    NucleisegError
-        If nobody answers at the address.
+    InvalidInputError
+        If it is no address of a kind that Dask can be reached by.
+    ClusterError
+        If nobody answers there.
     """
     distributed = import_extra("distributed", "dask", "a Dask cluster")
     if not isinstance(scheduler, str):
         yield scheduler
         return
     try:
-        connected = distributed.Client(scheduler)
-    except (OSError, ValueError) as error:  # nobody there; no address
-        raise NucleisegError(
+        connected = distributed.Client(scheduler, set_as_default=False)  # that of the process stays what it was
+    except OSError as error:
+        raise ClusterError(
             f"no Dask scheduler answers at {scheduler} ({error}); check the address, or start one with `dask scheduler`"
+        ) from error
+    except (ValueError, TypeError) as error:  # no port, an unknown protocol, or one that needs keys
+        raise InvalidInputError(
+            f"the scheduler must be an address such as tcp://10.0.0.1:8786, got {scheduler!r} ({error}); from Python, "
+            "pass a distributed.Client that is connected"
         ) from error
     with connected as client:
         yield client
@@ -50,11 +59,27 @@ def connect(scheduler: Any) -> Iterator[Any]:
 def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
     """Run ``work(item, *shared)`` for every item on the workers; yields items and futures, as they are done.
 
-    A future has the result, or the error of this item alone; with an error the others go on.
+    A future has the result, or the error of this item alone; with an error the others go on. It is held here, and
+    outlives the cluster.
 
     What a worker that dies has begun is done again by another, and workers that come later get their share. What is
     shared, an image in memory at times, is sent once.
+
+    Raises
+    ------
+    ClusterError
+        If the cluster goes away, or a worker can't be trusted with any item.
     """
+    try:
+        yield from _spread(client, work, items, *shared)
+    except (CancelledError, OSError) as error:  # an item's own are in its future
+        raise ClusterError(
+            f"the Dask cluster has gone away ({str(error) or type(error).__name__}); start it again, and go on: what "
+            "is finished is kept, of many images for --resume"
+        ) from error
+
+
+def _spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
     distributed = import_extra("distributed", "dask", "a Dask cluster")
     waiting = list(reversed(items))
     running: dict[Any, Any] = {}
@@ -62,25 +87,56 @@ def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared:
     held = client.submit(_together, *shared, pure=False, retries=3)
 
     def submitted() -> Iterator[Any]:
-        most = WAITING * max(sum(client.nthreads().values()), 1) if waiting else 0
+        most = WAITING * max(_threads(client), 1) if waiting else 0
         while waiting and len(running) < most:
             item = waiting.pop()
-            future = client.submit(_apply, work, item, held, pure=False, retries=3)
+            future = client.submit(_apply, work, item, held, __version__, pure=False, retries=3)
             running[future.key] = item
             yield future
 
-    futures = distributed.as_completed(list(submitted()))
+    futures = distributed.as_completed(list(submitted()), loop=client.loop)
     for future in futures:
-        yield running.pop(future.key), future
+        yield running.pop(future.key), _fetched(future)
         for more in submitted():
             futures.add(more)
+
+
+def _threads(client: Any) -> int:
+    """Of all workers; a client that was closed fails in more than one way."""
+    try:
+        return sum(client.nthreads().values())
+    except Exception as error:
+        raise ConnectionError(error) from error
+
+
+def _fetched(future: Any) -> Future[Any]:
+    """What has come of an item, once and for all: Dask's own future may be asked again when the cluster is gone."""
+    outcome: Future[Any] = Future()
+    error = future.exception() if future.status == "error" else None
+    if isinstance(error, ClusterError):  # which any other item would meet, too
+        raise error
+    if error is not None:
+        outcome.set_exception(error)
+        return outcome
+    try:
+        outcome.set_result(future.result())
+    except (CancelledError, OSError):
+        raise
+    except Exception as problem:  # it can't be unpickled, or there is no memory for it
+        outcome.set_exception(problem)
+    return outcome
 
 
 def _together(*shared: Any) -> tuple[Any, ...]:
     return shared
 
 
-def _apply(work: Callable[..., Any], item: Any, shared: tuple[Any, ...]) -> Any:
+def _apply(work: Callable[..., Any], item: Any, shared: tuple[Any, ...], version: str) -> Any:
+    if version != __version__:
+        raise ClusterError(
+            f"a worker of the Dask cluster has nucleiseg {__version__}, this process {version}; install the same "
+            "everywhere"
+        )
     return work(item, *shared)
 
 

@@ -13,11 +13,9 @@ import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.heads import get_head
-from nucleiseg.inference.limits import MIN_AREA, MIN_CONFIDENCE, least_confidence, smallest_area
-from nucleiseg.inference.options import PredictOptions
-from nucleiseg.inference.rescaling import calibration_of
+from nucleiseg.inference.limits import MIN_AREA, MIN_CONFIDENCE, LeastConfidence, smallest_area
 from nucleiseg.inference.windows import decode_window
-from nucleiseg.instances import calibrate, get_decoder, match
+from nucleiseg.instances import Calibration, calibrate, get_decoder, match
 from nucleiseg.instances.confidence import rate_evidence
 from nucleiseg.instances.decoders import Decoded, Decoder
 from nucleiseg.instances.evidence import find_evidence
@@ -101,7 +99,7 @@ def decoding_score(
     Returns
     -------
     function
-        Thresholds → average precision over IoU thresholds .5 to .95, in [0, 1].
+        Thresholds → the mean of the two, each averaged over IoU thresholds .5 to .95, in [0, 1].
 
     Examples
     --------
@@ -114,13 +112,13 @@ def decoding_score(
     """
 
     def score(thresholds: Mapping[str, float]) -> float:
-        return _precision([match(case[0], decoded(case, decode, thresholds, min_area).labels) for case in cases])
+        return _mean_precision([match(case[0], decoded(case, decode, thresholds, min_area).labels) for case in cases])
 
     return score
 
 
-def _precision(counts: Sequence[InstanceCounts]) -> float:
-    """Of crowded images alone, most nuclei would decide; of images alone, those with hardly any."""
+def _mean_precision(counts: Sequence[InstanceCounts]) -> float:
+    """Half pooled, half a mean over images: crowded images hold most nuclei, and most images hold few."""
     pooled: InstanceCounts = reduce(add, counts)
     return (pooled.mean_average_precision + sum(one.mean_average_precision for one in counts) / len(counts)) / 2
 
@@ -195,42 +193,44 @@ def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: 
     decode = get_decoder(get_head(settings.head).decoder)
     # All that is found is what confidence is calibrated on, so it can't leave anything out before.
     thresholds = tune_decoder(cases, decode, settings.thresholds, min_area)
-    tuned, _ = _calibrated(settings, cases, thresholds, min_area)
-    calibration = calibration_of(tuned)
-    if tuned.calibration is settings.calibration or calibration is None or not calibration.knows_size:
-        return tuned
-    # What is unsure is left out from now on, so lower thresholds, by which more of it is found, may have become better.
-    best = tune_thresholds(lambda tried: _score(*_calibrated(settings, cases, tried, min_area), cases), thresholds)
-    return _calibrated(settings, cases, best, min_area)[0]
+    calibration = _calibrated(cases, decode, thresholds, min_area)[0]
+    if calibration is not None and calibration.knows_size:
+
+        def score(tried: Mapping[str, float]) -> float:
+            fresh, found = _calibrated(cases, decode, tried, min_area)
+            # What few nuclei tell of is not to win by what it does not leave out.
+            return _score_of_sure(cases, found, fresh) if fresh is not None and fresh.knows_size else 0.0
+
+        # What is unsure is left out from now on, so lower thresholds, by which more of it is found, may be better now.
+        thresholds = tune_thresholds(score, thresholds)
+        calibration = _calibrated(cases, decode, thresholds, min_area)[0]
+    least = {MIN_CONFIDENCE: settings.thresholds[MIN_CONFIDENCE]} if MIN_CONFIDENCE in settings.thresholds else {}
+    if calibration is None:
+        return replace(settings, thresholds={**thresholds, **least})
+    if least or calibration.knows_size:
+        least = {MIN_CONFIDENCE: LEAST_CONFIDENCE}
+    return replace(settings, thresholds={**thresholds, **least}, calibration=asdict(calibration))
 
 
 def _calibrated(
-    settings: SegmenterSettings, cases: Sequence[Case], thresholds: Mapping[str, float], min_area: int | None
-) -> tuple[SegmenterSettings, list[Decoded]]:
-    """The settings with these thresholds, calibrated on what is found by them, and that."""
-    decode = get_decoder(get_head(settings.head).decoder)
+    cases: Sequence[Case], decode: Decoder, thresholds: Mapping[str, float], min_area: int | None
+) -> tuple[Calibration | None, list[Decoded]]:
+    """What is found by these thresholds, and the calibration that it gives."""
     found = [decoded(case, decode, thresholds, min_area) for case in cases]
-    calibration = calibrate(
-        (case[0], one.labels, one.probability, _factor(case)) for case, one in zip(cases, found, strict=True)
-    )
-    least = {MIN_CONFIDENCE: settings.thresholds[MIN_CONFIDENCE]} if MIN_CONFIDENCE in settings.thresholds else {}
-    if calibration is None:
-        return replace(settings, thresholds={**thresholds, **least}), found
-    if least or calibration.knows_size:
-        least = {MIN_CONFIDENCE: LEAST_CONFIDENCE}
-    return replace(settings, thresholds={**thresholds, **least}, calibration=asdict(calibration)), found
+    pairs = zip(cases, found, strict=True)
+    return calibrate((case[0], one.labels, one.probability, _factor(case)) for case, one in pairs), found
 
 
-def _score(settings: SegmenterSettings, found: Sequence[Decoded], cases: Sequence[Case]) -> float:
-    """As `decoding_score`, of the nuclei that are sure enough."""
-    least, calibration = least_confidence(PredictOptions(), settings.thresholds), calibration_of(settings)
+def _score_of_sure(cases: Sequence[Case], found: Sequence[Decoded], calibration: Calibration) -> float:
+    """As `decoding_score`, of the nuclei that are sure enough; takes the others out of what was found."""
+    least = LeastConfidence(LEAST_CONFIDENCE, where_familiar=True)
 
     def counted(case: Case, one: Decoded) -> InstanceCounts:
         evidence = find_evidence(one.labels, one.probability)
         confidence = rate_evidence(evidence, calibration, _factor(case))
         return match(case[0], keep_only(one.labels, least.keeps(evidence.areas, confidence)))
 
-    return _precision([counted(case, one) for case, one in zip(cases, found, strict=True)])
+    return _mean_precision([counted(case, one) for case, one in zip(cases, found, strict=True)])
 
 
 def _factor(case: Case) -> float:
