@@ -1,5 +1,6 @@
 from . import datasets, engines, heads, images, inference, instances, networks, plotting, training
 from ._version import __version__
+from .adopting import adopt
 from .clusters import predict_dask, predict_many
 from .fine_tuning import fine_tune, learning_curve
 from .growing import grow
@@ -17,6 +18,7 @@ __all__ = [
     "Segmenter",
     "Tiling",
     "__version__",
+    "adopt",
     "datasets",
     "engines",
     "fine_tune",

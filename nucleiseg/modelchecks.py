@@ -151,7 +151,8 @@ def check_saveable(model: Any) -> None:
     ...
     nucleiseg.errors.InvalidInputError: a network must be of layers that a file can hold, got keras.layers.Lambda; ...
     """
-    for foreign in _foreign_classes(json.loads(model.to_json())):
+    config = {name: part for name, part in json.loads(model.to_json()).items() if name != "compile_config"}
+    for foreign in _foreign_classes(config):  # optimiser and loss are not written
         raise InvalidInputError(
             f"a network must be of layers that a file can hold, got {foreign}; use layers of Keras or keras.ops, or "
             "register the class: @keras.saving.register_keras_serializable('my_package')"

@@ -152,15 +152,15 @@ def _open(source: Path) -> Iterator[zipfile.ZipFile]:
 def _portable(value: Any) -> Any:
     """A network's config without what earlier versions of Keras don't know and what changes nothing.
 
-    How weights are first filled does not matter, since the file holds them all; Keras 3.15 has more to say about it
-    than 3.12. It also knows another kind of batch normalisation, which is off.
+    How weights are first filled does not matter, since the file holds them all: with zeros, of which there is nothing
+    more to say, where Keras 3.15 says more than 3.12. It also knows another kind of batch normalisation, which is off.
     """
     if isinstance(value, list):
         return [_portable(item) for item in value]
     if not isinstance(value, dict):
         return value
     if value.get("module") == "keras.initializers" and isinstance(value.get("config"), dict):
-        return {**value, "config": {}}
+        return {**value, "class_name": "Zeros", "config": {}}
     off = value.get("renorm") is False
     return {key: _portable(item) for key, item in value.items() if not (off and key.startswith("renorm"))}
 

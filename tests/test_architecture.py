@@ -48,7 +48,7 @@ FLOORS = (
     ("learning",),
     ("plotting",),
     ("segmenter",),
-    ("fine_tuning", "growing"),
+    ("adopting", "fine_tuning", "growing"),
     ("large",),
     ("clusters",),
     ("cli", "napari"),

@@ -1,0 +1,98 @@
+"""A Keras model that was built elsewhere does all that any other model does."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from nucleiseg import Segmenter, adopt, datasets
+from nucleiseg.errors import InvalidInputError
+from nucleiseg.images import rescale
+from nucleiseg.instances import split_components
+from nucleiseg.networks import get_encoder, unet
+from nucleiseg.training import FitOptions
+
+
+def brightness(channels=1, activation="sigmoid", size=(None, None, 3), strides=1):
+    """Bright pixels are nuclei: a network of one layer."""
+    image = keras.Input(size)
+    maps = keras.layers.Conv2D(
+        channels,
+        1,
+        strides,
+        activation=activation,
+        kernel_initializer="ones",
+        bias_initializer=keras.initializers.Constant(-1.5),
+    )(image)
+    return keras.Model(image, maps)
+
+
+@pytest.fixture
+def data():
+    labels = np.zeros((2, 70, 90), np.int32)
+    labels[:, 10:25, 10:30], labels[:, 40:60, 50:75] = 1, 2
+    return datasets.from_arrays((labels > 0).astype(np.uint8) * 200, labels)
+
+
+def test_it_finds_what_its_maps_say(data, tmp_path):
+    model = brightness()
+    model.compile("adam", "mse")  # as whoever has trained it
+    segmenter = adopt(model, scaling="minmax")
+    image = data[0].image
+    found = segmenter.predict(image)
+    expected = split_components(1 / (1 + np.exp(1.5 - 3 * rescale(image, "minmax"))))
+    np.testing.assert_array_equal(found.labels, expected)
+    assert found.count == 2
+    assert segmenter.evaluate(data).to_dict()["all"]["ap50"] == 1
+    segmenter.optimize_thresholds(data)
+    again = Segmenter.load(segmenter.save(tmp_path / "mine.keras"))
+    np.testing.assert_array_equal(again.predict(image).labels, found.labels)
+    assert again.thresholds == segmenter.thresholds
+
+
+def test_a_network_of_ours_learns_further_and_another_is_refused_with_what_to_do(data, tiny_encoder):
+    options = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=0)
+    ours = adopt(unet(get_encoder(tiny_encoder), channels=2, activation="sigmoid", widths=(4, 4, 4, 4, 4)), "distance")
+    assert [row["phase"] for row in ours.fit(data, data, epochs=1, options=options).rows][-1] == "fine-tune"
+    with pytest.raises(InvalidInputError, match=r"one nested encoder .* build it with nucleiseg.networks.unet"):
+        adopt(brightness()).fit(data, data, epochs=1, options=options)
+
+
+def needs_more():
+    """Takes multiples of 64 only."""
+    image = keras.Input((None, None, 3))
+    small = keras.layers.AveragePooling2D(64)(image)
+    large = keras.layers.UpSampling2D(64)(small)
+    return keras.Model(image, keras.layers.Conv2D(1, 1, activation="sigmoid")(keras.layers.Add()([image, large])))
+
+
+@pytest.mark.parametrize(
+    ("model", "how", "message"),
+    [
+        (lambda: "mine.keras", {}, "a functional Keras model of one image, got str for None; build it"),
+        (
+            lambda: keras.Sequential([keras.layers.Dense(1)]),
+            {},
+            "a functional Keras model of one image, got Sequential",
+        ),
+        (lambda: brightness(size=(64, 64, 3)), {}, r"must take images \(None, None, 3\).*, got \(64, 64, 3\); build"),
+        (lambda: brightness(size=(None, None, 1)), {}, r"got \(None, None, 1\); build it again"),
+        (needs_more, {}, r"any multiples of 32 rows and columns, and failed for \(64, 96\): .*; pad inside"),
+        (brightness, {"head": "distance"}, r"head 'distance' needs maps \(N, H, W, 2\) .* got \(1, 64, 96, 1\)"),
+        (lambda: brightness(strides=2), {}, r"got \(1, 32, 48, 1\) for \(1, 64, 96, 3\); choose another head"),
+        (lambda: brightness(activation=None), {}, r"maps must be from 0 to 1, got -.* to .* for noise; end the model"),
+        (brightness, {"head": "flows"}, "unknown head 'flows'; choose one of"),
+        (brightness, {"scaling": "none"}, "scaling"),
+    ],
+)
+def test_what_no_head_can_read_is_refused(model, how, message):
+    with pytest.raises(InvalidInputError, match=message):
+        adopt(model(), **how)
+
+
+def test_what_cannot_be_saved_is_refused_at_once():
+    image = keras.Input((None, None, 3))
+    maps = keras.layers.Lambda(lambda values: values[..., :1])(image)
+    with pytest.raises(InvalidInputError, match="Lambda"):
+        adopt(keras.Model(image, maps))
