@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nucleiseg.adopting import ADOPTED
 from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
 
@@ -64,6 +65,11 @@ def grow(
     from nucleiseg.learning import build_network
     from nucleiseg.networks import take_weights
 
+    if segmenter._settings.encoder == ADOPTED:
+        raise InvalidInputError(
+            "a model can grow whose parts are known, got one that was adopted; build a Segmenter with these parts, and "
+            "give its model the weights by set_weights"
+        )
     changes = {"encoder": encoder, "refine": refine, "seed": seed}
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     settings = replace(segmenter._settings, **wanted)

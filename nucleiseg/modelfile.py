@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 _FORMAT = 1
+_KNOWN = ("keras.", "nucleiseg.")  # modules
 
 
 def write_model(
@@ -149,20 +150,23 @@ def _open(source: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def _portable(value: Any) -> Any:
+def _portable(value: Any, known: bool = True) -> Any:
     """A network's config without what earlier versions of Keras don't know and what changes nothing.
 
-    How weights are first filled does not matter, since the file holds them all: with zeros, of which there is nothing
-    more to say, where Keras 3.15 says more than 3.12. It also knows another kind of batch normalisation, which is off.
+    How the weights of Keras's layers and ours are first filled does not matter, since the file holds them all: with
+    zeros, of which there is nothing more to say, where Keras 3.15 says more than 3.12. Other layers may compute with
+    what an initializer gives. Keras 3.15 also knows another kind of batch normalisation, which is off.
     """
     if isinstance(value, list):
-        return [_portable(item) for item in value]
+        return [_portable(item, known) for item in value]
     if not isinstance(value, dict):
         return value
-    if value.get("module") == "keras.initializers" and isinstance(value.get("config"), dict):
-        return {**value, "class_name": "Zeros", "config": {}}
+    if "class_name" in value:
+        known = known and f"{value.get('module')}.".startswith(_KNOWN)
+        if known and value["module"] == "keras.initializers":
+            return {**value, "class_name": "Zeros", "config": {}}
     off = value.get("renorm") is False
-    return {key: _portable(item) for key, item in value.items() if not (off and key.startswith("renorm"))}
+    return {key: _portable(item, known) for key, item in value.items() if not (off and key.startswith("renorm"))}
 
 
 def _with_config(archive: zipfile.ZipFile, config: Any, path: Path) -> Path:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from nucleiseg import Segmenter, adopt, datasets
+from nucleiseg import PredictOptions, Segmenter, Tiling, adopt, datasets, grow
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import rescale
 from nucleiseg.instances import split_components
@@ -14,9 +14,9 @@ from nucleiseg.networks import get_encoder, unet
 from nucleiseg.training import FitOptions
 
 
-def brightness(channels=1, activation="sigmoid", size=(None, None, 3), strides=1):
+def brightness(channels=1, activation="sigmoid", size=(None, None, 3), strides=1, dtype="float32"):
     """Bright pixels are nuclei: a network of one layer."""
-    image = keras.Input(size)
+    image = keras.Input(size, dtype=dtype)
     maps = keras.layers.Conv2D(
         channels,
         1,
@@ -67,6 +67,68 @@ def needs_more():
     return keras.Model(image, keras.layers.Conv2D(1, 1, activation="sigmoid")(keras.layers.Add()([image, large])))
 
 
+def u_net():
+    """With what networks of others have: strides, normalisation, and coarse features beside fine ones."""
+    image = keras.Input((None, None, 3))
+    fine = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    coarse = keras.layers.BatchNormalization()(keras.layers.Conv2D(8, 3, strides=2, padding="same")(fine))
+    joined = keras.layers.Concatenate()([fine, keras.layers.UpSampling2D(2)(coarse)])
+    return keras.Model(image, keras.layers.Conv2D(2, 1, activation="sigmoid")(joined))
+
+
+def test_a_network_of_others_runs_whole_in_tiles_in_fewer_bits_and_after_it_was_loaded(tmp_path):
+    segmenter = adopt(u_net(), "distance")
+    image = np.random.default_rng(0).integers(0, 255, (150, 190, 3)).astype(np.uint8)
+    whole = segmenter.predict(image, PredictOptions(scale=1, precision="float32")).probability
+    for options in (PredictOptions(tiling=Tiling(64, 32)), PredictOptions(precision="mixed_bfloat16")):
+        np.testing.assert_allclose(segmenter.predict(image, options).probability, whole, atol=0.02)
+    again = Segmenter.load(segmenter.save(tmp_path / "mine.keras"))
+    np.testing.assert_allclose(again.predict(image).probability, whole, atol=0.02)
+    with pytest.raises(InvalidInputError, match="got one that was adopted; build a Segmenter"):
+        grow(again, refine=True)
+
+
+def test_a_sequence_of_layers_will_do(tmp_path):
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1, activation="sigmoid")])
+    segmenter = adopt(model)
+    assert Segmenter.load(segmenter.save(tmp_path / "mine.keras")).predict(np.zeros((40, 50))).labels.shape == (40, 50)
+
+
+@keras.saving.register_keras_serializable("tests_adopting")
+class Offset(keras.layers.Layer):
+    """Computes with what an initializer gives."""
+
+    def __init__(self, start, **options):
+        super().__init__(**options)
+        self.start = keras.initializers.get(start)
+
+    def call(self, image):
+        return image - self.start((3,))
+
+    def get_config(self):
+        return {**super().get_config(), "start": keras.saving.serialize_keras_object(self.start)}
+
+
+def test_what_a_layer_computes_with_is_kept(tmp_path):
+    image = keras.Input((None, None, 3))
+    maps = keras.layers.Conv2D(1, 1, activation="sigmoid")(Offset(keras.initializers.Constant(0.4))(image))
+    segmenter = adopt(keras.Model(image, maps))
+    again = Segmenter.load(segmenter.save(tmp_path / "mine.keras"))
+    pixels = np.random.default_rng(0).random((40, 50, 3))
+    np.testing.assert_allclose(again.predict(pixels).probability, segmenter.predict(pixels).probability, atol=1e-6)
+
+
+def ended(make, size=(None, None, 3)):
+    """A network of one layer, and what is made of its maps."""
+    image = keras.Input(size)
+    return keras.Model(image, make(keras.layers.Conv2D(1, 1, activation="sigmoid")(image)))
+
+
+def bilinear(maps):
+    """Keras can't say how large it is, of images of any size."""
+    return keras.layers.UpSampling2D(2, interpolation="bilinear")(keras.layers.AveragePooling2D(2)(maps))
+
+
 @pytest.mark.parametrize(
     ("model", "how", "message"),
     [
@@ -76,12 +138,32 @@ def needs_more():
             {},
             "a functional Keras model of one image, got Sequential",
         ),
-        (lambda: brightness(size=(64, 64, 3)), {}, r"must take images \(None, None, 3\).*, got \(64, 64, 3\); build"),
-        (lambda: brightness(size=(None, None, 1)), {}, r"got \(None, None, 1\); build it again"),
+        (
+            lambda: brightness(size=(64, 64, 3)),
+            {},
+            r"images \(None, None, 3\), of any size .* got \(None, 64, 64, 3\) of float32; build",
+        ),
+        (lambda: brightness(size=(None, None, 1)), {}, r"got \(None, None, None, 1\) of float32; build it again"),
         (needs_more, {}, r"any multiples of 32 rows and columns, and failed for \(64, 96\): .*; pad inside"),
-        (brightness, {"head": "distance"}, r"head 'distance' needs maps \(N, H, W, 2\) .* got \(1, 64, 96, 1\)"),
-        (lambda: brightness(strides=2), {}, r"got \(1, 32, 48, 1\) for \(1, 64, 96, 3\); choose another head"),
+        (
+            brightness,
+            {"head": "distance"},
+            r"head 'distance' needs float32 maps \(N, H, W, 2\) .* got float32 \(1, 64, 96, 1\)",
+        ),
+        (lambda: brightness(strides=2), {}, r"got float32 \(1, 32, 48, 1\) for \(1, 64, 96, 3\); choose another head"),
         (lambda: brightness(activation=None), {}, r"maps must be from 0 to 1, got -.* to .* for noise; end the model"),
+        (lambda: ended(lambda maps: [maps]), {}, "must give the same maps in prediction, got some that differ by inf"),
+        (lambda: ended(lambda maps: {"a": maps, "b": maps}), {}, "one tensor of maps, got a dict of 2; build it with"),
+        (
+            lambda: ended(bilinear),
+            {},
+            "for images of any size, be saved and be loaded, and one of these failed: .+; use",
+        ),
+        (
+            lambda: brightness(size=(None, None, 3), dtype="uint8"),
+            {},
+            r"as floats, got \(None, None, None, 3\) of uint8",
+        ),
         (brightness, {"head": "flows"}, "unknown head 'flows'; choose one of"),
         (brightness, {"scaling": "none"}, "scaling"),
     ],

@@ -84,7 +84,7 @@ class FurtherFiles:
         self._every = max(1, -(-len(paths) // _MOST_THUMBNAILS))
         self._places = {path: number for number, path in enumerate(paths)}  # results may come in another order
         self._done: dict[int, _Done] = {}
-        self._thumbnails: dict[int, Thumbnail] = {}
+        self._thumbnails: dict[int, tuple[int, Thumbnail]] = {}  # the first image of every so many, and its place
 
     def check(self, stems: Sequence[str]) -> None:
         """Raise if a file would be replaced that nucleiseg has not written."""
@@ -112,13 +112,14 @@ class FurtherFiles:
     def add_done(self, entry: Entry, path: Path, stem: str) -> None:
         """Keep what the files of all images need of one whose own files are there."""
         place = self._places[path]
-        if self._pictures and place % self._every == 0:
+        part = place // self._every
+        if self._pictures and (part not in self._thumbnails or place < self._thumbnails[part][0]):
             from nucleiseg.images import ReadOptions, read_image
             from nucleiseg.plotting import Thumbnail
 
             nuclei = f"{entry.count} {'nucleus' if entry.count == 1 else 'nuclei'}"
             picture = read_image(self._folder / f"{stem}_overlay.png", ReadOptions(max_pixels=2**62))
-            self._thumbnails[place] = Thumbnail(path.name, picture, nuclei)
+            self._thumbnails[part] = place, Thumbnail(path.name, picture, nuclei)
         self._done[place] = self._done_of(entry, path, stem)
 
     def names(self, stem: str) -> list[str]:
@@ -148,7 +149,7 @@ class FurtherFiles:
         images = f"{count:,} {'image' if count == 1 else 'images'}"
         nuclei = sum(map(len, tables))
         title = f"{shown}{images}, {nuclei:,} nuclei"
-        pictures = [self._thumbnails[place] for place in sorted(self._thumbnails)]
+        pictures = [self._thumbnails[part][1] for part in sorted(self._thumbnails)]
         plot_contact_sheet(pictures, self._folder / _SHEET, title)
         if nuclei:
             plot_histograms(pd.concat(tables), self._folder / _HISTOGRAMS, title=title)

@@ -57,19 +57,19 @@ def run_all(
     arguments : argparse.Namespace
         Of the command.
     """
-    previous: tuple[Path, str, Future[Any]] | None = None
+    previous: tuple[Path, str, Future[Any], bool] | None = None
 
     def settle() -> bool:
         """Wait for what is written; says whether more can be."""
         nonlocal previous
         if previous is None:
             return True
-        (path, stem, writing), previous = previous, None
+        (path, stem, outcome, writing), previous = previous, None
         try:
-            writing.result()
+            outcome.result()
         except Exception as error:  # whatever one image brings up (memory, for example), the others go on
             batch.fail(path, stem, report(explain(error), arguments.debug, about=str(path)))
-            if is_full(error):
+            if writing and is_full(error):  # a worker's disk may be full, too
                 complain(f"{arguments.output} takes no more files; make room, and go on with --resume")
                 return False
         return True
@@ -86,11 +86,11 @@ def run_all(
                 if not settle():
                     break
                 if result.exception() is not None:
-                    previous = path, stem, result
+                    previous = path, stem, result, False
                     continue
                 found = result.result()
                 nuclei += found.count
-                previous = path, stem, pool.submit(batch.write, found, path, stem)
+                previous = path, stem, pool.submit(batch.write, found, path, stem), True
                 # An image of an earlier run may be a large one, too, that is read again for its pictures.
                 if (not isinstance(found, Found) or found.is_large) and not settle():
                     break

@@ -62,8 +62,9 @@ def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared:
     A future has the result, or the error of this item alone; with an error the others go on. It is held here, and
     outlives the cluster.
 
-    What a worker that dies has begun is done again by another, and workers that come later get their share. What is
-    shared, an image in memory at times, is sent once.
+    What a worker that dies has begun is done again by another (by as many as Dask's ``allowed-failures`` says), and
+    workers that come later get their share. What fails otherwise would fail again. What is shared, an image in memory
+    at times, is sent once.
 
     Raises
     ------
@@ -84,13 +85,13 @@ def _spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared
     waiting = list(reversed(items))
     running: dict[Any, Any] = {}
     # A task, since what is scattered is gone with the worker that holds it.
-    held = client.submit(_together, *shared, pure=False, retries=3)
+    held = client.submit(_together, *shared, pure=False)
 
     def submitted() -> Iterator[Any]:
         most = WAITING * max(_threads(client), 1) if waiting else 0
         while waiting and len(running) < most:
             item = waiting.pop()
-            future = client.submit(_apply, work, item, held, __version__, pure=False, retries=3)
+            future = client.submit(_apply, work, item, held, __version__, pure=False)
             running[future.key] = item
             yield future
 
