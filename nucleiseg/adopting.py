@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import check_choice
+from nucleiseg._optional import import_framework
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
@@ -57,6 +58,8 @@ def adopt(model: keras.Model, head: str = "semantic", *, scaling: str = "percent
 
     Raises
     ------
+    MissingPackageError
+        Without Keras.
     InvalidInputError
         If head or scaling are unknown, the model takes other images, gives other maps, or does not run for images of
         any size, or is another one when it is saved and loaded. All of this is tried.
@@ -69,6 +72,7 @@ def adopt(model: keras.Model, head: str = "semantic", *, scaling: str = "percent
     >>> adopt(keras.Model(image, brightness)).predict(np.zeros((50, 70), np.uint8)).labels.shape
     (50, 70)
     """
+    import_framework("keras", "a Keras model")
     wanted = get_head(head)
     check_choice(scaling, "scaling", list_scalings())
     functional = _check_images(model)

@@ -198,6 +198,11 @@ class ClusterError(NucleisegError):
     """A Dask cluster does not answer, has gone away, or its workers have another nucleiseg or another model.
 
     Nothing that is finished is lost: `nucleiseg.predict_large`, and the command with ``--resume``, go on from there.
+
+    Examples
+    --------
+    >>> issubclass(ClusterError, ImageFileError)  # no image is to blame, and the next one would fail, too
+    False
     """
 
 
