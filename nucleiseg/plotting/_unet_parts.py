@@ -199,4 +199,6 @@ def _decoder_stages(path: list[tuple[Call, bool]], height: int) -> tuple[Stage, 
 
 
 def _not_a_unet(reason: str) -> InvalidInputError:
-    return InvalidInputError(f'{reason}; use part="unet", detail="layers", which draws any functional model')
+    return InvalidInputError(
+        f'{reason}; nucleiseg.plotting.plot_architecture(model, path, detail="layers") draws any functional model'
+    )
