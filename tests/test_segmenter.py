@@ -535,12 +535,13 @@ def test_nothing_to_evaluate(tiny_segmenter, discs):
 # ---- Saving. ----
 
 
-def test_a_saved_model_predicts_identically(trained, cells, tmp_path):
+def test_a_saved_model_predicts_the_same(trained, cells, tmp_path):
     segmenter, _ = trained
     path = segmenter.save(tmp_path / "new" / "model.keras")
     assert path == tmp_path / "new" / "model.keras"
     again = Segmenter.load(str(path))
-    np.testing.assert_array_equal(again.predict(cells).probability, segmenter.predict(cells).probability)
+    # What hangs on its weights alone is computed once of a loaded model, on some processors with another last digit.
+    np.testing.assert_allclose(again.predict(cells).probability, segmenter.predict(cells).probability, atol=1e-6)
     assert again.thresholds == segmenter.thresholds
     assert repr(again) == repr(segmenter)
     assert again.save(tmp_path / "again.keras").is_file()

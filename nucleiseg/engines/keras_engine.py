@@ -39,7 +39,7 @@ class KerasEngine:
         need Keras on TensorFlow or JAX.
     constant : bool
         Weights stay as they are, until `let_weights_change` is called. On TensorFlow, what hangs on them alone is then
-        computed once: the same bits, of small images sooner.
+        computed once: the same but for last digits, of small images sooner.
 
     Raises
     ------
