@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -169,6 +170,20 @@ def test_a_bad_image_keeps_its_own_reason_when_the_cluster_goes_away_after_it(pl
     errors = pd.read_csv(tmp_path / "out" / "errors.csv")
     assert list(errors["image"]) == [str(plate / "4.png")]
     assert "is not a PNG" in errors["error"][0]
+
+
+def test_a_full_disk_of_a_worker_does_not_end_the_run(plate, tmp_path, cluster, monkeypatch, capsys):
+    plain = Threshold.predict
+
+    def full(self, source, options):
+        if str(source).endswith("4.png"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return plain(self, source, options)
+
+    monkeypatch.setattr(Threshold, "predict", full)
+    cluster()
+    assert predict(plate, tmp_path / "out", "--scheduler", ADDRESS) == 1
+    assert "4 of 5 images segmented" in capsys.readouterr().out
 
 
 def test_an_address_where_nobody_answers_costs_nothing(plate, tmp_path, cluster, monkeypatch, capsys):
