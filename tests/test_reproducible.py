@@ -180,10 +180,11 @@ def test_another_batch_size_gives_nearly_the_same(nuclei, tissue):
     from nucleiseg.inference.segmenting import decoding_of
 
     batch = np.stack([pad_to_multiple(to_rgb(rescale(image, "percentile")), 32)[0] for image in tissue])
-    decoding = decoding_of(nuclei._settings, PredictOptions())
+    options = PredictOptions(precision="float32", min_confidence=0.0)  # which `Segmenter.predict` would see to
+    decoding = decoding_of(nuclei._settings, options)
     maps = np.asarray(nuclei.model.predict_on_batch(batch))
     for image, one in zip(tissue, maps, strict=True):
-        decoded, wanted = decoding.whole(one[:128, :128]), nuclei.predict(image, PredictOptions(precision="float32"))
+        decoded, wanted = decoding.whole(one[:128, :128]), nuclei.predict(image, options)
         assert_close(Prediction(image, one[:128, :128, 0], decoded.labels), wanted)
 
 

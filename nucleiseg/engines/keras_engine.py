@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from contextlib import nullcontext
@@ -12,14 +13,17 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._allocator import give_back
 from nucleiseg._forking import check_not_forked
-from nucleiseg._precision import Precision, knows_bfloat16
+from nucleiseg._precision import Precision
+from nucleiseg._processor import favours_onednn, knows_bfloat16
 from nucleiseg.engines.engine import MULTIPLE
 from nucleiseg.engines.footprint import pixel_bytes
 from nucleiseg.engines.lean import lean
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks.precision import computed_in
 
+_LARGE = 2**18  # pixels whose pass takes far longer than giving memory back
 _tracing = threading.RLock()  # layers compute in another precision meanwhile, which no other trace must see
 
 
@@ -74,18 +78,23 @@ class KerasEngine:
             )
 
     @cached_property
+    def _leaves_holes(self) -> bool:
+        """Whether what one pass frees is of little use to the next: without oneDNN, sums are packed in many pieces."""
+        return keras.backend.backend() == "tensorflow" and not _by_onednn()
+
+    @cached_property
     def pixel_bytes(self) -> int:
         """Memory for each pixel of a batch."""
         with _tracing, computed_in(self.model, self.precision):
             needed = pixel_bytes(self.model)
-        # Elsewhere the model runs as it is, and copies what is concatenated.
-        return needed if keras.backend.backend() == "tensorflow" else needed * 3 // 2
+        if keras.backend.backend() != "tensorflow":  # the model runs as it is, and copies what is concatenated
+            return needed * 3 // 2
+        return needed if _by_onednn() else needed * 7 // 4
 
     @cached_property
     def fastest_precision(self) -> Precision:
         """bfloat16 where TensorFlow runs, by oneDNN, on processors that know it; GPUs and others were not measured."""
-        without_onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() in ("0", "false")
-        if keras.backend.backend() != "tensorflow" or without_onednn or not knows_bfloat16():
+        if keras.backend.backend() != "tensorflow" or not _by_onednn() or not knows_bfloat16():
             return "float32"
         import tensorflow as tf
 
@@ -109,7 +118,15 @@ class KerasEngine:
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """From float32 images (N, H, W, 3) in [0, 1] to float32 maps (N, H, W, C)."""
         check_not_forked()
+        if self._leaves_holes and math.prod(images.shape[:3]) > _LARGE:
+            give_back()
         return np.asarray(self._call(images))
+
+
+def _by_onednn() -> bool:
+    """Whether TensorFlow computes by oneDNN, which it reads from the environment when it is imported."""
+    told = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower()
+    return favours_onednn() if told not in ("0", "1", "false", "true") else told in ("1", "true")
 
 
 def _on_tensorflow(model: keras.Model, precision: Precision, constant: bool) -> Any:
