@@ -1,6 +1,7 @@
 """``nucleiseg predict`` of many small files against the bare network on the same pixels; start-up is shown apart.
 
     python benchmarks/files.py [--files 100] [--side 256] [--rounds 7] [--model FILE] [--profile]
+        [--precisions float32 --keep files_avx2]
 
 The files are cut from skimage's stained tissue. All ways run in this process with the model loaded: the bare network, a
 compiled Keras model, gets the scaled tensors, one after the other, and so does the network as nucleiseg runs it; the
@@ -24,13 +25,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import skimage.data
 from bare import bare_network
 from PIL import Image
-from results import keep
+from results import add_machine, keep, of_machine
 from rounds import compare
 
 from nucleiseg import PredictOptions, ReadOptions, Segmenter
@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--model", type=Path, default=pretrained_path("nuclei"), help="a .keras file")
+    add_machine(parser, "files")
     parser.add_argument("--profile", action="store_true", help="print where the time goes, and measure nothing")
     arguments = parser.parse_args()
     segmenter = Segmenter.load(arguments.model)
@@ -111,7 +112,7 @@ def main() -> None:
         # Of another object: a segmenter that has given away its model must be ready for other weights.
         model = Segmenter.load(arguments.model).model
         tables = {}
-        for precision in get_args(Precision):
+        for precision in arguments.precisions:
             ways = {
                 "bare network": partial(run_all, bare_network(model, precision), tensors),
                 "network in nucleiseg": partial(run_all, computing_in(segmenter._engine, precision), tensors),
@@ -121,7 +122,7 @@ def main() -> None:
             tables[f"{arguments.files} files of {arguments.side} × {arguments.side} pixels, {precision}"] = rows
         seconds = statistics.median(start_up(paths[0], root / f"one_{n}", arguments.model) for n in range(3))
     tables["One file with start-up"] = [{"seconds": round(seconds, 1)}]
-    keep("files", "python benchmarks/files.py", tables)
+    keep(arguments.keep, f"python benchmarks/files.py{of_machine(arguments, 'files')}", tables)
 
 
 if __name__ == "__main__":

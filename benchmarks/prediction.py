@@ -1,6 +1,6 @@
 """`Segmenter.predict` against the bare compiled network on the same tensor.
 
-    python benchmarks/prediction.py [--models nuclei nuclei-fast]
+    python benchmarks/prediction.py [--models nuclei nuclei-fast] [--precisions float32 --keep prediction_avx2]
 
 `predict` also scales, pads, crops and finds the nuclei; the bare network gets the scaled tensor, whole, and computes in
 the same precision. `predict` keeps to its default budget of 2 GB, which is enough for 2,048 x 2,048 pixels without
@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import skimage.data
 from bare import bare_network
-from results import keep
+from results import add_machine, keep, of_machine
 from rounds import compare
 
 from nucleiseg import PredictOptions, Segmenter
@@ -27,10 +27,12 @@ def main() -> None:
     """Print a table for each model and image size."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="+", default=["nuclei", "nuclei-fast"], help="shipped models")
+    add_machine(parser, "prediction")
+    arguments = parser.parse_args()
     tables = {}
-    for name, precision in itertools.product(parser.parse_args().models, ("float32", "mixed_bfloat16")):
+    for name, precision in itertools.product(arguments.models, arguments.precisions):
         tables |= tables_of(name, PredictOptions(precision=precision))
-    keep("prediction", "python benchmarks/prediction.py", tables)
+    keep(arguments.keep, f"python benchmarks/prediction.py{of_machine(arguments, 'prediction')}", tables)
 
 
 def tables_of(name: str, options: PredictOptions) -> dict[str, list[dict[str, object]]]:

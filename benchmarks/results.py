@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from nucleiseg._memory import total_memory
+from nucleiseg._precision import Precision
 
 FOLDER = Path(__file__).parent / "results"
 _PACKAGES = ("nucleiseg", "keras", "tensorflow", "numpy", "scikit-image")
@@ -23,6 +26,19 @@ INSTRUCTIONS = {
 }
 
 Rows = Sequence[Mapping[str, object]]
+
+
+def add_machine(parser: argparse.ArgumentParser, name: str) -> None:
+    """Flags that keep what another kind of machine takes beside what is there: speeds of one say little of another."""
+    parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=list(get_args(Precision)))
+    parser.add_argument("--keep", default=name, metavar="NAME", help="of the file in benchmarks/results")
+
+
+def of_machine(arguments: argparse.Namespace, name: str) -> str:
+    """What a reader types to get the same, of the flags that `add_machine` added."""
+    if arguments.keep == name:
+        return ""
+    return f" --precisions {' '.join(arguments.precisions)} --keep {arguments.keep}"
 
 
 def keep(name: str, command: str, tables: Mapping[str, Rows]) -> None:

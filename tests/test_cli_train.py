@@ -26,10 +26,11 @@ WRITTEN = ["model.keras", "model_curves.png", "model_encoder.png", "model_histor
 def tiny(weights=None):
     import keras
 
-    x = image = keras.Input((None, None, 3))
-    for filters in (4, 4, 8, 8, 8):
-        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
-    return keras.Model(image, x)
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(image)
+    for _ in range(3):
+        x = keras.layers.AveragePooling2D(2)(x)
+    return keras.Model(image, keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x))
 
 
 # Runs the command line with the tiny encoder; with INTERRUPT set, Ctrl-C or (KILL) worse comes after so many epochs.
@@ -176,18 +177,25 @@ def test_a_loss_that_is_no_number_at_once_leaves_no_model(disc_dataset, tmp_path
     assert names(tmp_path) == []
 
 
-@pytest.fixture
-def interrupted(disc_dataset, tmp_path, monkeypatch, capfd):
-    """A run that was stopped after its first epoch."""
-    plain = Checkpoint.save
+@pytest.fixture(scope="module")
+def stopped(disc_dataset, tmp_path_factory):
+    """The folder of a run that was stopped after its first epoch."""
+    folder, plain = tmp_path_factory.mktemp("stopped"), Checkpoint.save
 
     def save(self, state, settings):
         plain(self, state, settings)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "save", save)
-        assert train(disc_dataset, "-o", tmp_path / "model.keras", *TINY) == 130
+        assert train(disc_dataset, "-o", folder / "model.keras", *TINY) == 130
+    return folder
+
+
+@pytest.fixture
+def interrupted(stopped, tmp_path, capfd):
+    """The model that a stopped run is to write, in a copy of its folder."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     capfd.readouterr()
     return tmp_path / "model.keras"
 

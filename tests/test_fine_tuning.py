@@ -205,7 +205,7 @@ def test_a_model_that_becomes_better_is_kept(segmenter, bright, tmp_path):
     bias.assign(0 * bias - 1)  # it finds nothing
     before = content(segmenter, tmp_path)
     told = []
-    eager = replace(GENTLE, fine_tune_rate=0.1)
+    eager = replace(GENTLE, fine_tune_rate=0.05)
     found = fine_tune(segmenter, bright, bright, epochs=6, options=eager, tolerance=0.5, watch=told.append)
     assert found.is_better
     assert found.segmenter is found.tuned is not segmenter

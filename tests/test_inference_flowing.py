@@ -31,7 +31,7 @@ def cuts(draw):
     strip = draw(st.integers(1, 8))
     overlap = draw(st.sampled_from([0, 4, 8]))
     network = tuple(Tiling(overlap + strip + draw(st.integers(4, 40)), overlap) for _ in range(2))
-    return shape, network, Tiling(strip + draw(st.integers(1, 20)), strip)
+    return shape, network, Tiling(strip + draw(st.integers(4, 20)), strip)
 
 
 NARROW = (Tiling(15, 4), Tiling(15, 4)), Tiling(8, 7)  # of 27 pixels, the second of three tiles keeps six

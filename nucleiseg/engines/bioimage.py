@@ -141,7 +141,7 @@ def _file(name: str, files: Mapping[str, bytes]) -> dict[str, Any]:
 
 def _readme(segmenter: Mapping[str, Any]) -> str:
     return (
-        "# nucleiseg\n\nA U-Net that finds cell nuclei. Its maps become nuclei by the decoder of the head "
+        "# nucleiseg\n\nA network that finds cell nuclei. Its maps become nuclei by the decoder of the head "
         f"`{segmenter['head']}` with the thresholds {dict(segmenter['thresholds'])}; `nucleiseg predict --model` with "
         "this file does that.\n\nNot for diagnosis.\n"
     )
