@@ -18,6 +18,7 @@ from nucleiseg._version import __version__
 from nucleiseg.engines.engine import Engine, computing_in, settle_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.images.read_options import MAX_PIXELS
 from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.inference.large import Found, LargeJob, Written, plan_job, run_here, write_labels_of
 from nucleiseg.inference.large_scale import at_one_scale
@@ -90,7 +91,8 @@ def predict_large(
     (64, 96)
     """
     options = options or PredictOptions()
-    if isinstance(image, (str, os.PathLike)) and Path(image).resolve() == Path(output).resolve():
+    source = image.name if isinstance(image, LazyImage) and image.from_file else image
+    if isinstance(source, (str, os.PathLike)) and Path(source).resolve() == Path(output).resolve():
         raise InvalidInputError(
             f"the labels must not replace the image that they are of, got {os.fspath(output)} for both; "
             "choose another output"
@@ -137,7 +139,7 @@ def write_exports(
         labels,
         lambda rows, columns: image.read(rows, columns).measured,
         image.pixel_size,
-        image.channels,
+        image.read(slice(0, 1), slice(0, 1)).channels,  # of those that are measured, which may be but some
         confidence=confidence,
     )
     for name, path in stream_paths(target, export).items():
@@ -198,7 +200,9 @@ def the_same_everywhere(segmenter: Segmenter, options: PredictOptions) -> Predic
 
 def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:
     """What decides the labels, as short texts that can be compared."""
-    neutral = replace(options, max_memory=1, precision="auto")  # the windows are compared instead, and what "auto" is
+    reading = replace(options.reading, max_pixels=MAX_PIXELS)  # parts have no such limit
+    # The windows are compared instead, and what "auto" is.
+    neutral = replace(options, max_memory=1, precision="auto", reading=reading)
     return {
         "model": fingerprint_of(segmenter._engine),
         "settings": repr(segmenter._settings),

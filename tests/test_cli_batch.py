@@ -199,6 +199,49 @@ def test_errors_go_when_they_are_mended(model, tmp_path):
     assert not (tmp_path / "out" / "errors.csv").exists()
 
 
+def test_errors_go_with_their_images(model, tmp_path):
+    save(tmp_path / "in" / "a.png")
+    for name in ("b.png", "c.png"):
+        (tmp_path / "in" / name).write_bytes(b"")
+    assert predict(tmp_path / "in", "-o", tmp_path / "out") == 1
+    (tmp_path / "in" / "b.png").unlink()
+    assert predict(tmp_path / "in" / "a.png", "-o", tmp_path / "out") == 0
+    errors = pd.read_csv(tmp_path / "out" / "errors.csv")
+    assert [Path(image).name for image in errors["image"]] == ["c.png"]  # which is there to be tried again
+    (tmp_path / "in" / "c.png").unlink()
+    assert predict(tmp_path / "in", "-o", tmp_path / "out") == 0
+    assert not (tmp_path / "out" / "errors.csv").exists()
+
+
+def test_tables_of_an_earlier_run_do_not_stay_beside_one_in_which_everything_failed(model, tmp_path):
+    path = save(tmp_path / "a.png")
+    assert predict(path, "-o", tmp_path / "out") == 0
+    path.write_bytes(b"")
+    assert predict(path, "-o", tmp_path / "out", "--min-area", "5") == 1
+    tables = {file.name for file in (tmp_path / "out").iterdir()} & batch.TABLES.keys()
+    assert tables == {"errors.csv", "run.json"}
+
+
+def test_an_image_that_changes_while_it_is_segmented_is_done_again(model, tmp_path, monkeypatch, capfd):
+    """Else the journal would have labels of the old pixels beside the hash of the new ones, for good."""
+    path, other, plain = save(tmp_path / "a.png"), save(tmp_path / "b.png"), model.predict
+
+    def predict_while_it_is_replaced(source, options):
+        found = plain(source, options)
+        if source.path == path:
+            save(path, 3)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "predict", predict_while_it_is_replaced)
+        assert predict(path, other, "-o", tmp_path / "out") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith(f"{path}: changed while it was segmented; run again with --resume")
+    assert rows(tmp_path / "out") == {"b.png": 1}
+    assert predict(path, other, "-o", tmp_path / "out", "--resume") == 0
+    assert rows(tmp_path / "out") == {"a.png": 3, "b.png": 1}
+
+
 @pytest.mark.parametrize(("name", "content"), [("errors.csv", "date,error\n"), ("run.json", '{"a": 1}')])
 def test_such_files_of_others_are_left_alone(model, tmp_path, capfd, name, content):
     image = save(tmp_path / "a.png")
@@ -266,9 +309,13 @@ def test_a_full_disk_ends_the_batch_with_what_is_done(model, tmp_path, monkeypat
         patch.setattr(tifffile, "imwrite", write)
         assert predict(*paths, "-o", tmp_path / "out") == 1
     lines = capfd.readouterr().err.splitlines()
+    for_one, for_all = {
+        errno.ENOSPC: ("make room", "make room, and go on with --resume"),
+        errno.EROFS: ("choose another output folder", "choose another output folder"),
+    }[number]
     assert lines == [
-        f"nucleiseg: {paths[1]}: its results cannot be written ({os.strerror(number)}); make room",
-        f"nucleiseg: {tmp_path / 'out'} takes no more files; make room, and go on with --resume",
+        f"nucleiseg: {paths[1]}: its results cannot be written ({os.strerror(number)}); {for_one}",
+        f"nucleiseg: {tmp_path / 'out'} takes no more files; {for_all}",
     ]
     assert list(rows(tmp_path / "out")) == ["a.png"]
     assert not (tmp_path / "out" / "b_labels.tif").exists()

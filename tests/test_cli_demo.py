@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
 
+from nucleiseg.cli.demo import run
+from nucleiseg.cli.main import main
 from nucleiseg.images import read_image
 
 OFFLINE = """
@@ -59,3 +63,21 @@ def test_it_says_how_many_nuclei_there_are(demo):
 def test_it_says_where_everything_is(demo):
     process, folder = demo
     assert [path.name for path in folder.iterdir() if f" {path}\n" not in process.stdout] == []
+
+
+@pytest.mark.parametrize("name", ["tissue.png", "tissue_labels.tif", "tissue_mask.png", "tissue_measurements.csv"])
+def test_files_of_others_are_left_alone(tmp_path, monkeypatch, capfd, name):
+    monkeypatch.setattr("nucleiseg.cli.demo.import_engine", lambda model: pytest.fail("before anything is loaded"))
+    (tmp_path / name).write_text("a day's work")
+    assert main(["demo", "-o", str(tmp_path)]) == 2
+    assert f"{name} in {tmp_path} would be replaced, but nucleiseg did not write it" in capfd.readouterr().err
+    assert (tmp_path / name).read_text() == "a day's work"
+
+
+def test_it_may_replace_what_it_wrote(demo, monkeypatch):
+    def stop(model):
+        raise InterruptedError("the names are its own")
+
+    monkeypatch.setattr("nucleiseg.cli.demo.import_engine", stop)
+    with pytest.raises(InterruptedError, match="the names are its own"):
+        run(argparse.Namespace(output=demo[1]))

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nucleiseg import PredictOptions, Tiling, datasets
+from nucleiseg import PredictOptions, Tiling, datasets, plotting
 from nucleiseg.cli.main import main
-from nucleiseg.inference import Evaluation, ImageScore
+from nucleiseg.images import ReadOptions
+from nucleiseg.inference import Evaluation, ImageScore, Prediction
 from nucleiseg.instances import match
 from nucleiseg.segmenter import Segmenter
 
@@ -22,6 +23,9 @@ class Recorder:
     def evaluate(self, data, options, watch=None):
         self.ids, self.options = data.ids, options
         counts = match([[1, 1, 2, 0]], [[1, 1, 0, 0]])
+        if watch is not None:
+            for sample in data:
+                watch(sample, Prediction(np.zeros((64, 64)), np.zeros((64, 64), np.float32), sample.labels))
         return Evaluation([ImageScore(sample.id, "", counts) for sample in data])
 
 
@@ -76,6 +80,54 @@ def test_scores_of_each_image_go_into_a_file(model, disc_dataset, tmp_path, capf
     pd.testing.assert_frame_equal(table, scored.per_image(), check_dtype=False)
 
 
+def test_scores_are_printed_even_if_they_cannot_be_written(model, disc_dataset, tmp_path, monkeypatch, capfd):
+    def write(self, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Evaluation, "write_per_image", write)
+    assert evaluate(disc_dataset, "--per-image", tmp_path / "images.csv") == 1
+    out, err = capfd.readouterr()
+    assert "misses" in out
+    assert "No space left on device" in err
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """In place of pictures: the name of each file and the sample that it shows."""
+    seen = {}
+
+    def plot_errors(image, truth, found, path, title):
+        assert path.name.lower() not in seen, "a picture took the place of another"
+        seen[path.name.lower()] = title
+
+    monkeypatch.setattr(plotting, "plot_errors", plot_errors)
+    return seen
+
+
+@pytest.fixture
+def alike(disc_dataset, tmp_path):
+    """A dataset of ids that differ only in what file names do without."""
+    for kind in ("images", "labels"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for number, name in enumerate(("a b", "a+b", "a_b", "A_B")):
+            shutil.copy(disc_dataset / kind / f"disc{number}.png", tmp_path / "data" / kind / f"{name}.png")
+    return tmp_path / "data"
+
+
+def test_each_sample_has_a_picture_of_its_own(model, drawn, alike, tmp_path):
+    assert evaluate(alike, "--pictures", tmp_path / "pictures") == 0
+    assert sorted(drawn.values()) == sorted(["a b", "a+b", "a_b", "A_B"])
+    assert sorted(drawn) == ["a_b-2_errors.png", "a_b-3_errors.png", "a_b-4_errors.png", "a_b_errors.png"]
+
+
+def test_splits_may_be_drawn_into_one_folder(model, drawn, alike, tmp_path):
+    table = tmp_path / "splits.csv"
+    table.write_text("image_id,split\na b,val\na+b,val\na_b,test\nA_B,test\n")
+    for split in ("val", "test"):
+        assert evaluate(alike, "--splits", table, "--split", split, "--pictures", tmp_path / "pictures") == 0
+    assert len(drawn) == 4
+
+
 def test_without_a_split_all_images_count(model, disc_dataset, splits):
     table = splits("train", "train", "val", "test", "test", "test")
     assert evaluate(disc_dataset, "--splits", table) == 0
@@ -112,6 +164,16 @@ def test_options_arrive(model, disc_dataset):
     flags = ["--threshold", "0.3", "--min-area", "5", "--tile", "64", "--overlap", "8", "--tta"]
     assert evaluate(disc_dataset, *flags) == 0
     assert model.options == PredictOptions(threshold=0.3, min_area=5, tiling=Tiling(64, 8), tta=True)
+
+
+@pytest.mark.parametrize("kind", ["folder", "arrays"])
+def test_a_diameter_may_be_in_micrometres(model, disc_dataset, tmp_path, kind):
+    data = disc_dataset
+    if kind == "arrays":  # which have no channels or planes to choose
+        data = tmp_path / "data.npz"
+        np.savez(data, images=np.zeros((2, 8, 8), np.uint8), labels=np.zeros((2, 8, 8), np.uint8))
+    assert evaluate(data, "--diameter-um", "8", "--pixel-size", "0.5") == 0
+    assert model.options == PredictOptions(diameter_um=8, reading=ReadOptions(pixel_size=0.5))
 
 
 def test_a_damaged_image_is_one_line(model, tmp_path, disc_dataset, capfd):

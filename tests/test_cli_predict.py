@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -300,6 +301,24 @@ def test_a_missing_input_is_reported_and_the_others_go_on(model, tmp_path, capfd
     assert len(table(tmp_path / "out")) == 1
 
 
+def test_a_folder_that_cannot_be_listed_is_reported_and_the_others_go_on(model, tmp_path, monkeypatch, capfd):
+    good = save(tmp_path / "good.png", squares((1, 1)))
+    (tmp_path / "secret").mkdir()
+    plain = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "secret":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert predict(tmp_path / "secret", good, "-o", tmp_path / "out") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    remedy = "check the path and the permissions of its folders"
+    assert line.endswith(f"{tmp_path / 'secret'}: cannot be listed (Permission denied); {remedy}")
+    assert segmented(tmp_path / "out") == ["good.png"]
+
+
 def test_an_unexpected_error_does_not_stop_the_others(model, tmp_path, monkeypatch, capfd):
     paths = [save(tmp_path / f"{name}.png", squares((1, 1))) for name in "abc"]
     plain = model.predict
@@ -389,6 +408,42 @@ def test_equal_stems_do_not_overwrite_each_other(model, tmp_path):
     assert predict(*paths, "-o", tmp_path / "out") == 0
     counts = {name: tifffile.imread(tmp_path / "out" / f"{name}_labels.tif").max() for name in unique_stems(paths)}
     assert counts == {"x": 1, "x-2": 2, "x-3": 0, "x-2-2": 3}
+
+
+def test_exports_take_no_name_of_another_image(model, tmp_path):
+    """ImageJ's labels of x.png are called as the labels of x_imagej.png."""
+    first, second = save(tmp_path / "x.png", squares((1, 1))), save(tmp_path / "x_imagej.png", squares((1, 1), (5, 5)))
+    for number, paths in enumerate(([first, second], [second, first])):
+        out = tmp_path / f"out{number}"
+        for flags in ((), ("--resume",)):
+            assert predict(*paths, "-o", out, "--export", "imagej", *flags) == 0
+            found = counts(out)
+            assert (
+                found
+                == [
+                    {"x_labels.tif": 1, "x_imagej-2_labels.tif": 2},
+                    {"x-2_labels.tif": 1, "x_imagej_labels.tif": 2},
+                ][number]
+            )
+            for name, count in found.items():
+                export = name.replace("_labels.tif", "_imagej_labels.tif")
+                assert tifffile.imread(out / export).max() == count
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_names_that_are_kept_and_do_not_go_with_an_export_are_refused(model, tmp_path, capfd, alone):
+    first, second = save(tmp_path / "x.png", squares((1, 1))), save(tmp_path / "x_imagej.png", squares((1, 1), (5, 5)))
+    out = tmp_path / "out"
+    assert predict(first, second, "-o", out) == 0
+    before = (out / "x_imagej_labels.tif").read_bytes()
+    capfd.readouterr()
+    assert predict(first, *([] if alone else [second]), "-o", out, "--export", "imagej") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    owners = f"{second} and of {first}" if alone else f"{first} and of {second}"
+    assert f"x_imagej_labels.tif must be of one image, but would be of {owners}; choose another output folder" in line
+    assert (out / "x_imagej_labels.tif").read_bytes() == before
+    assert predict(second, "-o", out, "--export", "imagej") == 0  # whose files are its own
+    assert predict(first, "-o", out, "--export", "geojson") == 0
 
 
 def wells(folder):
@@ -511,6 +566,15 @@ def test_a_second_run_does_not_take_what_the_first_wrote(model, tmp_path):
     assert predict(tmp_path, tmp_path / "*_mask.png", tmp_path / "a_overlay.png", "-o", tmp_path) == 0
     assert names(tmp_path) == first
     assert len(table(tmp_path)) == 2
+
+
+def test_a_damaged_file_of_such_a_name_is_reported_and_the_others_go_on(model, tmp_path, capfd):
+    save(tmp_path / "in" / "a.png", squares((1, 1)))
+    (tmp_path / "in" / "bad_labels.tif").write_bytes(b"II*\0\0\0\0\0")
+    assert predict(tmp_path / "in", "-o", tmp_path / "out") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "bad_labels.tif" in line
+    assert segmented(tmp_path / "out") == ["a.png"]
 
 
 def test_only_earlier_outputs_are_no_input(model, tmp_path, capfd):

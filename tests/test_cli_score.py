@@ -59,6 +59,17 @@ def test_scores_of_each_image_go_into_a_file(folders, tmp_path):
     assert table["ap95"].tolist() == [1, 0]
 
 
+def test_scores_are_printed_even_if_they_cannot_be_written(folders, tmp_path, monkeypatch, capfd):
+    def write(self, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Evaluation, "write_per_image", write)
+    assert score(*folders, "--per-image", tmp_path / "images.csv") == 1
+    out, err = capfd.readouterr()
+    assert "misses" in out
+    assert "No space left on device" in err
+
+
 def test_a_folder_of_results_is_taken_as_it_is(folders, tmp_path, capfd):
     truth, _ = folders
     for name in ("a", "b"):

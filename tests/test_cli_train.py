@@ -11,6 +11,7 @@ from PIL import Image
 
 from nucleiseg.cli.main import main
 from nucleiseg.datasets import Dataset
+from nucleiseg.errors import TrainingError
 from nucleiseg.modelfile import read_settings
 from nucleiseg.networks import register_encoder
 from nucleiseg.networks.encoders import _encoders
@@ -408,6 +409,32 @@ def test_what_is_finished_of_a_chain_is_not_run_again(chain, disc_dataset, tmp_p
     assert "m_start.keras holds an earlier run" in capfd.readouterr().err
     assert train(*options, "--resume") == 0
     assert (tmp_path / "m_start.keras").stat().st_mtime_ns == before
+    capfd.readouterr()
+    assert train(*options, "--resume", "--seed", "3") == 2  # which holds other images out
+    assert "m_start.keras was trained with other settings (train was '5 images with the" in capfd.readouterr().err
+
+
+def test_a_training_of_a_chain_that_failed_is_gone_on_with(recorder, chain, disc_dataset, tmp_path, monkeypatch):
+    fitted, faults = [], [TrainingError("the loss became nan", rows=({"epoch": 1, "loss": 0.5},))]
+
+    def fit(self, train, val, epochs, options, checkpoint, resume, watch):
+        fitted.append((checkpoint.name, resume))
+        checkpoint.mkdir(exist_ok=True)  # as after the first epoch
+        if faults:
+            raise faults.pop()
+        return History(({"epoch": 1, "loss": 0.5},))
+
+    monkeypatch.setattr(recorder, "fit", fit)
+    monkeypatch.setattr(recorder, "fitted", {}, raising=False)
+    monkeypatch.setattr(recorder, "thresholds", {}, raising=False)
+    monkeypatch.setattr(recorder, "load", classmethod(lambda cls, path: cls()), raising=False)
+    options = [disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras"]
+    assert train(*options) == 1
+    assert fitted == [("m_start_checkpoint", False)]
+    assert (tmp_path / "m_start.keras").exists()  # with the best weights until then
+    assert train(*options, "--resume") == 0
+    assert fitted[1:] == [("m_start_checkpoint", True), ("m_checkpoint", True)]
+    assert not list(tmp_path.glob("*_checkpoint"))
 
 
 def test_a_recipe_cannot_start_from_itself(disc_dataset, tmp_path, capfd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -164,3 +165,14 @@ def test_errors_of_the_source_reach_the_caller(source):
     (source / "images" / "b.png").write_bytes(b"?")
     with pytest.raises(Exception, match=r"b.png: is not a PNG"):
         datasets.read(source).prepare()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are text there")
+def test_names_that_are_not_utf8_are_cached_like_others(tmp_path, decoded, own_cache):
+    name = os.fsdecode(b"m\xfcll")
+    write(tmp_path, name, 4)
+    for _ in range(2):
+        (sample,) = datasets.read(tmp_path).load()
+        assert (sample.id, sample.labels.max()) == (name, 40)
+    assert decoded == [name]
+    assert len(entries(own_cache)) == 1

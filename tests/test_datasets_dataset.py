@@ -23,7 +23,7 @@ def make(ids):
 
 def with_kinds(tmp_path, ids, kinds):
     rows = [f"{name},{kind}" for name, kind in zip(ids, kinds, strict=True)]
-    (tmp_path / "kinds.csv").write_text("\n".join(["id,kind", *rows]))
+    (tmp_path / "kinds.csv").write_text("\n".join(["id,kind", *rows]), encoding="utf-8")
     return make(ids).with_metadata(tmp_path / "kinds.csv")
 
 
@@ -136,6 +136,44 @@ def test_metadata_add_up(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1", "-20", "+3", " 4", "0"], [1, -20, 3, 4, 0]),
+        (["0.5", "-2", ".5", "3.", "1.5e3", "2.5E-3"], [0.5, -2.0, 0.5, 3.0, 1500.0, 0.0025]),
+        (["0.001", "1e-05", "2e+20"], [0.001, 1e-05, 2e20]),  # as Python and NumPy write them
+    ],
+)
+def test_columns_of_numbers_become_numbers(tmp_path, cells, values):
+    known = [entry["kind"] for entry in with_kinds(tmp_path, "abcdef"[: len(cells)], cells).metadata]
+    assert known == values
+    assert {type(value) for value in known} == {type(values[0])}
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1_1", "1_2", "11"],
+        ["1_1.5", "11.5"],
+        ["1E1", "2E1", "1E2"],
+        ["1e5", "0.5"],
+        ["1E-3", "10E-4"],
+        ["01", "2"],
+        ["-01", "2"],
+        ["00.5", "2"],
+        ["nan", "1.5"],
+        ["inf", "1.5"],
+        ["1234567890123456788", "1234567890123456789.0"],
+        ["1" * 5000, "2"],
+        ["\u0661", "1"],  # an Arabic one
+        ["", "1"],
+        [".", "1"],
+    ],
+)
+def test_names_that_python_would_take_for_numbers_stay_as_they_are(tmp_path, cells):
+    assert [known["kind"] for known in with_kinds(tmp_path, "abc"[: len(cells)], cells).metadata] == cells
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "must have a header"),
@@ -199,6 +237,28 @@ def test_resized_whole_numbers_are_rounded():
     labels = np.zeros((20, 30), int)
     whole, exact = (datasets.from_arrays([a], [labels]).to_arrays(size=(7, 11))[0] for a in (image, image.astype("f4")))
     assert np.abs(whole - exact).max() <= 0.5
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+@pytest.mark.parametrize("end", ["min", "max"])
+@pytest.mark.parametrize("size", [(7, 11), (31, 45)])
+def test_resized_saturated_pixels_stay_so(dtype, end, size):
+    value = getattr(np.iinfo(dtype), end)
+    data = datasets.from_arrays([np.full((20, 30), value, dtype)], [np.zeros((20, 30), int)])
+    images, _ = data.to_arrays(size=size)
+    assert images.dtype == dtype
+    # Wider types are exact to the 53 bits of a float64.
+    assert all(abs(int(pixel) - int(value)) <= abs(int(value)) >> 51 for pixel in images.flat)
+
+
+@pytest.mark.parametrize("size", [(7, 11), (40, 13), (1, 1), (20, 77)])
+def test_wide_whole_numbers_are_resized_as_others_are(size):
+    image = np.random.default_rng(0).integers(0, 60000, (20, 30, 3), np.uint16)
+    labels = np.zeros((20, 30), int)
+    wide, usual = (datasets.from_arrays([a], [labels]).to_arrays(size)[0] for a in (image.astype(np.uint32), image))
+    assert np.abs(wide.astype(int) - usual).max() <= 1
+    far = datasets.from_arrays([image + np.uint32(2**31)], [labels]).to_arrays(size)[0]
+    assert np.abs(far.astype(int) - 2**31 - wide).max() <= 1  # halves are rounded either way
 
 
 def test_resizing_is_antialiased():

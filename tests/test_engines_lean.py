@@ -141,6 +141,13 @@ def test_unusual_networks_give_the_same_maps(build):
     same(disturbed(keras.Model(start, build(start))), side=16)
 
 
+def test_the_one_output_of_a_list_is_no_list():
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, [layers.Conv2D(2, 3, padding="same")(image)])
+    images = np.ones((1, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(lean(model)(images), model(images), atol=1e-6)
+
+
 def test_other_precisions_are_left_alone():
     keras.config.set_dtype_policy("mixed_float16")
     try:

@@ -301,6 +301,31 @@ def test_what_is_no_zarr_is_refused_in_one_line(text, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+def test_an_ome_zarr_of_several_images_asks_which(tmp_path):
+    both = [{**multiscale(SPACE, [1, 1])["multiscales"][0], "name": name} for name in ("left", "right")]
+    both[1]["datasets"][0]["path"] = "1"
+    path = write_group(tmp_path / "a", {"multiscales": both}, (8, 6), (4, 3))
+    assert open_lazy(path, ReadOptions(scene="right")).shape == (4, 3)
+    assert open_lazy(path, ReadOptions(scene=0)).shape == (8, 6)
+    with pytest.raises(ImageFileError, match=r"must hold one image, got 2; .* 0 'left', 1 'right'"):
+        open_lazy(path)
+    with pytest.raises(ImageFileError, match=r"has no scene 7; choose one of 0 'left', 1 'right'"):
+        open_lazy(path, ReadOptions(scene=7))
+
+
+def test_a_zarr_array_has_one_scene(tmp_path):
+    zarr.save(str(tmp_path / "a.zarr"), numbered(8, 6))
+    assert open_lazy(tmp_path / "a.zarr", ReadOptions(scene=0)).shape == (8, 6)
+    with pytest.raises(ImageFileError, match=r"has no scene 1; choose one of 0 \(8, 6\)"):
+        open_lazy(tmp_path / "a.zarr", ReadOptions(scene=1))
+
+
+def test_a_tiff_lists_its_levels_part_by_part_too(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 6), np.uint8))
+    with pytest.raises(ImageFileError, match=r"has no level 3; choose one of 0 \(8 × 6\)"):
+        open_lazy(tmp_path / "a.tif", ReadOptions(level=3))
+
+
 def test_a_zarr_array_has_one_level(tmp_path):
     zarr.save(str(tmp_path / "a.zarr"), numbered(8, 6))
     with pytest.raises(ImageFileError, match=r"a.zarr: has no level 1; choose one of 0 \(8 × 6\)"):
@@ -396,10 +421,11 @@ def test_stains_and_alpha_are_what_they_are_when_the_file_is_read_as_a_whole(tmp
     for read in (open_lazy, open_micrograph):
         with pytest.raises(ImageFileError, match=r"has 3 channels .* say which one shows the nuclei"):
             read(stains)
-    for path, channels in ((colours, 3), (samples, 4)):
-        lazily = open_lazy(path).read(slice(5, 12), slice(0, 30))
+    for path, channel, channels in ((colours, None, 3), (samples, 0, 4)):
+        options = ReadOptions(channel=channel)
+        lazily = open_lazy(path, options).read(slice(5, 12), slice(0, 30))
         assert lazily.measured.shape == (7, 30, channels)
-        np.testing.assert_array_equal(lazily.measured, open_micrograph(path).measured[5:12])
+        np.testing.assert_array_equal(lazily.measured, open_micrograph(path, options).measured[5:12])
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.zarr"])

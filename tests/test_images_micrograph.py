@@ -208,6 +208,14 @@ def test_ome_has_axes_names_and_pixel_size(tmp_path):
         read_image(path, ReadOptions(channel="DAP", project="max"))
 
 
+def test_of_two_channels_with_one_name_the_number_is_asked_for(tmp_path):
+    names = {"axes": "CYX", "Channel": {"Name": ["Cy5", "cy5"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((2, 8, 6), np.uint16), metadata=names)
+    assert read_micrograph(tmp_path / "a.ome.tif", ReadOptions(channel="cy5")).shown.shape == (8, 6)
+    with pytest.raises(ImageFileError, match=r"has several channels 'CY5'; .* number: 0 'Cy5', 1 'cy5'"):
+        read_micrograph(tmp_path / "a.ome.tif", ReadOptions(channel="CY5"))
+
+
 @pytest.mark.parametrize(
     "metadata",
     [

@@ -110,6 +110,23 @@ def test_own_files_are_known(tmp_path, shape):
     assert [path.name for path in sorted(tmp_path.iterdir()) if not is_own_file(path)] == []
 
 
+def test_of_damaged_files_none_is_said_to_be_own(tmp_path):
+    """tifffile raises nearly anything: IndexError, TypeError, struct.error."""
+    path = tmp_path / "a_labels.tif"
+    write_labels(path, np.arange(400).reshape(20, 20))
+    whole = path.read_bytes()
+    for end in range(0, len(whole), 3):
+        path.write_bytes(whole[:end])
+        assert is_own_file(path) in (True, False)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(min(len(whole), 400), size=3):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        assert is_own_file(path) in (True, False)
+
+
 def test_files_of_others_are_known(tmp_path):
     Image.fromarray(np.ones((2, 2), np.uint8)).save(tmp_path / "a_mask.png")
     tifffile.imwrite(tmp_path / "a_labels.tif", np.ones((2, 2), np.uint16))
@@ -117,5 +134,6 @@ def test_files_of_others_are_known(tmp_path):
     for name in ("text.png", "text.tif"):
         (tmp_path / name).write_text("nucleiseg")
     (tmp_path / "folder.png").mkdir()
+    (tmp_path / "no_page.tif").write_bytes(b"II*\0\0\0\0\0")
     for path in [*tmp_path.iterdir(), tmp_path / "missing.tif"]:
         assert not is_own_file(path)

@@ -4,13 +4,17 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.measure import regionprops_table
 
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.images import ReadOptions, read_micrograph
+from nucleiseg.inference import Prediction
 from nucleiseg.instances import measure
+from nucleiseg.instances.measuring import distinct_names
 
 FEW = settings(max_examples=30, deadline=None)
 # Drawn from a seed: Hypothesis fills its own arrays with mostly one value.
@@ -162,6 +166,30 @@ def test_alpha_is_a_channel_too():
     image = np.zeros((2, 2, 2), np.uint8)
     image[..., 1] = 255
     assert measure(np.ones((2, 2), int), image)["intensity_mean-1"].tolist() == [255.0]
+
+
+@given(st.lists(st.sampled_from(["", "a", "a-2", "a-3", "a-2-2", "b"]), max_size=7))
+def test_names_become_different_and_those_that_are_there_once_stay(names):
+    found = distinct_names(names)
+    assert len(set(found)) == len(names)
+    for name, new in zip(names, found, strict=True):
+        assert new == name if names.count(name) == 1 else new.startswith(name)
+    assert [found[names.index(name)] for name in names] == names  # so does the first of several
+    assert distinct_names(found) == found
+
+
+def test_channels_that_a_file_gives_one_name_are_measured(tmp_path):
+    pixels = np.arange(36, dtype=np.uint8).reshape(3, 3, 4)
+    names = {"axes": "CYX", "Channel": {"Name": ["Cy5", "Cy5", "Cy5-2"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels, photometric="minisblack", metadata=names)
+    source = read_micrograph(tmp_path / "a.ome.tif", ReadOptions(channel=0))
+    labels = np.ones((3, 4), np.int32)
+    table = Prediction(source.shown, np.ones((3, 4), np.float32), labels, source).table()
+    found = {name: mean for name, mean in table.iloc[0].items() if name.startswith("intensity_mean")}
+    means = pixels.mean(axis=(1, 2)).tolist()
+    assert found == dict(zip([f"intensity_mean-{name}" for name in ("Cy5", "Cy5-3", "Cy5-2")], means, strict=True))
+    with pytest.raises(InvalidInputError, match="channels must have one name of its own"):  # which a user can mend
+        measure(labels, source.pixels, channels=source.channels)
 
 
 def test_arguments_are_checked():

@@ -98,6 +98,14 @@ def test_polygons_beyond_the_image_are_cut():
     assert not fill_polygons([], (3, 4))[2].size
 
 
+@pytest.mark.parametrize("far", [np.nan, np.inf, -np.inf, 1e308, -(2.0**53)])
+def test_coordinates_are_checked(far):
+    with pytest.raises(InvalidInputError, match=r"coordinates of polygons must be numbers within"):
+        fill_polygons([[[(0, 0), (far, 0), (1, 1)]]], (3, 4))
+    row, column, inside = fill_polygons([[[(-(2.0**52), 0), (2.0**52, 0), (0, 2)]]], (3, 4))
+    assert (row, column, inside.tolist()) == (0, 0, [[True] * 4] * 2)
+
+
 def test_labels_are_checked():
     with pytest.raises(InvalidInputError, match="labels must be integers"):
         trace_polygons(np.zeros((3, 3)))

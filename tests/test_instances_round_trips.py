@@ -159,6 +159,42 @@ def test_geojson_of_qupath_is_painted():
     assert not from_geojson({"type": "FeatureCollection", "features": []}, (2, 2)).any()
 
 
+def named(*names):
+    """A feature a pixel, from the left."""
+    corners = [(0, 0), (1, 0), (1, 1), (0, 1)]
+    rings = [[[x + left, y] for x, y in corners] for left in range(len(names))]
+    geometries = [{"type": "Polygon", "coordinates": [ring]} for ring in rings]
+    return [
+        {"type": "Feature", "geometry": geometry, "properties": {"name": name}}
+        for geometry, name in zip(geometries, names, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (("1500000000", "7"), [1_500_000_000, 7]),
+        (("2147483647", "7"), [2**31 - 1, 7]),
+        (("2147483648", "7"), [1, 2]),  # int32 ends before
+        (("9" * 5000, "7"), [1, 2]),
+        ((3, "7"), [3, 7]),
+        ((3, 2**31 - 1), [3, 2**31 - 1]),
+        ((10**30, 7), [1, 2]),
+        ((-3, 7), [1, 2]),
+        ((True, 7), [1, 2]),
+        ((3.0, [7]), [1, 2]),
+        ((7, "7"), [1, 2]),
+    ],
+)
+def test_names_that_are_labels_are_kept(names, labels):
+    assert from_geojson(named(*names), (1, 2)).tolist() == [labels]
+
+
+def test_labels_of_ten_digits_come_back():
+    labels = [[0, 1_500_000_000, 7]]
+    assert from_geojson(to_geojson(labels), (1, 3)).tolist() == labels
+
+
 def with_geometry(**geometry):
     return {"type": "Feature", "geometry": geometry, "properties": {}}
 
@@ -174,6 +210,10 @@ def with_geometry(**geometry):
         (with_geometry(type="Polygon", coordinates=[[["a", 2]]]), r"rings of \[x, y\]"),
         (with_geometry(type="Polygon", coordinates=[[[float("nan"), 2]]]), r"rings of \[x, y\]"),
         (with_geometry(type="Polygon", coordinates=None), r"rings of \[x, y\]"),
+        (with_geometry(type="Polygon", coordinates=[[[10**400, 2]]]), r"rings of \[x, y\]"),
+        (with_geometry(type="Polygon", coordinates=[[{"x": 1, "y": 2}]]), r"rings of \[x, y\]"),
+        ({**with_geometry(type="Polygon", coordinates=[]), "properties": [3]}, "feature 0 .* properties, got a list"),
+        ({**with_geometry(type="Polygon", coordinates=[]), "properties": "3"}, "feature 0 .* properties, got a str"),
     ],
 )
 def test_broken_geojson_is_refused(collection, message):
@@ -337,6 +377,14 @@ def test_annotations_of_others_are_painted():
         (described([{"size": [4, 5], "counts": "!!"}]), "is no character"),
         (described([{"size": [4, 5], "counts": "`"}]), "cut short"),
         (described([{"size": [4, 5]}]), "segmentation 1 must be"),
+        (described([{"size": [4, 5], "counts": [10**30, 3]}]), "segmentation 1 must be"),
+        (described([{"size": [4, 5], "counts": [float("inf"), 3]}]), "segmentation 1 must be"),
+        (described([{"size": [4, 5], "counts": [2**62] * 4 + [20]}]), f"cover {2**64 + 20} pixels"),  # 20 in int64
+        (described([{"size": [4, 5], "counts": "o" * 12 + "?"}]), "segmentation 1 must be"),
+        (described([{"size": [4, 5], "counts": "o" * 30 + "0"}]), "longer than any image"),
+        (described([[[0, 0, float("nan"), 0, 1, 1]]]), "segmentation 1 must be .*coordinates of polygons .* got nan"),
+        (described([[[float("nan")] * 6]]), "segmentation 1 must be .*coordinates of polygons .* got nan"),
+        (described([[[0, 0, 10**400, 0, 1, 1]]]), "segmentation 1 must be"),
         (described([[], [[1, 2, 3]]]), "segmentation 2 must be"),
         (described([4]), "segmentation 1 must be"),
     ],
@@ -368,6 +416,17 @@ def test_pandas_reads_the_run_lengths(tmp_path_factory, all_labels):
         assert len(runs) == max(values.size, 1)
         for value, text in zip(values, runs, strict=False):
             np.testing.assert_array_equal(decode_run_lengths(text, labels.shape), labels == value)
+
+
+ODD = b"m\xfcll".decode(errors="surrogateescape")  # as Python gives file names that are no text
+
+
+def test_ids_that_are_no_text_are_escaped_in_tables(path):
+    write_run_lengths(path("a.csv"), [NamedLabels(ODD, [[3]]), NamedLabels("plain", [[1]])])
+    assert pd.read_csv(path("a.csv"))["ImageId"].tolist() == [r"m\udcfcll", "plain"]
+    pytest.importorskip("pyarrow")
+    write_parquet(path("a.parquet"), [NamedLabels(ODD, [[3]]), NamedLabels("plain", [[1]])])
+    assert pd.read_parquet(path("a.parquet"))["image"].tolist() == [r"m\udcfcll", "plain"]
 
 
 def test_pandas_reads_the_parquet_file(path):

@@ -28,6 +28,12 @@ def blocks_of(labels, image, side):
     return measured_blocks(labels, lambda rows, columns: image[rows, columns], 0.5, ["a", "b"], side)
 
 
+def test_channels_of_one_name_are_told_apart():
+    labels, image = blobs(0)
+    blocks = measured_blocks(labels, lambda rows, columns: image[rows, columns], channels=["a", "a"])
+    assert {"intensity_mean-a", "intensity_mean-a-2"} <= set(next(blocks).table)
+
+
 def with_one_end(table):
     """An axis has two ends: of a nucleus along the columns, rounding decides between -90° and 90°."""
     turned = table["orientation"].where(table["orientation"] > 1e-9 - np.pi / 2, np.pi / 2)

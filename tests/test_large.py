@@ -17,8 +17,9 @@ import tifffile
 from stubs import MODEL, Echo
 
 import nucleiseg.large
-from nucleiseg import PredictOptions
+from nucleiseg import PredictOptions, ReadOptions
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.images import open_lazy
 from nucleiseg.large import predict_large
 
 pytest.importorskip("zarr")
@@ -105,6 +106,30 @@ def test_labels_do_not_replace_their_image(engine, tmp_path):
     assert not engine.seen
 
 
+def test_labels_do_not_replace_their_image_that_was_opened_before(engine, tmp_path, monkeypatch):
+    """As the command line does. A file of our own may be replaced otherwise."""
+    predict_large("any", IMAGE, tmp_path / "labels.tif", OPTIONS)
+    before = (tmp_path / "labels.tif").read_bytes()
+    engine.seen.clear()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInputError, match=r"must not replace the image .*labels.tif for both; choose another"):
+        predict_large("any", open_lazy("labels.tif"), tmp_path / "labels.tif", OPTIONS)
+    assert not engine.seen
+    assert (tmp_path / "labels.tif").read_bytes() == before
+
+
+def test_another_limit_of_pixels_goes_on_with_unfinished_work(engine, tmp_path):
+    """What is read part by part has none."""
+    engine.broken = True
+    with pytest.raises(MemoryError):
+        predict_large("any", IMAGE, tmp_path / "labels.tif", OPTIONS)
+    (record,) = tmp_path.glob("*.part/facts.json")
+    assert json.loads(record.read_text())["reading"] == repr(ReadOptions())  # as it was in jobs that were begun before
+    engine.broken = False
+    wider = replace(OPTIONS, reading=ReadOptions(max_pixels=2**40))
+    assert predict_large("any", IMAGE, tmp_path / "labels.tif", wider) == 5
+
+
 @pytest.mark.parametrize("model", ["nuclei", "own.keras"])
 def test_workers_are_told_what_they_find_wherever_they_were_started(model, engine, tmp_path, monkeypatch):
     """A shipped model by its name, files by whole paths."""
@@ -143,6 +168,16 @@ def test_an_interrupted_export_loses_no_finished_work(engine, tmp_path, monkeypa
     assert len(engine.seen) == looks
     assert (tmp_path / "labels.geojson").exists()
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_exports_of_one_channel_of_a_file_have_its_name(engine, tmp_path):
+    names = {"axes": "CYX", "Channel": {"Name": ["actin", "DAPI", "Cy5"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.stack([0 * IMAGE, IMAGE, 0 * IMAGE]), metadata=names)
+    options = PredictOptions(scale=1, reading=ReadOptions(select={"C": 1}))
+    assert predict_large("any", tmp_path / "a.ome.tif", tmp_path / "labels.zarr", options, export=["geojson"]) == 5
+    (first, *_) = json.loads((tmp_path / "labels.geojson").read_text())["features"]
+    assert "DAPI" in str(first["properties"])
+    assert "actin" not in str(first["properties"])
 
 
 def test_an_image_without_nuclei_has_empty_exports(engine, tmp_path):

@@ -137,6 +137,13 @@ def test_micrometres_are_preferred_and_columns_may_be_chosen(tmp_path):
     assert [word for word in shown if word in ("plate 7", "Area", "Label")] == ["Area", "Area", "Label", "plate 7"]
 
 
+def test_names_with_dollars_are_no_formulas(tmp_path):
+    data = table(**{"intensity_mean-a$b_{$": np.linspace(0, 1, 100), "x$_{$": np.arange(100)})
+    columns = ["intensity_mean-a$b_{$", "x$_{$"]
+    shown = words(plot_histograms(data, tmp_path / "a.svg", columns=columns, title="plate$7_{$"))
+    assert {"plate$7_{$", "Intensity a$b_{$", "X$ {$"} <= set(shown)
+
+
 def test_a_few_giants_do_not_hide_the_rest(tmp_path):
     areas = np.full(1000, 50.0)
     areas[:500] = 40

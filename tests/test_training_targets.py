@@ -61,6 +61,14 @@ def test_nuclei_meet_where_two_of_them_are_near(labels):
     np.testing.assert_array_equal(target[..., :2], get_target("distance")(labels))
 
 
+def test_a_boundary_runs_along_what_is_no_part_of_the_nucleus_and_not_along_the_image():
+    inside = np.ones((6, 7), np.int32)
+    assert (get_target("boundary")(inside).argmax(-1) == 1).all()
+    inside[2, 3] = 0
+    boundary = get_target("boundary")(inside).argmax(-1) == 2
+    assert sorted(map(tuple, np.argwhere(boundary).tolist())) == [(1, 3), (2, 2), (2, 4), (3, 3)]
+
+
 def test_what_is_no_label_image_is_refused():
     with pytest.raises(InvalidInputError, match="from 0"):
         get_target("mask")(np.array([[0, -1]]))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nucleiseg._files import check_reachable
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -40,8 +42,10 @@ def check_new_model(output: Path) -> None:
         raise InvalidInputError(
             f"the model's file name must end in .keras, got {output.name!r}; use {output.stem}.keras"
         )
+    check_reachable(output, InvalidInputError)
     if output.is_dir():
         raise InvalidInputError(f"the model must be a file, but {output} is a folder; choose another name")
+    check_writable(output.parent)
 
 
 def check_start(start: str) -> None:
@@ -140,7 +144,10 @@ def read_options(arguments: argparse.Namespace) -> ReadOptions:
 
 
 def _scale(text: str) -> float | Literal["auto"]:
-    return "auto" if text == "auto" else float(text)
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number or auto, got {text!r}; for example 0.5") from None
 
 
 def _index_or_name(text: str) -> int | str:
@@ -182,14 +189,31 @@ def add_score_output(parser: argparse.ArgumentParser) -> None:
 
 def check_score_output(arguments: argparse.Namespace) -> None:
     """Raises before the work is done if its outcome could not be written."""
-    if arguments.per_image is not None and arguments.per_image.is_dir():
+    if arguments.per_image is None:
+        return
+    check_reachable(arguments.per_image, InvalidInputError)
+    if arguments.per_image.is_dir():
         raise InvalidInputError(f"--per-image must be a file, but {arguments.per_image} is a folder; add a file name")
+    check_writable(arguments.per_image.parent)
 
 
 def check_folder(folder: Path) -> None:
     """``--output`` where it is a folder, which need not exist yet."""
+    check_reachable(folder, InvalidInputError)
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"the output must be a folder, but {folder} is a file; choose another name")
+
+
+def check_writable(folder: Path) -> None:
+    """Raises before the work is done if a folder could not be made or written into; leaves nothing there."""
+    folder = folder.absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        tempfile.NamedTemporaryFile(prefix=".tmp-", dir=there).close()  # a try, as permissions do not tell all
+    except OSError as error:
+        raise InvalidInputError(
+            f"results cannot be written into {folder} ({error.strerror}); choose another output folder"
+        ) from error
 
 
 def read_data(data: str, with_labels: str | None, reading: ReadOptions) -> Dataset:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nucleiseg.inference import Prediction, PredictOptions
     from nucleiseg.segmenter import Segmenter
 
-__all__ = ["OUTPUTS", "TABLES", "Batch", "Found", "explain", "is_full", "measure"]
+__all__ = ["OUTPUTS", "TABLES", "Batch", "Found", "explain", "is_full", "is_read_only", "measure"]
 
 _LARGE = 2048**2  # pixels
 
@@ -108,6 +108,7 @@ class Batch:
         self._finished = finished
         self._reading = reading
         self._stems: set[str] = set()
+        self._states: dict[str, tuple[int, int] | None] = {}
 
     @property
     def done(self) -> list[Entry]:
@@ -124,7 +125,10 @@ class Batch:
         """The image, or what an earlier run has found in it. In any thread, as `segment`."""
         from nucleiseg.images.sources import open_micrograph
 
-        return self._finished.get(stem) or open_micrograph(path, self._reading)
+        if stem in self._finished:
+            return self._finished[stem]
+        self._states[stem] = _state(path)
+        return open_micrograph(path, self._reading)
 
     def segment(self, segmenter: Segmenter, source: Micrograph | Entry, options: PredictOptions) -> Found | Entry:
         """Find nuclei in what was read, and measure them, unless an earlier run has."""
@@ -179,7 +183,10 @@ class Batch:
             rows.insert(0, "image", name)
             rows.insert(1, "labels", printable(Path(f"{stem}{OUTPUTS[0]}")))
         names = (*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem))
-        facts = name, content_sha256(path), result.pixel_size, "", result.precision, names
+        sha256 = content_sha256(path)
+        if stem in self._states and self._states.pop(stem) != _state(path):  # else labels and hash are of two images
+            raise NucleisegError("changed while it was segmented; run again with --resume")
+        facts = name, sha256, result.pixel_size, "", result.precision, names
         entry = Entry(*facts, table=found.table, summary=found.summary)
         with self._journal.writing(path, stem):
             result.save_images(self._output, stem)
@@ -208,6 +215,7 @@ class Batch:
         import pandas as pd
 
         if not tables:
+            (self._output / name).unlink(missing_ok=True)  # of an earlier run, as `_write_errors` does
             return
         filled = [table for table in tables if len(table)]
         # Images of several kinds have different channels; those that an image lacks stay empty.
@@ -238,9 +246,23 @@ class Batch:
         write_json(self._output / "run.json", describe_run(started, made))
 
 
+def _state(path: Path) -> tuple[int, int] | None:
+    """What changes when an image does; None if it can't be looked at, which reading says."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
 def is_full(error: Exception) -> bool:
     """Whether no further image could be written either."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def is_read_only(error: Exception) -> bool:
+    """Whether it is of no use to make room."""
+    return isinstance(error, OSError) and error.errno == errno.EROFS
 
 
 def explain(error: Exception) -> Exception:
@@ -253,5 +275,6 @@ def explain(error: Exception) -> Exception:
     if is_out_of_memory(error):
         return NucleisegError("segmenting it needs more memory than there is; cut it into tiles with --tile 512")
     if is_full(error):
-        return NucleisegError(f"its results cannot be written ({getattr(error, 'strerror', error)}); make room")
+        remedy = "choose another output folder" if is_read_only(error) else "make room"
+        return NucleisegError(f"its results cannot be written ({getattr(error, 'strerror', error)}); {remedy}")
     return error

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nucleiseg.cli.arguments import check_folder, check_model, import_engine
+from nucleiseg.cli.batch import OUTPUTS
+from nucleiseg.cli.predict import check_files
 from nucleiseg.cli.terminal import say
 
 
@@ -26,6 +28,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Segment the picture and say what was found and where it is."""
     check_folder(arguments.output)
+    names = ("tissue.png", *(f"tissue{ending}" for ending in OUTPUTS))
+    check_files(arguments.output, names, {"tissue_measurements.csv": (b"label,area,",)})
     model = check_model("nuclei")
     import_engine(model)
     import skimage.data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +18,19 @@ from nucleiseg.cli.arguments import (
     check_folder,
     check_model,
     check_score_output,
+    check_writable,
     import_engine,
     predict_options,
     read_data,
 )
 from nucleiseg.cli.further_files import check_own
+from nucleiseg.cli.stems import unique_stems
 from nucleiseg.cli.terminal import say
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset, Sample
-    from nucleiseg.inference import Prediction
+    from nucleiseg.inference import Prediction, PredictOptions
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -55,10 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
     model = check_model(arguments.model)
     if arguments.pictures is not None:
         check_folder(arguments.pictures)
+        check_writable(arguments.pictures)
     if arguments.split is not None and arguments.splits is None:
         raise InvalidInputError("--split needs --splits, the table that says which image belongs to which split")
-    data = read_data(arguments.data, arguments.labels, options.reading)
-    options = replace(options, reading=ReadOptions())  # the data is read by them already
+    _check_pixel_size(options)
+    pixel_size = options.reading.pixel_size
+    data = read_data(arguments.data, arguments.labels, replace(options.reading, pixel_size=None))
+    options = replace(options, reading=ReadOptions(pixel_size=pixel_size))  # by the others the data is read already
+    pictures = _picture_names(data.ids)  # of all splits, so that one drawn later takes no name of another
     if arguments.splits is not None:
         data = data.with_metadata(arguments.splits)
     if arguments.split is not None:
@@ -66,17 +73,35 @@ def run(arguments: argparse.Namespace) -> int:
 
     watch = None
     if arguments.pictures is not None:
-        check_own(arguments.pictures, [_picture_name(name) for name in data.ids])
-        watch = _Painter(arguments.pictures)
+        check_own(arguments.pictures, [pictures[name] for name in data.ids])
+        watch = _Painter(arguments.pictures, pictures)
 
     import_engine(model)
     from nucleiseg.segmenter import Segmenter
 
     scores = Segmenter.load(model).evaluate(data.prepare(), options, watch=watch)
+    text = json.dumps(scores.to_dict(), indent=2) if arguments.json else str(scores)
+    say(text, asked=arguments.json)  # first, as the disk may be full by now
     if arguments.per_image is not None:
         scores.write_per_image(arguments.per_image)
-    say(json.dumps(scores.to_dict(), indent=2) if arguments.json else str(scores), asked=arguments.json)
     return 0
+
+
+def _check_pixel_size(options: PredictOptions) -> None:
+    """A diameter in µm needs the size of a pixel, which samples of a dataset do not tell."""
+    size, level = options.reading.pixel_size, options.reading.level
+    if options.diameter_um is None:
+        return
+    if size is None:
+        raise InvalidInputError(
+            "--diameter-um needs --pixel-size, since datasets keep no sizes of a pixel, got none; "
+            "add it, or give --diameter in pixels"
+        )
+    if level:
+        raise InvalidInputError(
+            "--diameter-um needs images of the full size, whose pixels --pixel-size is for, since datasets keep no "
+            f"sizes of a pixel, got --level {level}; give --diameter in pixels"
+        )
 
 
 def _select(data: Dataset, split: str, splits: str) -> Dataset:
@@ -91,15 +116,18 @@ def _select(data: Dataset, split: str, splits: str) -> Dataset:
 class _Painter:
     """Draws the errors of one image after the other."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
         self._folder = folder
+        self._names = names
 
     def __call__(self, sample: Sample, found: Prediction) -> None:
         from nucleiseg.plotting import plot_errors
 
-        path = self._folder / _picture_name(sample.id)
+        path = self._folder / self._names[sample.id]
         plot_errors(sample.image, sample.labels, found.labels, path, title=sample.id)
 
 
-def _picture_name(sample: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", sample) + "_errors.png"  # ids may hold slashes
+def _picture_names(ids: Sequence[str]) -> dict[str, str]:
+    """The file name of each sample's picture; ids may hold slashes, and some may differ in such characters alone."""
+    stems = unique_stems([Path(re.sub(r"[^\w.-]+", "_", name) + ".png") for name in ids])
+    return {name: f"{stem}_errors.png" for name, stem in zip(ids, stems, strict=True)}

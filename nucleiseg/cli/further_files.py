@@ -122,10 +122,15 @@ class FurtherFiles:
             self._thumbnails[part] = place, Thumbnail(path.name, picture, nuclei)
         self._done[place] = self._done_of(entry, path, stem)
 
+    @property
+    def endings(self) -> list[str]:
+        """How the names of the files of one image end."""
+        exports = [exporter.ending for exporter in self._exporters if not exporter.one_file]
+        return [*exports, *([_COLOURS] if self._pictures else [])]
+
     def names(self, stem: str) -> list[str]:
         """The files of one image."""
-        endings = [exporter.ending for exporter in self._exporters if not exporter.one_file]
-        return [f"{stem}{ending}" for ending in [*endings, *([_COLOURS] if self._pictures else [])]]
+        return [f"{stem}{ending}" for ending in self.endings]
 
     def finish(self) -> dict[str, list[str]]:
         """Write the files that hold all images; returns the stems of the images that are in each, by its name."""

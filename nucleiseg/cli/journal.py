@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -151,9 +152,11 @@ class Journal:
         found, different = [], 0
         for path in paths:
             stored = self._load(path, any_key=True)
-            if stored is not None and stored.get("key") == self._key:
+            if stored is None or self._is_over(stored):
+                continue
+            if stored.get("key") == self._key:
                 found.append(to_entry(stored))
-            elif stored is not None and "table" in stored:
+            elif "table" in stored:
                 different += 1
         return sorted(found, key=lambda entry: entry.image), different
 
@@ -165,6 +168,12 @@ class Journal:
 
     def _path(self, stem: str) -> Path:
         return place_of(self._folder, stem)
+
+    def _is_over(self, stored: Mapping[str, Any]) -> bool:
+        """Whether it is of an image that failed, and of which nothing is left: neither itself nor files."""
+        if "table" in stored or as_written(self._results, files_of(stored)):
+            return False
+        return not os.path.exists(whence(stored))  # noqa: PTH110  # False where it may not be looked at, too
 
     def _has(self, name: str, stem: str) -> bool:
         """Whether a file is one of another image: ``x_imagej_labels.tif`` is an export of x, or x_imagej's labels."""

@@ -99,9 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_folder(output)
     paths, problems = _find(arguments.input, output)
     since = time.time_ns()
-    stems = unique_stems(paths, find_held(output))
-    _check_files(stems, output)
     further = FurtherFiles(output, exporters, arguments.pictures, paths)
+    stems = unique_stems(paths, find_held(output), OUTPUTS, further.endings)
+    check_files(output, [f"{stem}{ending}" for stem in stems for ending in OUTPUTS], TABLES)
     further.check(stems)
     chosen = asdict(options)
     del chosen["reading"]["max_pixels"]  # decides what is read, not what is found there: --resume with a higher one
@@ -212,12 +212,12 @@ def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[tuple[s
     return list(found.values()), problems
 
 
-def _check_files(stems: Sequence[str], output: Path) -> None:
+def check_files(output: Path, pictures: Sequence[str], tables: Mapping[str, tuple[bytes, ...]]) -> None:
     """Refuse to replace what nucleiseg has not written: an annotated ``x_mask.png`` is work that nobody gets back."""
     from nucleiseg.instances.exporting import is_own_file
 
-    foreign = [name for name, starts in TABLES.items() if not _is_own_table(output / name, starts)]
-    for name in (f"{stem}{ending}" for stem in stems for ending in OUTPUTS):
+    foreign = [name for name, starts in tables.items() if not _is_own_table(output / name, starts)]
+    for name in pictures:
         if (output / name).exists() and not is_own_file(output / name):
             foreign.append(name)
     if foreign:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from nucleiseg._progress import Progress, shorten
-from nucleiseg.cli.batch import Batch, Found, explain, is_full
+from nucleiseg.cli.batch import Batch, Found, explain, is_full, is_read_only
 from nucleiseg.cli.terminal import complain, report
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def run_all(
         except Exception as error:  # whatever one image brings up (memory, for example), the others go on
             batch.fail(path, stem, report(explain(error), arguments.debug, about=str(path)))
             if writing and is_full(error):  # a worker's disk may be full, too
-                complain(f"{arguments.output} takes no more files; make room, and go on with --resume")
+                room = "make room, and go on with --resume"
+                remedy = "choose another output folder" if is_read_only(error) else room
+                complain(f"{arguments.output} takes no more files; {remedy}")
                 return False
         return True
 

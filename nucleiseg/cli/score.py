@@ -55,10 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
         ]
     )
     masks.tell()
+    text = json.dumps(evaluation.to_dict()["all"], indent=2) if arguments.json else str(evaluation)
+    say(text, asked=arguments.json)  # first, as the disk may be full by now
     if arguments.per_image is not None:
         evaluation.write_per_image(arguments.per_image)
-    text = json.dumps(evaluation.to_dict()["all"], indent=2) if arguments.json else str(evaluation)
-    say(text, asked=arguments.json)
     return 0
 
 

@@ -17,6 +17,7 @@ from nucleiseg.cli.arguments import (
     read_data,
     read_options,
 )
+from nucleiseg.cli.finished import check_images, check_recipes, is_finished
 from nucleiseg.cli.stages import Stage, check_places, stages_of
 from nucleiseg.cli.terminal import import_tensorflow_quietly, report, say, warn
 from nucleiseg.errors import InvalidInputError, TrainingError
@@ -92,10 +93,13 @@ def run(arguments: argparse.Namespace) -> int:
         _check_balance(stage.recipe, recipe.splits, train)
 
     import_tensorflow_quietly()
-    todo = [stage for stage in stages[:-1] if not stage.output.exists()] + stages[-1:]
+    done = [stage for stage in stages[:-1] if is_finished(stage)]
+    check_recipes(done)
+    todo = [stage for stage in stages if stage not in done]
     segmenter = _built(todo[0].recipe)
     _check_growth(segmenter, [stage.recipe for stage in todo[1:]])
     data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
+    check_images(done, train, val)
     for stage in todo:
         if stage is not todo[0]:
             segmenter = _built(stage.recipe)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 import warnings
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nucleiseg._files import atomic_path
+from nucleiseg._files import atomic_path, text_sha256
 from nucleiseg.datasets.records import Array, Record
 
 __all__ = ["Cache", "cache_folder", "clear_cache"]
@@ -120,4 +119,4 @@ class Cache:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
+    return text_sha256(text)[:40]

@@ -197,7 +197,8 @@ class Dataset(Sequence[Sample]):
         Parameters
         ----------
         path : str or path
-            CSV with a column ``image_id`` or ``id``, and one row for each sample. Columns of numbers become numbers.
+            CSV with a column ``image_id`` or ``id``, and one row for each sample. Columns of numbers become numbers;
+            names such as ``01``, ``1_1`` and ``1E2`` stay text, and so does a column that holds one.
 
         Raises
         ------

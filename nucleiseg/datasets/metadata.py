@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +15,13 @@ from nucleiseg.errors import DatasetError
 __all__ = ["read_metadata", "read_rows"]
 
 _ID_COLUMNS = ("image_id", "id", "ImageId")
+# Narrower than what int and float take, which make one number of different names: of the plates 1_1 and 11, of the
+# wells 1E2 and 10E1, of barcodes that a float rounds. What starts with a zero is a name, too.
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,999})")
+_BEFORE_POINT = "(0|[1-9][0-9]{0,14})"
+_DECIMAL = re.compile(
+    rf"[+-]?({_BEFORE_POINT}([eE][+-][0-9]{{2,3}})?|({_BEFORE_POINT}\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{{1,3}})?)"
+)
 
 
 def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, str]]]:
@@ -71,12 +79,10 @@ def _read_table(path: str | os.PathLike[str]) -> dict[str, Mapping[str, object]]
 
 
 def _numbers(cells: list[str]) -> list[object]:
-    """Whole or decimal numbers if all cells are such, else the text; numbers with leading zeros are names."""
-    kinds: tuple[Callable[[str], object], ...] = (int, float)
-    if not any(len(cell) > 1 and cell[0] == "0" and cell[1].isdigit() for cell in cells):
-        for kind in kinds:
-            try:
-                return [kind(cell) for cell in cells]
-            except ValueError:
-                continue
+    """Whole or decimal numbers if all cells are such, else the text; decimals have a point in one cell at least."""
+    bare = [cell.strip() for cell in cells]
+    if all(map(_WHOLE.fullmatch, bare)):
+        return [int(cell) for cell in bare]
+    if all(map(_DECIMAL.fullmatch, bare)) and any("." in cell for cell in bare):
+        return [float(cell) for cell in bare]
     return list(cells)

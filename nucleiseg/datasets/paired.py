@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +29,14 @@ from nucleiseg.instances.splitting import split_components
 
 __all__ = [
     "PairRecord",
+    "by_name",
     "find_label_files",
     "find_label_folder",
     "find_pairs",
     "is_mask",
     "label_name",
     "list_images",
+    "pick_files",
 ]
 
 _ENDING = re.compile(r"_((imagej_)?labels?|masks?|rois?|RoiSet)(\.ome)?$")
@@ -88,10 +90,14 @@ def find_label_folder(folder: Path) -> Path | None:
 def find_pairs(
     images: Path, labels: Path, unpaired: list[Unpaired] | None = None, reading: ReadOptions | None = None
 ) -> list[PairRecord]:
-    """Images and labels of the same name; endings such as ``_labels`` and ``_mask`` do not count."""
-    image_paths = list_images(images, READABLE_SUFFIXES)
-    image_files = _by_name(images, image_paths, lambda path: path.stem)
-    label_files = find_label_files(labels, LABEL_SUFFIXES)
+    """Images and labels of the same name; endings such as ``_labels``, ``_mask`` and ``.ome`` need not be alike."""
+    image_files = by_name(images, list_images(images, READABLE_SUFFIXES), lambda path: path.stem)
+    label_paths = _list_label_files(labels, LABEL_SUFFIXES)
+    # Endings on all labels: x_mask.png belongs to x and x_mask_mask.png to x_mask, which the very names would mix up.
+    if sorted(map(label_name, label_paths)) == sorted(image_files):
+        label_files = by_name(labels, label_paths, label_name)
+    else:
+        label_files = by_name(labels, label_paths, lambda path: _image_name(path, image_files))
     for one, other, what in ((image_files, label_files, "labels"), (label_files, image_files, "an image")):
         missing = sorted(one.keys() - other.keys())
         if missing:
@@ -112,10 +118,32 @@ def list_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> lis
     """Image files (or files with other endings) of a folder, by name."""
     if not folder.is_dir():
         raise DatasetError(f"{folder}: is not a folder; check the path")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    files = pick_files(folder.iterdir(), suffixes)
     if not files:
         raise DatasetError(f"{folder}: holds no images; put files ending in {', '.join(suffixes)} there")
     return files
+
+
+def pick_files(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    """Files with such endings, sorted, less hidden ones: macOS keeps ``._a.png`` beside ``a.png`` on foreign disks."""
+    return sorted(path for path in paths if path.suffix.lower() in suffixes and not path.name.startswith("."))
+
+
+def by_name(folder: Path, paths: Sequence[Path], name_of: Callable[[Path], str]) -> dict[str, Path]:
+    """Files below a folder by their names, of which no two may be alike."""
+    named: dict[str, list[Path]] = {}
+    for path in paths:
+        named.setdefault(name_of(path), []).append(path)
+    twice = [
+        " and ".join(path.relative_to(folder).as_posix() for path in alike)
+        for alike in named.values()
+        if len(alike) > 1
+    ]
+    if twice:
+        raise DatasetError(
+            f"{folder}: several files have one name apart from their endings: {shorten(twice)}; keep one of each"
+        )
+    return {name: path for name, (path,) in named.items()}
 
 
 def find_label_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
@@ -128,9 +156,7 @@ def find_label_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -
     DatasetError
         If there is no such folder, it holds no labels, or several of its files have one name.
     """
-    paths = list_images(folder, suffixes)
-    stems = {path.stem for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
-    return _by_name(folder, [path for path in paths if not _is_by_product(path, stems)], label_name)
+    return by_name(folder, _list_label_files(folder, suffixes), label_name)
 
 
 def is_mask(labels: NDArray[np.integer | np.bool_]) -> bool:
@@ -139,16 +165,17 @@ def is_mask(labels: NDArray[np.integer | np.bool_]) -> bool:
     return highest in (1, 255) and bool(np.isin(labels, (0, highest)).all())
 
 
-def _by_name(folder: Path, paths: Sequence[Path], name_of: Callable[[Path], str]) -> dict[str, Path]:
-    named: dict[str, list[Path]] = {}
-    for path in paths:
-        named.setdefault(name_of(path), []).append(path)
-    twice = [" and ".join(path.name for path in alike) for alike in named.values() if len(alike) > 1]
-    if twice:
-        raise DatasetError(
-            f"{folder}: several files have one name apart from their endings: {shorten(twice)}; keep one of each"
-        )
-    return {name: path for name, (path,) in named.items()}
+def _list_label_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    paths = list_images(folder, suffixes)
+    stems = {path.stem for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
+    return [path for path in paths if not _is_by_product(path, stems)]
+
+
+def _image_name(path: Path, images: Collection[str]) -> str:
+    """The image that labels belong to: of the very name, which may end in ``_mask`` itself, or else without endings."""
+    short = label_name(path)
+    tries = (path.stem, f"{path.stem}.ome", short, f"{short}.ome")
+    return next((name for name in tries if name in images), short)
 
 
 def _is_by_product(path: Path, stems: set[str]) -> bool:

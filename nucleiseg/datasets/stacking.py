@@ -46,6 +46,8 @@ def _resize_image(image: Array, size: tuple[int, int] | None) -> Array:
 
     if image.dtype == np.uint8:
         return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+    if image.dtype.kind in "iu" and image.dtype.itemsize > 2:
+        return _resize_wide(image, size)
     # Pillow resizes other types one channel at a time, as float; 16-bit values are exact in it.
     planes = [
         np.asarray(Image.fromarray(image[..., c].astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR))
@@ -55,6 +57,25 @@ def _resize_image(image: Array, size: tuple[int, int] | None) -> Array:
     if image.dtype.kind in "bui":
         resized = np.round(resized)
     return resized.astype(image.dtype)
+
+
+def _resize_wide(image: Array, size: tuple[int, int]) -> Array:
+    """As Pillow does, in double precision: its floats round 32-bit values, the largest beyond what the type holds."""
+    rows, columns = (_weigh(old, new) for old, new in zip(image.shape[:2], size, strict=True))
+    resized = np.round(rows @ np.moveaxis(image, -1, 0).astype(np.float64) @ columns.T)
+    limits = np.iinfo(image.dtype)
+    whole = np.clip(resized, limits.min, np.nextafter(float(limits.max), 0)).astype(image.dtype)
+    whole[resized >= limits.max] = limits.max  # by itself, as a float64 rounds the end of 64 bits up
+    return np.moveaxis(whole, 0, -1)
+
+
+def _weigh(old: int, new: int) -> NDArray[np.float64]:
+    """What each old pixel counts in each new one, (new, old): a triangle, as wide as the larger of the two."""
+    pixel = old / new
+    distances = np.arange(old) + 0.5 - (np.arange(new)[:, None] + 0.5) * pixel
+    weights: NDArray[np.float64] = np.maximum(0, 1 - np.abs(distances) / max(pixel, 1))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
 
 
 def _resize_labels(labels: NDArray[np.int32], size: tuple[int, int] | None) -> NDArray[np.int32]:

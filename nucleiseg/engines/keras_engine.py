@@ -79,8 +79,8 @@ class KerasEngine:
 
     @cached_property
     def _leaves_holes(self) -> bool:
-        """Whether what one pass frees is of little use to the next: without oneDNN, sums are packed in many pieces."""
-        return keras.backend.backend() == "tensorflow" and not _by_onednn()
+        """Whether a pass takes more than its maps, in pieces that are of little use to the next: without oneDNN."""
+        return keras.backend.backend() == "tensorflow" and not _by_onednn() and not _has_gpu()
 
     @cached_property
     def pixel_bytes(self) -> int:
@@ -89,16 +89,14 @@ class KerasEngine:
             needed = pixel_bytes(self.model)
         if keras.backend.backend() != "tensorflow":  # the model runs as it is, and copies what is concatenated
             return needed * 3 // 2
-        return needed if _by_onednn() else needed * 7 // 4
+        return needed * 7 // 4 if self._leaves_holes else needed
 
     @cached_property
     def fastest_precision(self) -> Precision:
         """bfloat16 where TensorFlow runs, by oneDNN, on processors that know it; GPUs and others were not measured."""
         if keras.backend.backend() != "tensorflow" or not _by_onednn() or not knows_bfloat16():
             return "float32"
-        import tensorflow as tf
-
-        return "float32" if tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
+        return "float32" if _has_gpu() else "mixed_bfloat16"
 
     def computing_in(self, precision: Precision) -> KerasEngine:
         """Runs the same model in another precision; compiled once."""
@@ -127,6 +125,12 @@ def _by_onednn() -> bool:
     """Whether TensorFlow computes by oneDNN, which it reads from the environment when it is imported."""
     told = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower()
     return favours_onednn() if told not in ("0", "1", "false", "true") else told in ("1", "true")
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _on_tensorflow(model: keras.Model, precision: Precision, constant: bool) -> Any:

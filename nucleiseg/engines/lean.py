@@ -71,7 +71,9 @@ def lean(model: keras.Model, once: Callable[[], AbstractContextManager[Any]] = n
             fixed = {"training": False} if "training" in inspect.signature(operation.call).parameters else {}
             return lambda *args, **kwargs: operation(*keras.tree.map_structure(_whole, args), **{**kwargs, **fixed})
 
-        return keras.tree.map_structure(_whole, graph._run_through_graph(batch, step))
+        maps = keras.tree.map_structure(_whole, graph._run_through_graph(batch, step))
+        # As the model itself gives the one output of a list.
+        return maps[0] if isinstance(maps, (list, tuple)) and len(maps) == 1 else maps
 
     return run
 

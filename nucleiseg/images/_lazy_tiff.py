@@ -35,7 +35,8 @@ class _Pixels:
         zarr = import_extra("zarr", "zarr", "reading large TIFF files part by part")
         with tifffile.TiffFile(self.path) as file:
             level = file.series[self.series].levels[self.level]
-            if level.dataoffset is not None:  # nothing is compressed, and what is left out need not be read
+            # Nothing is compressed, and what is left out need not be read. Scenes of OME may be in other files.
+            if level.dataoffset is not None and level.keyframe.parent is file:
                 stored = np.memmap(
                     self.path, self.dtype.newbyteorder(file.byteorder), "r", level.dataoffset, self.shape
                 )
@@ -85,7 +86,7 @@ def open_lazy_tiff(path: Path, options: ReadOptions) -> StoredPixels:
     """
     import tifffile
 
-    from nucleiseg.images._tiff import find_series, palette_of
+    from nucleiseg.images._tiff import check_colours, find_series, palette_of
     from nucleiseg.images._tiff_metadata import channel_names, has_no_alpha, has_stains, pixel_size
 
     import_extra("zarr", "zarr", "reading large TIFF files part by part")
@@ -96,6 +97,9 @@ def open_lazy_tiff(path: Path, options: ReadOptions) -> StoredPixels:
             sizes = [level.get_shape(False) for level in series.levels]
             stored = series.get_axes(False)
             palette = palette_of(file, series.keyframe)
+            y, x = stored.index("Y"), stored.index("X")
+            check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])
+            check_colours(str(path), series.keyframe)
             shape = tuple(sizes[options.level])
             # Wherever the process that reads it was started.
             pixels: Any = _Pixels(str(path.absolute()), number, options.level, shape, np.dtype(series.dtype))
@@ -104,8 +108,7 @@ def open_lazy_tiff(path: Path, options: ReadOptions) -> StoredPixels:
                 sizes = [_with_colours(size, stored) for size in sizes]
                 stored = stored.replace("S", "") + "S"
             axes = meant_axes(stored, sizes[0], options) or stored
-            y, x = axes.index("Y"), axes.index("X")
-            check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])
+            y = axes.index("Y")
             return StoredPixels(
                 pixels,
                 axes,

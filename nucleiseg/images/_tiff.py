@@ -18,7 +18,10 @@ from nucleiseg.images._stacks import Stack
 from nucleiseg.images._tiff_metadata import channel_names, has_no_alpha, has_stains, pixel_size
 from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["coloured", "find_series", "palette_of", "read_tiff"]
+__all__ = ["check_colours", "coloured", "find_series", "palette_of", "read_tiff"]
+
+_PILLOW_BITS = 8
+_PRINTED = {tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.CIELAB, tifffile.PHOTOMETRIC.ICCLAB}
 
 
 def read_tiff(
@@ -43,21 +46,26 @@ def read_tiff(
         shape, axes = sizes[options.level]
         check_bytes(shape, series.dtype.itemsize, name)
         page = series.keyframe
-        has_colours = palette_to_colour and _has_colours(file, page)
-        try:
-            array = series.levels[options.level].asarray().reshape(shape)
-        except ValueError as error:
-            # What tifffile lacks itself, or would have another package do.
-            if not any(words in str(error) for words in ("imagecodecs", "not supported")):
-                raise
-            if len(file.pages) == 1:  # Pillow sees the first page only
-                array = _decode_with_pillow(source, name, page, palette_to_colour=has_colours)
-                return Stack(array, "YX" if array.ndim == 2 else "YXS", name)
-            raise _needs_imagecodecs(name, page) from None
         names = channel_names(file, number, axes, shape)
         size = pixel_size(file, number)
         opaque, stained = has_no_alpha(page), has_stains(file)
         palette = palette_of(file, page) if palette_to_colour else None
+        is_first = len(file.pages) == 1 and options.level == 0  # Pillow sees nothing else
+        try:
+            check_colours(name, page, convertible=is_first)
+            if page.photometric in _PRINTED:
+                return Stack(_decode_with_pillow(source, name, page), "YXS", name, (), size)
+            array = _as_array(series.levels[options.level], file).reshape(shape)
+        except ValueError as error:
+            # What tifffile lacks itself, or would have another package do.
+            if not any(words in str(error) for words in ("imagecodecs", "not supported")):
+                raise
+            if not is_first:
+                raise _needs_imagecodecs(name, page) from None
+            array = _decode_with_pillow(source, name, page, palette_to_colour=palette is not None)
+            axes = "YX" if array.ndim == 2 else "YXS"
+            names = names if array.ndim == 2 else ()
+            return Stack(array, axes, name, names, size, opaque=opaque and palette is None, stained=stained)
     if palette is not None:
         if "S" in axes:
             array, axes = array.squeeze(axes.index("S")), axes.replace("S", "")
@@ -65,6 +73,28 @@ def read_tiff(
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     scale = heights[0] / heights[options.level]
     return Stack(array, axes, name, names, size, scale, opaque=opaque, stained=stained)
+
+
+def check_colours(name: str, page: Any, convertible: bool = False) -> None:
+    """Refuse colours other than red, green and blue, unless they are inks that Pillow may convert."""
+    inks = page.photometric == tifffile.PHOTOMETRIC.SEPARATED and page.bitspersample == _PILLOW_BITS
+    if page.photometric in _PRINTED and not (convertible and inks):
+        raise ImageFileError(
+            f"{name}: colours must be red, green and blue or grey values, got {page.photometric.name} of "
+            f"{page.bitspersample} bits; save the image as RGB"
+        )
+
+
+def _as_array(level: Any, file: tifffile.TiffFile) -> NDArray[Any]:
+    # tifffile looks for what is in one piece in the file that was opened, where the pixels of OME may be in another.
+    if level.dataoffset is None or level.keyframe.parent is file:
+        return np.asarray(level.asarray())
+    other = level.keyframe.parent.filehandle
+    other.open()
+    try:
+        return np.stack([page.asarray() for page in level.pages])
+    finally:
+        other.close()
 
 
 def palette_of(file: tifffile.TiffFile, page: tifffile.TiffPage) -> NDArray[Any] | None:
@@ -93,11 +123,14 @@ def find_series(file: tifffile.TiffFile, name: str, options: ReadOptions) -> int
     return find_scene(name, options.scene, names, shapes)
 
 
-def _decode_with_pillow(source: Any, name: str, page: Any, *, palette_to_colour: bool) -> NDArray[Any]:
-    if page.samplesperpixel > 1 and page.bitspersample != 8:  # Pillow would silently drop the lower bits
+def _decode_with_pillow(source: Any, name: str, page: Any, *, palette_to_colour: bool = False) -> NDArray[Any]:
+    if page.samplesperpixel > 1 and page.bitspersample != _PILLOW_BITS:  # Pillow would silently drop the lower bits
         raise _needs_imagecodecs(name, page)
     with TiffImagePlugin.TiffImageFile(BytesIO(source) if isinstance(source, bytes) else source) as picture:
-        return pillow_to_array(picture, palette_to_colour=palette_to_colour)
+        array = pillow_to_array(picture, palette_to_colour=palette_to_colour)
+    # Pillow turns these about, tifffile does not.
+    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample in (1, _PILLOW_BITS)
+    return ~array if inverted else array
 
 
 def _needs_imagecodecs(name: str, page: Any) -> ImageFileError:

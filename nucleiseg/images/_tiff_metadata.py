@@ -33,7 +33,8 @@ def pixel_size(file: tifffile.TiffFile, series: int) -> float | None:
     if file.is_imagej:
         return _imagej_size(file)
     if file.is_svs and (found := re.search(r"\bMPP\s*=\s*([0-9.]+)", file.pages.first.description)):
-        return square_size(float(found[1]), float(found[1]))
+        size = _number(found[1])
+        return None if size is None else square_size(size, size)
     return None
 
 
@@ -59,11 +60,18 @@ def _ome_size(image: ElementTree.Element | None) -> float | None:
     sides = []
     for axis in "YX":
         unit = MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm").lower())
-        length = pixels.get(f"PhysicalSize{axis}")
+        length = _number(pixels.get(f"PhysicalSize{axis}", ""))
         if unit is None or length is None:
             return None
-        sides.append(float(length) * unit)
+        sides.append(length * unit)
     return square_size(*sides)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:  # such as "0,325"; the pixels are read all the same
+        return None
 
 
 def _imagej_size(file: tifffile.TiffFile) -> float | None:

@@ -12,7 +12,7 @@ from nucleiseg._units import MICROMETRES
 from nucleiseg.errors import ImageFileError
 from nucleiseg.images._narrowing import meant_axes
 from nucleiseg.images._pillow import check_bytes
-from nucleiseg.images._scenes import check_level
+from nucleiseg.images._scenes import check_level, find_scene
 from nucleiseg.images._stored import StoredPixels
 from nucleiseg.images._tiff_metadata import square_size
 from nucleiseg.images.read_options import ReadOptions
@@ -34,6 +34,7 @@ def open_zarr(path: Path, options: ReadOptions) -> StoredPixels:
     if hasattr(node, "keys"):
         found = _open_image(node, path, options)
     else:
+        find_scene(str(path), options.scene, [""], [f"{node.shape}"])
         check_level(str(path), options.level, [node.shape[:2]])
         size = node.attrs.get("pixel_size")
         known = isinstance(size, (int, float)) and 0 < size < math.inf
@@ -59,7 +60,9 @@ def _open_image(node: Any, path: Path, options: ReadOptions) -> StoredPixels:
 
 
 def _level_of(node: Any, attributes: Mapping[str, Any], path: Path, options: ReadOptions) -> StoredPixels:
-    multiscale = attributes["multiscales"][0]
+    scenes = attributes["multiscales"]
+    names = [str(scene.get("name", "")) for scene in scenes]
+    multiscale = scenes[find_scene(str(path), options.scene, names, list(map(repr, names)))]
     datasets = multiscale["datasets"]
     arrays = [node[dataset["path"]] for dataset in datasets]
     stored = multiscale.get("axes", "tczyx"[-arrays[0].ndim :])
@@ -73,11 +76,11 @@ def _level_of(node: Any, attributes: Mapping[str, Any], path: Path, options: Rea
         )
     y, x = axes.index("Y"), axes.index("X")
     check_level(str(path), options.level, [(array.shape[y], array.shape[x]) for array in arrays])
-    names = tuple(str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", []))
+    labels = tuple(str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", []))
     return StoredPixels(
         arrays[options.level],
         axes,
-        names if all(names) else (),
+        labels if all(labels) else (),
         _pixel_size(multiscale, datasets[0], axes),
         arrays[0].shape[y] / arrays[options.level].shape[y],
     )

@@ -183,7 +183,8 @@ def _shown(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:
     if wanted:
         return _chosen(stack, pixels, wanted)
     count = pixels.shape[2] if pixels.ndim == 3 else 1
-    if "S" in stack.axes and count <= MAX_CHANNELS:
+    # Of samples without alpha the last one would be dropped as if it were.
+    if "S" in stack.axes and count <= MAX_CHANNELS and not (stack.opaque and has_alpha(pixels)):
         return pixels
     as_colours = count == len(_COLOURS) and _is_colours(stack)
     if count > 1 and not as_colours:
@@ -223,6 +224,8 @@ def _index(stack: Stack, channel: Channel, count: int) -> int:
     index = find_channel(channel, stack.channels, count, colours)
     if index is None:
         names = _names(stack.channels, count, colours)
+        if [name.lower() for name in names].count(str(channel).lower()) > 1:
+            raise stack.error(f"has several channels {channel!r}; choose one by its number: {_listed(names, count)}")
         raise stack.error(f"has no channel {channel!r}; choose one of {_listed(names, count)}")
     return index
 

@@ -38,8 +38,8 @@ def judge_image(image: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[str, ...]:
     -------
     tuple of str
         Any of, in this order: ``"flat"``, one value everywhere; ``"blurred"``, out of focus or magnified without
-        gain (see `sharpness`; noise hides blur); ``"saturated"``, a tenth or more of the nuclei's pixels have the
-        highest value of an integer dtype in a channel; ``"empty"``, no nucleus was found.
+        gain (see `sharpness`; noise hides blur); ``"saturated"``, a tenth or more of the nuclei's pixels have, in
+        a channel, the highest value of an image of integers; ``"empty"``, no nucleus was found.
 
     Raises
     ------

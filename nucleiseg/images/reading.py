@@ -160,12 +160,17 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
         path = Path(item)
         if not glob.has_magic(str(item)):
             check_reachable(path, InvalidInputError)
-        if path.is_dir():
-            paths = sorted(child for child in path.iterdir() if _is_image_name(child))
-        elif path.is_file():
-            paths = [path]
-        else:
-            paths = sorted({match for match in _matches(str(item)) if _is_image_name(match)})
+        try:
+            if path.is_dir():
+                paths = sorted(child for child in path.iterdir() if _is_image_name(child))
+            elif path.is_file():
+                paths = [path]
+            else:
+                paths = sorted({match for match in _matches(str(item)) if _is_image_name(match)})
+        except OSError as error:  # a folder may be looked at, but not listed
+            raise InvalidInputError(
+                f"{path}: cannot be listed ({error.strerror}); check the path and the permissions of its folders"
+            ) from error
         if not paths:
             raise InvalidInputError(
                 f"no images found in {str(item)!r}; pass image files, folders of them or patterns such as "

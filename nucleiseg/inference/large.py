@@ -157,7 +157,7 @@ def write_labels_of(
     """
     target = Path(output)
     known: dict[str, Any] = {
-        "windows (by max_memory)": repr(job.plan),
+        "windows (by max_memory and processor)": repr(job.plan),
         "range": repr(job.bounds),
         "scale": job.factor,
         "rated": job.rated,

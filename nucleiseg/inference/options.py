@@ -35,7 +35,7 @@ class PredictOptions:
         What the inner layers compute in. "auto" is bfloat16 for Keras models on processors that know it (AVX512-BF16,
         AMX), where it takes two thirds of the time and half the memory, and float32 elsewhere. Probabilities differ by
         up to about .1 at single pixels, so that an outline moves by a pixel here and there: with "float32", labels are
-        the same on all machines but for rounding.
+        the same on all machines but for rounding, and for tiles, of which some processors need smaller ones.
     scale : float or "auto"
         By how much the image is resized for the network, .05 to 20. ``"auto"`` looks at it as it is, and again at
         another scale if the nuclei that are found are far smaller or larger than those that the model was trained on.

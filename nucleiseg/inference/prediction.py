@@ -27,7 +27,7 @@ from nucleiseg.instances import (
     write_mask,
     write_picture,
 )
-from nucleiseg.instances.measuring import measure_columns
+from nucleiseg.instances.measuring import distinct_names, measure_columns
 from nucleiseg.instances.summary import summary_row
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ class Prediction:
         import pandas as pd
 
         source = self.source or Micrograph(self.image, self.image, alpha=has_alpha(self.image))
-        columns = measure_columns(self.labels, source.measured, source.pixel_size, source.channels)
+        names = distinct_names(source.channels)  # files may give two channels the same one
+        columns = measure_columns(self.labels, source.measured, source.pixel_size, names)
         # Early, since files with more channels than others have more columns at the end.
         first = {name: columns.pop(name) for name in ("label", "area")}
         return pd.DataFrame({**first, "confidence": self.confidence, "quality": self._quality, **columns})

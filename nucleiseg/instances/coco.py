@@ -211,7 +211,7 @@ def paint_coco(segmentations: Sequence[Any], shape: tuple[int, int]) -> npt.NDAr
             else:
                 polygons = [[np.array(points, np.float64).reshape(-1, 2)] for points in segmentation]
                 paint(labels, label, *fill_polygons(polygons, shape))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise InvalidInputError(
                 f"segmentation {label} must be run lengths for an image of {shape[0]} x {shape[1]}, or polygons, "
                 f"got something else ({error}); export the annotations again"
@@ -222,8 +222,9 @@ def paint_coco(segmentations: Sequence[Any], shape: tuple[int, int]) -> npt.NDAr
 def _paint_counts(columns: npt.NDArray[np.int32], label: int, runs: Mapping[str, Any], shape: tuple[int, int]) -> None:
     counts = runs["counts"]
     numbers = _decompress(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts, np.int64)
-    if tuple(runs["size"]) != tuple(shape) or (numbers < 0).any() or numbers.sum() != columns.size:
-        raise ValueError(f"they cover {int(numbers.sum())} pixels of {tuple(runs['size'])}")
+    covered = sum(numbers.tolist())  # as Python's whole numbers, which do not start again beyond 2**63
+    if tuple(runs["size"]) != tuple(shape) or (numbers < 0).any() or covered != columns.size:
+        raise ValueError(f"they cover {covered} pixels of {tuple(runs['size'])}")
     ends = np.cumsum(numbers).tolist()
     for start, stop in zip(ends[0::2], ends[1::2], strict=False):  # the last run outside has none inside after it
         columns[start:stop] = label
@@ -279,6 +280,8 @@ def _decompress(text: str | bytes) -> _Counts:
         bits = code - 48
         if not 0 <= bits < 64:
             raise ValueError(f"{chr(code)!r} is no character of compressed run lengths")
+        if shift > 64:  # and reading on takes ever longer
+            raise ValueError("a run is longer than any image")
         number |= (bits & 0x1F) << shift
         shift += 5
         if not bits & 0x20:

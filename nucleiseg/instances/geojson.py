@@ -103,7 +103,7 @@ def from_geojson(collection: Mapping[str, Any] | Sequence[Any], shape: tuple[int
     -------
     numpy.ndarray of int32, (H, W)
         Pixels whose centres lie in a polygon get its label: its name, if all names are different whole numbers above
-        0, otherwise its position from 1. Where nuclei overlap the later one wins.
+        0 that int32 holds, otherwise its position from 1. Where nuclei overlap the later one wins.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def from_geojson(collection: Mapping[str, Any] | Sequence[Any], shape: tuple[int
     size = check_size(shape, "shape")
     features = _features(collection)
     labels = np.zeros(size, np.int32)
-    names = [(feature.get("properties") or {}).get("name") for feature in features]
+    names = [_name(feature.get("properties") or {}, position) for position, feature in enumerate(features)]
     for position, (label, feature) in enumerate(zip(label_numbers(names), features, strict=True)):
         polygons = _polygons(feature.get("nucleusGeometry") or feature.get("geometry"), position)
         paint(labels, label, *fill_polygons(polygons, size))
@@ -192,6 +192,15 @@ def _features(collection: object) -> list[Mapping[str, Any]]:
     return found
 
 
+def _name(properties: object, position: int) -> object:
+    if not isinstance(properties, Mapping):
+        raise InvalidInputError(
+            f"feature {position} of the GeoJSON must have a mapping as properties, "
+            f"got a {type(properties).__name__}; export the objects again"
+        )
+    return properties.get("name")
+
+
 def _polygons(geometry: Any, position: int) -> list[list[npt.NDArray[np.float64]]]:
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     if kind not in ("Polygon", "MultiPolygon"):
@@ -207,7 +216,7 @@ def _polygons(geometry: Any, position: int) -> list[list[npt.NDArray[np.float64]
         ]
         if all(np.isfinite(ring).all() for polygon in rings for ring in polygon):
             return rings
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         pass
     raise InvalidInputError(
         f"feature {position} of the GeoJSON must have rings of [x, y] as coordinates, got something else; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from nucleiseg.instances._shapes import convex_areas, perimeters
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["measure", "measure_columns"]
+__all__ = ["distinct_names", "measure", "measure_columns"]
 
 _Column: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]"
 
@@ -131,6 +132,25 @@ def measure_columns(
             base, *axis = name.split("-")
             columns["-".join([f"{base}_um", *axis])] = np.asarray(columns[name] * pixel_size, np.float64)
     return columns
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Names of channels as a file has them, made different: later ones of the same name get the first free number.
+
+    Examples
+    --------
+    >>> distinct_names(["Cy5", "Cy5", "DAPI", "Cy5-2"])
+    ['Cy5', 'Cy5-3', 'DAPI', 'Cy5-2']
+    """
+    taken = set(names)  # from the start, so that a name that is there once stays as it is
+    found: list[str] = []
+    for name in names:
+        free = name
+        if name in found:
+            free = next(longer for i in count(2) if (longer := f"{name}-{i}") not in taken)
+            taken.add(free)
+        found.append(free)
+    return found
 
 
 def _shape_columns(labels: Array, regions: Regions) -> Iterator[tuple[str, _Column]]:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["NamedLabels", "label_numbers", "paint"]
 
 
+_HIGHEST = np.iinfo(np.int32).max
+_MOST_DIGITS = len(str(_HIGHEST))
+
+
 @dataclass(frozen=True, eq=False)
 class NamedLabels:
     """The nuclei of one image.
@@ -67,19 +71,30 @@ class NamedLabels:
         return measure(self.labels) if self.measurements is None else self.measurements
 
 
-def label_numbers(names: Iterable[str | None]) -> list[int]:
-    """Labels from the names of nuclei: the names where all are different whole numbers above 0, otherwise 1, 2, 3, …
+def label_numbers(names: Iterable[object]) -> list[int]:
+    """Labels from the names of nuclei, which may be numbers or text.
+
+    They are the names where all are different whole numbers above 0 that int32 holds, otherwise 1, 2, 3, …
 
     Examples
     --------
     >>> label_numbers(["0007", "0003"]), label_numbers(["7", "a"]), label_numbers(["7", "7"])
     ([7, 3], [1, 2], [1, 2])
     """
-    texts = list(names)
-    numbers = [int(t) if t and t.isascii() and t.isdigit() and len(t) < 10 else 0 for t in texts]
+    numbers = [_label_of(name) for name in names]
     if 0 in numbers or len(set(numbers)) < len(numbers):
-        return list(range(1, len(texts) + 1))
+        return list(range(1, len(numbers) + 1))
     return numbers
+
+
+def _label_of(name: object) -> int:
+    """The label that a name says; 0 if it says none."""
+    number = name
+    if isinstance(name, str) and len(name) <= _MOST_DIGITS and name.isascii() and name.isdigit():
+        number = int(name)
+    if isinstance(number, int) and not isinstance(number, bool) and 0 < number <= _HIGHEST:
+        return number
+    return 0
 
 
 def paint(labels: npt.NDArray[np.int32], label: int, row: int, column: int, inside: npt.NDArray[np.bool_]) -> None:

@@ -50,7 +50,8 @@ def write_parquet(path: str | os.PathLike[str], images: Iterable[NamedLabels]) -
     tables = []
     for image in images:
         table = image.table()
-        tables.append(table if "image" in table else table.assign(image=image.file_name))
+        name = image.file_name.encode(errors="backslashreplace").decode()  # on Linux it may be no text
+        tables.append(table if "image" in table else table.assign(image=name))
     if not tables:
         raise InvalidInputError("a Parquet file needs at least one image, got none; check the input")
     filled = [table for table in tables if len(table)]

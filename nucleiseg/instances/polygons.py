@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_labels
+from nucleiseg.errors import InvalidInputError
 
 __all__ = ["Outline", "Polygon", "Ring", "fill_polygons", "trace_polygons"]
 
 Ring: TypeAlias = npt.NDArray[np.int64]
 Polygon: TypeAlias = list[Ring]
+
+_FARTHEST = 2.0**53  # beyond it there are no halves, so no centres of pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +112,11 @@ def fill_polygons(polygons: Sequence[Sequence[npt.ArrayLike]], shape: tuple[int,
     inside : numpy.ndarray of bool
         The box; pixels that lie in any of the polygons are True. It is empty if none does.
 
+    Raises
+    ------
+    InvalidInputError
+        If a coordinate is not a number, or beyond ±2**53.
+
     Examples
     --------
     >>> fill_polygons([[[(1, 0), (3, 0), (3, 2), (1, 2)]]], (4, 4))
@@ -119,6 +127,11 @@ def fill_polygons(polygons: Sequence[Sequence[npt.ArrayLike]], shape: tuple[int,
     points = np.concatenate([np.empty((0, 2)), *(ring for polygon in rings for ring in polygon)])
     if not points.size:
         return 0, 0, np.zeros((0, 0), bool)
+    near = np.abs(points) < _FARTHEST  # which NaN is not
+    if not near.all():
+        raise InvalidInputError(
+            f"coordinates of polygons must be numbers within ±2**53, got {points[~near][0]}; export the polygons again"
+        )
     height, width = shape
     left, top = np.clip(np.floor(points.min(axis=0)), 0, [width, height]).astype(int).tolist()
     right, bottom = np.clip(np.ceil(points.max(axis=0)), [left, top], [width, height]).astype(int).tolist()

@@ -28,7 +28,7 @@ def write_run_lengths(path: str | os.PathLike[str], images: Iterable[NamedLabels
         Ends in ``.csv``. An existing file is replaced once the new one is complete.
     images : iterable of NamedLabels
         Taken one after the other, so that a generator needs the memory of one image. An image without nuclei gets a row
-        without run lengths.
+        without run lengths. Of an id that is no text, as file names on Linux may be, the odd bytes are escaped.
 
     Raises
     ------
@@ -46,7 +46,10 @@ def write_run_lengths(path: str | os.PathLike[str], images: Iterable[NamedLabels
     b,
     """
     check_suffix(path, ".csv")
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(RUN_LENGTH_COLUMNS)
         for image in images:

@@ -17,7 +17,7 @@ from nucleiseg._optional import import_extra
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances.exporters import is_own_export
 from nucleiseg.instances.geojson import to_geojson
-from nucleiseg.instances.measuring import measure
+from nucleiseg.instances.measuring import distinct_names, measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def measured_blocks(
     pixel_size : float, optional
         In µm.
     channels : sequence of str
-        Names of the channels.
+        Names of the channels; of those that are the same, later ones get a number.
     side : int
         Of the parts, in pixels; they are larger where nuclei stick out.
     confidence : numpy.ndarray of float64, (n,), optional
@@ -90,6 +90,7 @@ def measured_blocks(
     [[0], [4]]
     """
     height, width = labels.shape
+    names = distinct_names(channels)
     boxes = _boxes(labels, side)
     if len(boxes) == 1:  # without any nucleus, the first pixel says which columns there are
         boxes = np.array([[0, 0, 1, 1]])
@@ -100,9 +101,9 @@ def measured_blocks(
         mine = np.zeros(len(boxes), bool)
         mine[owned] = True
         part = np.where(mine[part], part, 0)
-        table = measure(part, read_pixels(rows, columns), pixel_size=pixel_size, channels=channels)
-        for names, start in ((_ROWS, rows.start), (_COLUMNS, columns.start)):
-            for name in names:
+        table = measure(part, read_pixels(rows, columns), pixel_size=pixel_size, channels=names)
+        for places, start in ((_ROWS, rows.start), (_COLUMNS, columns.start)):
+            for name in places:
                 table[name] += start
         if pixel_size is not None:
             for axis in (0, 1):

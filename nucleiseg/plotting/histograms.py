@@ -82,7 +82,16 @@ def plot_histograms(
         hspace=0.65,
     )
     if title:
-        figure.text(0.2 / width, 1 - 0.2 / height, title, fontsize=10.5, fontweight="bold", color=INK, va="center")
+        figure.text(
+            0.2 / width,
+            1 - 0.2 / height,
+            title,
+            fontsize=10.5,
+            fontweight="bold",
+            color=INK,
+            va="center",
+            parse_math=False,
+        )
     for panel in grid.flat[len(panels) :]:
         panel.set_visible(False)
     for panel, (name, values) in zip(grid.flat, panels, strict=False):
@@ -122,7 +131,8 @@ def _draw_panel(panel: Axes, name: str, values: npt.NDArray[np.float64]) -> None
     median = float(np.median(values))
     panel.axvline(median, color=ORANGE, linewidth=1.4)
     unit = f" {_UNITS[name]}" if name in _UNITS else ""
-    panel.set_title(_wording(name), loc="left", fontsize=10, fontweight="bold", color=INK, pad=6)
+    heading = _wording(name)  # of the user's channels, which may have dollars in their names
+    panel.set_title(heading, loc="left", fontsize=10, fontweight="bold", color=INK, pad=6, parse_math=False)
     panel.set_title(f"median {median:.4g}{unit}", loc="right", fontsize=8.5, color=ORANGE, pad=6)
     beyond = f", {values.size - shown.size} larger not shown" if shown.size < values.size else ""
     panel.set_xlabel(f"{values.size:,} nuclei{beyond}", fontsize=8.5, color=GREY)

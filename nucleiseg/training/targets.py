@@ -146,7 +146,7 @@ def boundary_target(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """
     inside = labels > 0
     near_another = _differs(labels, inside, reach=2)
-    boundary = inside & ((_depth(labels) <= 1) | near_another)
+    boundary = _outermost(labels) | (inside & near_another)
     target = np.stack([~inside, inside & ~boundary, boundary], axis=-1).astype(np.float32)
     target[near_another, 2] *= BETWEEN_NUCLEI
     return target
@@ -158,9 +158,14 @@ def _depth(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if inside.all() and (labels == labels.flat[0]).all():
         return np.ones(labels.shape, np.float32)  # one nucleus everywhere: no edge to measure from
     # Distances from the outermost pixels of the nuclei, which part those that touch, plus the step to the outside.
-    outermost = inside & _differs(labels, np.ones_like(inside), reach=1)
-    depth = ndimage.distance_transform_edt(inside & ~outermost) + 1
+    depth = ndimage.distance_transform_edt(inside & ~_outermost(labels)) + 1
     return np.where(inside, depth, 0).astype(np.float32)
+
+
+def _outermost(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Pixels of nuclei beside one that is not of the same nucleus; the rim of the image is no such place."""
+    inside = labels > 0
+    return inside & _differs(labels, np.ones_like(inside), reach=1)
 
 
 def _differs(labels: npt.NDArray[Any], counts: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from nucleiseg.datasets.doctor.settings import CheckSettings
 from nucleiseg.datasets.records import Array, Record, SourceNotes
 from nucleiseg.datasets.threads import in_threads
 from nucleiseg.errors import InvalidInputError, NucleisegError
+from nucleiseg.images.channels import has_alpha
 from nucleiseg.instances.label_tiffs import write_labels
 
 __all__ = ["Repair", "Repaired", "repair"]
@@ -170,6 +171,8 @@ def _write_image(stem: Path, image: Array) -> None:
     layout: dict[str, Any] = {"photometric": "minisblack"}
     if pixels.ndim == 3:
         layout = {"photometric": "rgb" if pixels.shape[2] > 2 else "minisblack", "planarconfig": "contig"}
+        if has_alpha(pixels):
+            layout["extrasamples"] = ["unassalpha"]
     with atomic_path(stem.with_name(f"{stem.name}.tif")) as temporary:
         tifffile.imwrite(temporary, pixels, **layout)
 
