@@ -149,8 +149,8 @@ def settle(
     piece : Piece
         Of the window.
     others : iterable of Piece
-        All others whose windows share a pixel with it, in a fixed order. Links to those with a greater offset are
-        looked for; those to the others are found when it is their turn.
+        All others whose windows share a pixel with it, in a fixed order. Links to those that begin further down, or
+        as far down and further right, are looked for; those to the others are found when it is their turn.
     shape : tuple of int
         Height and width of the image.
     probability : numpy.ndarray of float32, optional
