@@ -89,12 +89,8 @@ def _as_array(level: Any, file: tifffile.TiffFile) -> NDArray[Any]:
     # tifffile looks for what is in one piece in the file that was opened, where the pixels of OME may be in another.
     if level.dataoffset is None or level.keyframe.parent is file:
         return np.asarray(level.asarray())
-    other = level.keyframe.parent.filehandle
-    other.open()
-    try:
-        return np.stack([page.asarray() for page in level.pages])
-    finally:
-        other.close()
+    with tifffile.TiffFile(level.keyframe.parent.filehandle.path) as other:
+        return np.stack([other.pages[page.index].asarray() for page in level.pages])
 
 
 def palette_of(file: tifffile.TiffFile, page: tifffile.TiffPage) -> NDArray[Any] | None:
