@@ -18,6 +18,7 @@ __all__ = [
     "atomic_path",
     "check_reachable",
     "check_suffix",
+    "escaped",
     "file_sha256",
     "flush",
     "locked",
@@ -145,6 +146,17 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def escaped(text: str) -> str:
+    r"""The text, with escapes for bytes of file names that are no text, as they may be on Linux.
+
+    Examples
+    --------
+    >>> print(escaped("m\udcfcll"))
+    m\udcfcll
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 def text_sha256(text: str) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nucleiseg._files import escaped
 from nucleiseg._version import __version__
 
 __all__ = ["describe_run", "now"]
@@ -70,7 +71,7 @@ def describe_run(started: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _command() -> str:
     words = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []
-    return shlex.join(words).encode(errors="backslashreplace").decode()
+    return escaped(shlex.join(words))
 
 
 def _backend() -> str | None:

@@ -69,6 +69,7 @@ def _within(window):
 
 @settings(max_examples=60, deadline=None)
 @given(cuts(), st.integers(0, 1000), st.floats(0.3, 0.9))
+@example(((27, 27), *NARROW), 0, 0.6)
 def test_the_labels_are_those_of_the_whole_image(cut, seed, share):
     """Exactly, for connected components: also of those that are larger than a window, and in the same order."""
     shape, network, windows = cut

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nucleiseg._files import file_sha256, text_sha256
+from nucleiseg._files import escaped, file_sha256, text_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ def content_sha256(path: Path) -> str:
 
 def printable(path: Path) -> str:
     """A path as text; file names on Linux need not be, and those must not spoil a table."""
-    return str(path).encode(errors="backslashreplace").decode()
+    return escaped(str(path))
 
 
 def source_of(path: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from nucleiseg._files import escaped
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -186,4 +187,4 @@ class FurtherFiles:
     def _file_name(self, path: Path) -> str:
         """The image's file relative to the folder that holds all images, as COCO has it."""
         text = path.name if self._root is None else path.absolute().relative_to(self._root).as_posix()
-        return text.encode(errors="backslashreplace").decode()
+        return escaped(text)

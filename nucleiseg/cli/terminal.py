@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextvars import ContextVar
 
+from nucleiseg._files import escaped
 from nucleiseg._optional import import_framework
 from nucleiseg._progress import aside
 from nucleiseg.errors import MissingPackageError, NucleisegError
@@ -33,7 +34,7 @@ def quiet() -> Iterator[None]:
 
 def say(text: str, asked: bool = False) -> None:
     """Lines of result, on standard output. What is ``asked`` for by a flag of its own is said with ``--quiet`` too."""
-    _LOGGER.info("%s", _encodable(text))
+    _LOGGER.info("%s", escaped(text))
     if _QUIET.get() and not asked:
         return
     encoding = sys.stdout.encoding or "utf-8"
@@ -53,7 +54,7 @@ def warn(text: str) -> None:
 
 def complain(text: str, error: Exception | None = None) -> None:
     """One line about what went wrong, on standard error; an ``error`` goes into the log with its traceback."""
-    _LOGGER.error("%s", _encodable(text), exc_info=error)
+    _LOGGER.error("%s", escaped(text), exc_info=error)
     warn(text)
 
 
@@ -69,11 +70,6 @@ def report(error: Exception, debug: bool, about: str = "") -> str:
         text = f"{type(error).__name__}: {first_line}" + ("" if debug else " (run again with --debug to see where)")
     complain(text if text.startswith(about) else f"{about}: {text}", None if ours else error)
     return text.removeprefix(f"{about}: ")
-
-
-def _encodable(text: str) -> str:
-    """Without the halves of characters that file names may hold on Linux: whoever keeps logs need not expect them."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def import_tensorflow_quietly() -> None:

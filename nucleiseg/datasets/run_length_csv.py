@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg._files import escaped
 from nucleiseg.datasets.image_files import READABLE_SUFFIXES, read_pixels
 from nucleiseg.datasets.metadata import read_rows
 from nucleiseg.datasets.paired import by_name, pick_files
@@ -96,5 +97,5 @@ def _find_files(folder: Path) -> dict[str, Path]:
         found = pick_files(folder.glob(pattern), READABLE_SUFFIXES)
         if found:
             # As `nucleiseg.instances.write_run_lengths` writes names that are no text.
-            return by_name(folder, found, lambda path: path.stem.encode(errors="backslashreplace").decode())
+            return by_name(folder, found, lambda path: escaped(path.stem))
     return {}

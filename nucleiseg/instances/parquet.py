@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from nucleiseg._files import SOFTWARE, atomic_path, check_suffix
+from nucleiseg._files import SOFTWARE, atomic_path, check_suffix, escaped
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances.named_labels import NamedLabels
@@ -50,8 +50,7 @@ def write_parquet(path: str | os.PathLike[str], images: Iterable[NamedLabels]) -
     tables = []
     for image in images:
         table = image.table()
-        name = image.file_name.encode(errors="backslashreplace").decode()  # on Linux it may be no text
-        tables.append(table if "image" in table else table.assign(image=name))
+        tables.append(table if "image" in table else table.assign(image=escaped(image.file_name)))
     if not tables:
         raise InvalidInputError("a Parquet file needs at least one image, got none; check the input")
     filled = [table for table in tables if len(table)]
