@@ -11,6 +11,7 @@ from .large import predict_large
 from .networks.encoders import get_encoder, list_encoders, register_encoder
 from .pretrained import list_pretrained
 from .segmenter import Segmenter
+from .teaching import teach
 
 __all__ = [
     "PredictOptions",
@@ -37,5 +38,6 @@ __all__ = [
     "predict_large",
     "predict_many",
     "register_encoder",
+    "teach",
     "training",
 ]

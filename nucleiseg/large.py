@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from nucleiseg._checks import check_choice
 from nucleiseg._optional import check_extra
 from nucleiseg._version import __version__
-from nucleiseg.engines.engine import Engine, computing_in, settle_precision
+from nucleiseg.engines.engine import computing_in, fingerprint_of, settle_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.read_options import MAX_PIXELS
@@ -210,18 +209,3 @@ def facts_of(segmenter: Segmenter, options: PredictOptions) -> dict[str, str]:
         "precision": options.precision,
         "version of nucleiseg": __version__,
     }
-
-
-def fingerprint_of(engine: Engine) -> str:
-    """What tells the network of an engine from others: its ``fingerprint``, or the weights of its Keras model.
-
-    Examples
-    --------
-    >>> fingerprint_of(load_segmenter("nuclei")._engine) == fingerprint_of(load_segmenter("nuclei-fast")._engine)
-    False
-    """
-    weights = hashlib.sha256(str(getattr(engine, "fingerprint", "")).encode())
-    model = getattr(engine, "model", None)
-    for array in [] if model is None else model.get_weights():
-        weights.update(array.tobytes())
-    return weights.hexdigest()

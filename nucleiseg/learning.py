@@ -23,6 +23,7 @@ from nucleiseg.modelchecks import check_saveable
 from nucleiseg.networks import get_encoder, unet
 from nucleiseg.training import Checkpoint, FitOptions, losses
 from nucleiseg.training.runs import TrainingRun, run_training
+from nucleiseg.training.taught import TaughtImages, check_teacher
 
 if TYPE_CHECKING:
     import keras
@@ -61,7 +62,7 @@ def build_network(settings: SegmenterSettings) -> keras.Model:
 def train_network(
     model: keras.Model,
     settings: SegmenterSettings,
-    train: Dataset,
+    train: Dataset | TaughtImages,
     validation: Dataset | None,
     epochs: int,
     options: FitOptions | None,
@@ -83,13 +84,17 @@ def train_network(
     Raises
     ------
     InvalidInputError
-        What `fit_two_phases` refuses, or a checkpoint that exists although ``resume`` is false.
+        What `fit_two_phases` refuses, a checkpoint that exists although ``resume`` is false, or a teacher with another
+        head.
     """
     epochs = check_count(epochs, "epochs")
     keeper = Checkpoint.for_run(None if checkpoint is None else Path(checkpoint), resume)
     settings = _as_begun(settings, keeper)
     head = get_head(settings.head)
-    warn_about_errors(train, semantic=head.target == "mask")
+    labelled = train.data if isinstance(train, TaughtImages) else train
+    if isinstance(train, TaughtImages):
+        check_teacher(train.head, settings.head)
+    warn_about_errors(labelled, semantic=head.target == "mask")
     if settings.trained and validation is None:
         warnings.warn(
             "a trained model goes on without validation data: nothing can tell whether it gets worse, and its "
@@ -102,7 +107,7 @@ def train_network(
     if options is None:
         options = FitOptions.for_few_images(max(1, len(train))) if settings.trained else FitOptions()
     # Before the training, so that nothing can fail, or be interrupted, between new weights and their settings.
-    passport = passport_of(train, options)
+    passport = passport_of(labelled, options)
     run = run_training(model, settings, task, train, validation, epochs, options, keeper, watch)
     if run.is_as_before:
         return replace(run, settings=settings)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset, Sample
     from nucleiseg.engines import Engine
     from nucleiseg.images import Micrograph
-    from nucleiseg.training import FitOptions
+    from nucleiseg.training import FitOptions, TaughtImages
 
 ImageInput: TypeAlias = "npt.ArrayLike | str | os.PathLike[str] | Micrograph"
 
@@ -216,7 +216,7 @@ class Segmenter:
 
     def fit(
         self,
-        train: Dataset,
+        train: Dataset | TaughtImages,
         validation_data: Dataset | None = None,
         epochs: int = 30,
         options: FitOptions | None = None,
@@ -234,7 +234,7 @@ class Segmenter:
         Parameters
         ----------
         train, validation_data : Dataset
-            From `nucleiseg.datasets`; without validation data, the training loss decides which weights are best.
+            From `nucleiseg.datasets` or `nucleiseg.teach`; without validation data, the loss decides what is best.
         epochs : int
             At most so many passes over the training data.
         options : FitOptions, optional

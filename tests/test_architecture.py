@@ -51,7 +51,7 @@ FLOORS = (
     ("plotting",),
     ("segmenter",),
     ("adopting",),
-    ("fine_tuning", "growing"),
+    ("fine_tuning", "growing", "teaching"),
     ("large",),
     ("clusters",),
     ("cli", "napari"),

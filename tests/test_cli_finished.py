@@ -90,6 +90,19 @@ def test_another_recipe_is_refused(stage, recipe, change):
     )
 
 
+def test_a_training_with_a_teacher_is_told_from_one_without(stage, tiny_segmenter, tmp_path):
+    taught = replace(RECIPE, teacher="nuclei", teaching=0.25)
+    with pytest.raises(InvalidInputError, match=r"teaching was None, is 0.25"):
+        check_recipes([replace(stage, recipe=taught)])
+    made = Stage(taught, tmp_path / "m_start.keras")
+    facts = {**fingerprint(blank(8)), "teacher": "1234", "share": 0.25}
+    save(tiny_segmenter, made.output, {"data": {"train": facts, "validation": None}})
+    check_recipes([made])
+    check_images([made], blank(8), None)
+    with pytest.raises(InvalidInputError, match=r"teaching was 0.25, is None"):
+        check_recipes([replace(made, recipe=RECIPE)])
+
+
 @pytest.mark.parametrize(("train", "val", "change"), [(9, None, "train was '2"), (8, 9, "validation was None, is '2")])
 def test_other_images_are_refused(stage, train, val, change):
     with pytest.raises(InvalidInputError) as refused:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from nucleiseg.cli.main import main
 from nucleiseg.datasets import Dataset
+from nucleiseg.engines.engine import fingerprint_of
 from nucleiseg.errors import TrainingError
 from nucleiseg.modelfile import read_settings
 from nucleiseg.networks import register_encoder
@@ -435,6 +436,32 @@ def test_a_training_of_a_chain_that_failed_is_gone_on_with(recorder, chain, disc
     assert train(*options, "--resume") == 0
     assert fitted[1:] == [("m_start_checkpoint", True), ("m_checkpoint", True)]
     assert not list(tmp_path.glob("*_checkpoint"))
+
+
+def test_the_start_of_a_recipe_may_teach(chain, disc_dataset, tmp_path):
+    chain.write_text(f'{CHAIN["second.toml"]}teacher = "start"\nteaching = 0.25\n')
+    assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == 0
+    learned = read_settings(tmp_path / "m.keras")["segmenter"]["run"]["data"]["train"]
+    assert learned["share"] == 0.25
+    assert learned["teacher"] == fingerprint_of(Segmenter.load(tmp_path / "m_start.keras")._engine)
+    assert "teacher" not in read_settings(tmp_path / "m_start.keras")["segmenter"]["run"]["data"]["train"]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ("nuclei", "a teacher must have the head of the model that learns, 'semantic', got 'contact'"),
+        ("nuclie", "unknown shipped model 'nuclie'; did you mean 'nuclei'?"),
+        ("gone.keras", "gone.keras"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_told_before_any_training(
+    chain, disc_dataset, tmp_path, capfd, teacher, message
+):
+    chain.write_text(f'{CHAIN["second.toml"]}teacher = "{teacher}"\n')
+    assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == 2
+    assert message in capfd.readouterr().err
+    assert not list(tmp_path.glob("m*"))
 
 
 def test_a_recipe_cannot_start_from_itself(disc_dataset, tmp_path, capfd):

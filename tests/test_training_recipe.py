@@ -104,6 +104,13 @@ def test_a_model_to_start_from_is_a_shipped_one_or_lies_beside_the_recipe(tmp_pa
     assert recipe.start == means.replace("FOLDER", str(tmp_path))
 
 
+def test_a_teacher_is_the_start_a_shipped_model_or_lies_beside_the_recipe(tmp_path):
+    text = '[training]\nstart = "nuclei"\nteaching = 0.25\nteacher = '
+    for teacher, means in (("start", "start"), ("nuclei", "nuclei"), ("large.onnx", str(tmp_path / "large.onnx"))):
+        recipe = read_recipe(write(tmp_path, f'{text}"{teacher}"'))
+        assert (recipe.teacher, recipe.teaching) == (means, 0.25)
+
+
 def test_a_network_beside_a_model_to_start_from_is_what_it_grows_by(tmp_path):
     text = '[network]\nencoder = "residual_deep"\nrefine = true\nseed = 1\n[training]\nstart = "nuclei"'
     recipe = read_recipe(write(tmp_path, text))
@@ -129,6 +136,9 @@ def test_what_is_written_is_read(tmp_path_factory, changes):
         ("network = 3", r"network must be a table, got 3; write \[network\]"),
         ("[training]\nepoch = 3", r"unknown key in \[training\] 'epoch'; did you mean 'epochs'\?"),
         ("[training]\naugmentation = 3", r"unknown key in \[training\] 'augmentation'"),
+        ("[training]\nteaching = 1.5", r"teaching must be a number from 0 to 1, got 1.5"),
+        ('[training]\nteacher = "start"', r"is the model that training starts from, got none; name it as start"),
+        ("[training]\nteacher = 3", r'teacher must be text, got 3; write teacher = "a path"'),
         ("[training]\nepochs = 0", r"epochs must be a whole number of at least 1, got 0"),
         ("[training]\ncrop = [100, 100]", r"crop must be multiples of 32"),
         ("[augmentation]\nflips = true", r"unknown key in \[augmentation\] 'flips'; did you mean 'flip'\?"),

@@ -35,13 +35,15 @@ def check_recipes(stages: Sequence[Stage]) -> None:
     """
     for stage in stages:
         made, recipe = _settings_of(stage), stage.recipe
-        training = {"most_epochs": recipe.epochs, "options": asdict(recipe.options)}
-        changes = *_changes(asdict(made), _network_of(recipe)), *_changes(_run_of(stage, made), training)
+        run, share = _run_of(stage, made), None if recipe.teacher is None else recipe.teaching
+        training = {"most_epochs": recipe.epochs, "options": asdict(recipe.options), "teaching": share}
+        was = {**run, "teaching": run["data"]["train"].get("share")} if run.get("data") else run
+        changes = *_changes(asdict(made), _network_of(recipe)), *_changes(was, training)
         _check_same(stage, changes)
 
 
 def check_images(stages: Sequence[Stage], train: Dataset, val: Dataset | None) -> None:
-    """Whether finished trainings learned from these images. All images are read.
+    """Whether finished trainings learned from these images, whoever taught them. All images are read.
 
     Raises
     ------
@@ -55,8 +57,12 @@ def check_images(stages: Sequence[Stage], train: Dataset, val: Dataset | None) -
     now = {"train": describe_images(train), "validation": None if val is None else describe_images(val)}
     for stage in stages:
         facts = _run_of(stage, _settings_of(stage)).get("data", {})
-        was = {name: None if one is None else describe_images(one) for name, one in facts.items()}
+        was = {name: None if one is None else describe_images(_untaught(one)) for name, one in facts.items()}
         _check_same(stage, list(_changes(was, now)))
+
+
+def _untaught(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: facts[name] for name in ("images", "sha256")}
 
 
 def _settings_of(stage: Stage) -> SegmenterSettings:

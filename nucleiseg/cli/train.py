@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nucleiseg.cli.arguments import (
     DATA_HELP,
     add_read_options,
+    check_model,
     check_new_model,
     check_start,
     read_data,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from nucleiseg.plotting import History
     from nucleiseg.segmenter import Segmenter
     from nucleiseg.training.recipe import Recipe
+    from nucleiseg.training.taught import TaughtImages
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -98,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     todo = [stage for stage in stages if stage not in done]
     segmenter = _built(todo[0].recipe)
     _check_growth(segmenter, [stage.recipe for stage in todo[1:]])
+    _check_teachers(segmenter, [stage.recipe for stage in todo])
     data.prepare()  # minutes for a large dataset, so after everything else that can go wrong
     check_images(done, train, val)
     for stage in todo:
@@ -119,9 +122,35 @@ def _built(recipe: Recipe) -> Segmenter:
 
     if recipe.start is None:
         return Segmenter(**recipe.network)
-    by_path = recipe.start.endswith(".keras")
-    start = Segmenter.load(recipe.start) if by_path else Segmenter.from_pretrained(recipe.start)
+    start = _loaded(recipe.start)
     return grow(start, **recipe.network) if recipe.network else start
+
+
+def _loaded(name: str) -> Segmenter:
+    """A model file, or a shipped model."""
+    from nucleiseg.segmenter import Segmenter
+
+    return Segmenter.load(name) if Path(name).suffix else Segmenter.from_pretrained(name)
+
+
+def _taught(recipe: Recipe, segmenter: Segmenter, train: Dataset) -> Dataset | TaughtImages:
+    """What is learned from; where the start teaches, ``segmenter`` is as it starts."""
+    from nucleiseg.teaching import teach
+    from nucleiseg.training.recipe import START
+
+    if recipe.teacher is None:
+        return train
+    return teach(train, segmenter if recipe.teacher == START else _loaded(recipe.teacher), recipe.teaching)
+
+
+def _check_teachers(segmenter: Segmenter, recipes: Sequence[Recipe]) -> None:
+    """Whether models can learn from the teachers of their recipes, before the first training takes its hours."""
+    from nucleiseg.training.recipe import START
+    from nucleiseg.training.taught import check_teacher
+
+    for recipe in recipes:
+        if recipe.teacher is not None and recipe.teacher != START:
+            check_teacher(_loaded(recipe.teacher)._settings.head, segmenter._settings.head)
 
 
 def _check_growth(segmenter: Segmenter, recipes: Sequence[Recipe]) -> None:
@@ -142,7 +171,7 @@ def _train(
     log = output.with_name(f"{output.stem}_history.csv")
     try:
         history = segmenter.fit(
-            train,
+            _taught(recipe, segmenter, train),
             val,
             recipe.epochs,
             recipe.options,
@@ -226,9 +255,12 @@ def _check_names(recipe: Recipe, first: bool) -> None:
     from nucleiseg._checks import check_choice, check_count
     from nucleiseg.heads import list_heads
     from nucleiseg.networks import list_encoders
+    from nucleiseg.training.recipe import START
 
     if recipe.start is not None and first:  # the others start from what the one before will have made
         check_start(recipe.start)
+    if recipe.teacher is not None and recipe.teacher != START:
+        check_model(recipe.teacher)
     if recipe.start is not None and not recipe.network:
         return
     network = {"encoder": "mobilenet_v2", "head": "semantic", "weights": "imagenet", "seed": 0, **recipe.network}

@@ -8,12 +8,14 @@ from .phases import Task
 from .pipeline import arrays_to_tf_dataset, as_tf_dataset
 from .recipe import Recipe, read_recipe
 from .targets import get_target, list_targets, register_target
+from .taught import TaughtImages
 
 __all__ = [
     "Augmentation",
     "Checkpoint",
     "FitOptions",
     "Recipe",
+    "TaughtImages",
     "Task",
     "arrays_to_tf_dataset",
     "as_tf_dataset",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nucleiseg.training.pipeline import LabelledImages
+from nucleiseg.training.taught import TaughtImages
 
 __all__ = ["describe_images", "fingerprint"]
 
@@ -16,7 +17,8 @@ __all__ = ["describe_images", "fingerprint"]
 def fingerprint(data: LabelledImages) -> dict[str, Any]:
     """Number of images, and the SHA-256 of their ids, pixels and labels, in order.
 
-    Every image is read once. The ids themselves are not kept, since a file name may tell whose tissue it is.
+    Every image is read once. The ids themselves are not kept, since a file name may tell whose tissue it is. Of images
+    with a teacher, that and its share are told, too.
 
     Examples
     --------
@@ -32,7 +34,8 @@ def fingerprint(data: LabelledImages) -> dict[str, Any]:
         for array in (sample.image, sample.labels):
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).data)
-    return {"images": len(data), "sha256": digest.hexdigest()}
+    facts = {"images": len(data), "sha256": digest.hexdigest()}
+    return {**facts, "teacher": data.teacher, "share": data.share} if isinstance(data, TaughtImages) else facts
 
 
 def describe_images(data: LabelledImages | Mapping[str, Any]) -> str:
@@ -45,4 +48,5 @@ def describe_images(data: LabelledImages | Mapping[str, Any]) -> str:
     '3 images with the fingerprint 614597e0'
     """
     facts = data if isinstance(data, Mapping) else fingerprint(data)
-    return f"{facts['images']} images with the fingerprint {facts['sha256'][:8]}"
+    taught = f", taught by {facts['teacher'][:8]} (share {facts['share']})" if "teacher" in facts else ""
+    return f"{facts['images']} images with the fingerprint {facts['sha256'][:8]}{taught}"

@@ -27,6 +27,7 @@ from nucleiseg.images.scaling import Bound
 from nucleiseg.training.augmentation import Augmentation, augment
 from nucleiseg.training.crops import random_crop
 from nucleiseg.training.targets import Target, get_target
+from nucleiseg.training.taught import TaughtSample, number_pixels, taught_target
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -75,7 +76,8 @@ def as_tf_dataset(
     Parameters
     ----------
     data : Dataset
-        From `nucleiseg.datasets.read`, or any sequence of items with ``image`` and ``labels``.
+        From `nucleiseg.datasets.read`, or any sequence of items with ``image`` and ``labels``. What `nucleiseg.teach`
+        gives has targets that are mixed with what a teacher finds.
     target : str or function
         One of `list_targets`, or a function from labels (H, W) to a float32 target (H, W, C).
     crop : (int, int), optional
@@ -261,10 +263,15 @@ def _drawer(
             ranges[index] = scaling_range(sample.image, scaling)
         rng = np.random.default_rng((seed, number, position))
         size = crop or sample.labels.shape
-        image, labels = random_crop(sample.image, sample.labels, size, ranges[index], rng, scale, stretch)
+        # Where each pixel comes from is cut and turned like labels, and finds the teacher's maps as well.
+        labels = number_pixels(sample.labels) if isinstance(sample, TaughtSample) else sample.labels
+        image, labels = random_crop(sample.image, labels, size, ranges[index], rng, scale, stretch)
         if augmentation is not None:
             image, labels = augment(image, labels, augmentation, rng)
-        return np.ascontiguousarray(image), np.asarray(target(labels), np.float32)
+        image = np.ascontiguousarray(image)
+        if isinstance(sample, TaughtSample):
+            return image, taught_target(labels, sample, target)
+        return image, np.asarray(target(labels), np.float32)
 
     return draw
 

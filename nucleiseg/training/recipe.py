@@ -9,10 +9,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nucleiseg._checks import check_choice, check_count, check_flag
+from nucleiseg._checks import check_choice, check_count, check_flag, check_range
 from nucleiseg.errors import InvalidInputError, NucleisegError
 from nucleiseg.training.augmentation import Augmentation
 from nucleiseg.training.options import FitOptions
+
+START = "start"
+"""The teacher that is the model which training starts from."""
 
 _TABLES = ("data", "network", "training", "augmentation", "output")
 
@@ -31,6 +34,11 @@ class Recipe:
     start : str, optional
         A model file, or the name of a shipped model, whose training goes on; or a recipe (``.toml``) that makes one.
         It has a network; `network` then is what that grows by: encoder, refine and seed of `nucleiseg.grow`.
+    teacher : str, optional
+        Whose maps are learned beside the labels (`nucleiseg.teach`): a model file, the name of a shipped model, or
+        ``"start"``, the model that training starts from.
+    teaching : float
+        Part of the target that is the teacher's, 0 to 1.
     epochs : int
         At most so many passes over the training data.
     options : FitOptions
@@ -41,7 +49,8 @@ class Recipe:
     Raises
     ------
     InvalidInputError
-        If the network has an argument that there is not, or one that a model to start from has, or epochs is below 1.
+        If the network has an argument that there is not, or one that a model to start from has, epochs is below 1,
+        teaching is no number from 0 to 1, or the start is to teach and there is none.
 
     Examples
     --------
@@ -54,6 +63,8 @@ class Recipe:
     splits: str | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
     start: str | None = None
+    teacher: str | None = None
+    teaching: float = 0.5
     epochs: int = 30
     options: FitOptions = field(default_factory=FitOptions)
     half: bool = False
@@ -68,6 +79,12 @@ class Recipe:
                 "leave out one of the two, or let it grow by encoder or refine alone"
             )
         check_count(self.epochs, "epochs")
+        check_range(self.teaching, "teaching", 0, 1)
+        if self.teacher == START and self.start is None:
+            raise InvalidInputError(
+                f"teacher = {START!r} is the model that training starts from, got none; name it as start, or another "
+                "teacher"
+            )
 
 
 _GROWING = ("encoder", "refine", "seed")
@@ -96,7 +113,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
 
         - ``[data]``: ``path``, ``labels``, ``splits``; relative paths count from the folder of the recipe;
         - ``[network]``: arguments of `nucleiseg.Segmenter`; ``weights = "none"`` starts from random ones;
-        - ``[training]``: ``start``, ``epochs`` and the fields of `FitOptions`;
+        - ``[training]``: ``start``, ``teacher``, ``teaching``, ``epochs`` and the fields of `FitOptions`;
         - ``[augmentation]``: the fields of `Augmentation`; ``none = true`` switches all changes off;
         - ``[output]``: ``half``.
 
@@ -142,14 +159,15 @@ def _from_tables(tables: Mapping[str, Any], folder: Path) -> Recipe:
     weights = network.get("weights", "imagenet")
     if isinstance(weights, str) and weights.lower() != "imagenet":
         network["weights"] = None if weights.lower() == "none" else os.fspath(folder / weights)
-    training = _table(tables, "training", ("start", "epochs", *_names(FitOptions, without="augmentation")))
+    further = ("start", "teacher", "teaching", "epochs")
+    training = _table(tables, "training", (*further, *_names(FitOptions, without="augmentation")))
     augmentation = _table(tables, "augmentation", ("none", *_names(Augmentation)))
     output = _table(tables, "output", ("half",))
     half = check_flag(output.get("half", False), "half")
-    epochs = training.pop("epochs", 30)
+    own = {name: training.pop(name) for name in ("teaching", "epochs") if name in training}
     changes = None if check_flag(augmentation.pop("none", False), "none") else Augmentation(**augmentation)
-    start = {"start": training.pop("start")} if "start" in training else {}
-    for key, value in (data | start).items():
+    models = {name: training.pop(name) for name in ("start", "teacher") if name in training}
+    for key, value in (data | models).items():
         if not isinstance(value, str):
             raise InvalidInputError(f'{key} must be text, got {value!r}; write {key} = "a path"')
     places = {key: os.fspath(folder / value) for key, value in data.items()}
@@ -158,16 +176,17 @@ def _from_tables(tables: Mapping[str, Any], folder: Path) -> Recipe:
         labels=places.get("labels"),
         splits=places.get("splits"),
         network=network,
-        start=_model(start.get("start"), folder),
-        epochs=epochs,
+        start=_model(models.get("start"), folder),
+        teacher=_model(models.get("teacher"), folder),
+        **own,
         options=FitOptions(**training, augmentation=changes),
         half=half,
     )
 
 
-def _model(start: str | None, folder: Path) -> str | None:
+def _model(name: str | None, folder: Path) -> str | None:
     """A file from the folder of the recipe, or the name of a shipped model."""
-    return os.fspath(folder / start) if start is not None and start.endswith((".keras", ".toml")) else start
+    return os.fspath(folder / name) if name is not None and Path(name).suffix else name
 
 
 def _table(tables: Mapping[str, Any], name: str, known: Iterable[str]) -> dict[str, Any]:
