@@ -156,6 +156,21 @@ def test_coco_may_name_folders_and_leave_images_out(folder, labels):
     assert datasets.read(path).ids == ("another/place/a",)
 
 
+def test_coco_of_two_folders_gives_no_image_the_labels_of_another(tmp_path):
+    """Plates have images of the same names."""
+    corners = {"A": np.zeros((8, 8), int), "B": np.zeros((8, 8), int)}
+    corners["A"][:3, :3] = corners["B"][5:, 5:] = 1
+    for plate, values in corners.items():
+        (tmp_path / plate).mkdir()
+        Image.fromarray((values * 200).astype(np.uint8)).save(tmp_path / plate / "w1.png")
+    images = [NamedLabels(f"w1-{plate}", values, f"{plate}/w1.png") for plate, values in corners.items()]
+    path = get_exporter("coco").export(tmp_path, "nuclei", images)
+    for sample in datasets.read(tmp_path, labels=path):
+        np.testing.assert_array_equal(sample.image > 0, sample.labels > 0)
+    with pytest.raises(DatasetError, match=r"2 have none: A/w1.png, B/w1.png; pass the folder of the images"):
+        datasets.read(tmp_path / "A", labels=path)
+
+
 def test_coco_that_does_not_fit_is_refused(folder, labels):
     path, collection = coco_of(folder, labels)
     good = json.dumps(collection)

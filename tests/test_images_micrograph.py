@@ -233,6 +233,7 @@ def test_a_pixel_size_that_is_lacking_or_not_square_is_unknown(tmp_path, metadat
 
 @pytest.mark.parametrize(("unit", "resolution", "size"), [
     ("um", 2.0, 0.5), ("micron", 4.0, 0.25), ("\\u00B5m", 2.0, 0.5), ("mm", 1000.0, 1.0), ("pixel", 1.0, None),
+    ("inch", 300.0, None),  # for printing
 ])  # fmt: skip
 def test_imagej_has_axes_and_pixel_size(tmp_path, unit, resolution, size):
     pixels = numbered(2, 3, 5, 6)
@@ -249,6 +250,27 @@ def test_imagej_has_names(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, numbered(2, 5, 6), imagej=True, metadata={"axes": "CYX", "Labels": ["DAPI", "CD3"]})
     assert read_micrograph(path, ReadOptions(channel="CD3")).channels == ("DAPI", "CD3")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["c:1/2 - DAPI", "c:2/2 - CD3"], ("DAPI", "CD3")),
+        (["c:1/2 - plate_A1.nd2", "c:2/2 - plate_A1.nd2"], ()),
+        (["c:1/2", "c:2/2"], ()),
+        (["c:1/2 z:1/1 t:1/1 - a", "c:2/2 z:1/1 t:1/1 - b"], ("a", "b")),
+    ],
+)
+def test_where_a_slice_lies_and_the_name_of_its_file_are_no_names(tmp_path, labels, names):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, numbered(2, 5, 6), imagej=True, metadata={"axes": "CYX", "Labels": labels})
+    assert read_micrograph(path, ReadOptions(channel=0)).channels == names
+
+
+def test_the_label_of_a_single_slice_is_no_name(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, numbered(5, 6), imagej=True, metadata={"axes": "YX", "Labels": ["7"]})
+    assert read_micrograph(path).channels == ()
 
 
 def test_axes_of_the_user_take_precedence(tmp_path):

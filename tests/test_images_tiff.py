@@ -126,3 +126,11 @@ def test_a_size_that_is_no_number_is_none(size, tmp_path):
     found = open_micrograph(path, ReadOptions(pixel_size=0.25))
     assert found.pixel_size == 0.25
     assert open_micrograph(path, ReadOptions()).pixel_size is None
+
+
+def test_a_file_whose_directory_was_cut_off_is_told(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)).save(path, compression="tiff_lzw")
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(ImageFileError, match=r"a\.tif: must hold an image, got none; it was cut short or damaged"):
+        read_image(path)

@@ -18,6 +18,7 @@ from nucleiseg.errors import MissingPackageError, NucleisegError
 
 _LOGGER = logging.getLogger(__name__)
 _LOGGER.addHandler(logging.NullHandler())  # what is said here is on the terminal already
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what comes of a damaged file is told anyway
 
 _QUIET: ContextVar[bool] = ContextVar("_QUIET", default=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -82,7 +83,8 @@ def find_coco(
     except (OSError, ValueError) as error:
         raise DatasetError(f"{table}: {error}; a file of annotations in COCO's format is needed") from error
     names = [PurePosixPath(image.file_name.replace("\\", "/")) for image in listed]
-    paths = [_find(images, name) for name in names]
+    alike = Counter(name.name for name in names)
+    paths = [_find(images, name, anywhere=alike[name.name] == 1) for name in names]
     without = sorted(str(name) for name, path in zip(names, paths, strict=True) if path is None)
     if without:
         complain(
@@ -99,6 +101,7 @@ def find_coco(
     return sorted(records, key=lambda record: record.id)
 
 
-def _find(folder: Path, name: PurePosixPath) -> Path | None:
-    """The file of that name, below the folder or directly in it."""
-    return next((path for path in (folder / name, folder / name.name) if path.is_file()), None)
+def _find(folder: Path, name: PurePosixPath, anywhere: bool) -> Path | None:
+    """The file of that name below the folder, or directly in it where no other image is called so in its own folder."""
+    places = (folder / name, folder / name.name) if anywhere else (folder / name,)
+    return next((path for path in places if path.is_file()), None)

@@ -110,6 +110,8 @@ def _has_colours(file: tifffile.TiffFile, page: tifffile.TiffPage) -> bool:
 
 def find_series(file: tifffile.TiffFile, name: str, options: ReadOptions) -> int:
     """The series to read: the slide itself where a scanner adds its label and a thumbnail, as LSM files have, too."""
+    if not file.series:
+        raise ImageFileError(f"{name}: must hold an image, got none; it was cut short or damaged, copy it once more")
     if options.scene is None and file.is_lsm:
         return 0
     names = [series.name for series in file.series]

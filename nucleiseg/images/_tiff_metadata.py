@@ -13,6 +13,7 @@ from nucleiseg._units import MICROMETRES
 __all__ = ["channel_names", "has_no_alpha", "has_stains", "pixel_size", "square_size"]
 
 _MOST_UNLIKE = 0.01
+_POSITION = re.compile(r"^(?:[czt]:\d+/\d+\s*)+(?:-\s*|$)")
 
 
 def channel_names(file: tifffile.TiffFile, series: int, axes: str, shape: Sequence[int]) -> tuple[str, ...]:
@@ -22,8 +23,17 @@ def channel_names(file: tifffile.TiffFile, series: int, axes: str, shape: Sequen
         image = _ome_image(file, series)
         found = [] if image is None else [c.get("Name") or "" for c in image.iterfind("{*}Pixels/{*}Channel")]
     else:
-        found = list((file.imagej_metadata or {}).get("Labels") or [])
+        found = _labels_of_channels((file.imagej_metadata or {}).get("Labels"))
     return tuple(found) if len(found) == count and all(found) else ()
+
+
+def _labels_of_channels(labels: object) -> list[str]:
+    """Names that ImageJ has for the slices; a single slice has a text that is no list."""
+    if not isinstance(labels, (list, tuple)):
+        return []
+    found = [_POSITION.sub("", str(label)) for label in labels]
+    # Programs write where a slice lies, and the name of the file, which names no channel.
+    return [] if len(found) > 1 and len(set(found)) == 1 else found
 
 
 def pixel_size(file: tifffile.TiffFile, series: int) -> float | None:
@@ -75,7 +85,9 @@ def _number(text: str) -> float | None:
 
 
 def _imagej_size(file: tifffile.TiffFile) -> float | None:
-    unit = MICROMETRES.get(str((file.imagej_metadata or {}).get("unit", "")).lower())
+    name = str((file.imagej_metadata or {}).get("unit", "")).lower()
+    # ImageJ takes dots per inch, meant for printing, for the size of a pixel.
+    unit = None if name == "inch" else MICROMETRES.get(name)
     tags = file.pages.first.tags
     if unit is None or "XResolution" not in tags or "YResolution" not in tags:
         return None
