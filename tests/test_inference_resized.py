@@ -117,3 +117,23 @@ def test_smoothed_an_image_has_another_range():
     assert resized_range(image, "minmax", 1.0) == (0, 255)
     assert resized_range(image, "minmax", 0.25)[1] < 200
     assert resized_range(image, "minmax", 20.0) == (0, 255)  # at no cost
+
+
+@pytest.mark.parametrize("factor", [0.4, 0.9, 1.3, 2.0])
+def test_an_image_has_one_range_whether_there_is_room_or_not(factor):
+    """Magnified, its brightest pixels are between the real ones."""
+    rng = np.random.default_rng(0)
+    image = np.where(rng.random((96, 80)) > 0.97, 255, rng.integers(0, 90, (96, 80))).astype(np.uint8)
+    seen = []
+
+    class Recorder(Pointwise):
+        def __call__(self, images):
+            seen.append(images)
+            return super().__call__(images)
+
+    asked = decoding(tiling=None)
+    segment_resized(image, Recorder(), "percentile", asked, factor)
+    predict_resized(image, Recorder(), "percentile", asked.options, factor)
+    segment_resized(image, Recorder(), "percentile", asked, factor, resized_range(image, "percentile", factor))
+    np.testing.assert_array_equal(seen[0], seen[2])
+    np.testing.assert_array_equal(seen[1], seen[2])

@@ -93,7 +93,7 @@ def plan_job(
 ) -> LargeJob:
     """Choose windows by the options' memory, and find the image's range, by what `sample_pixels` takes of it."""
     options = decoding.options
-    reach, needed = partial(measure_reach, engine), network_bytes_of(engine)
+    reach, needed = partial(measure_reach, engine), network_bytes_of(engine, options.tta)
     plan = make_scaled_plan(image.shape, options.tiling, options.memory_bytes, reach, factor, needed)
     windows = aligned_windows(image.shape, plan, engine.multiple, factor)
     rated = rated or decoding.least_confidence.value > 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -76,8 +76,7 @@ class Network:
         scaled = three_channels(apply_range(colour_channels(pixels), *self.bounds))
         if not self.tta:
             return _padded(scaled, self.engine)
-        total: Maps = sum(_turned_back(scaled, self.engine))  # type: ignore[assignment]
-        return total / np.float32(_TURNS)
+        return _averaged(scaled, self.engine)
 
 
 def predict_maps(
@@ -117,7 +116,7 @@ def predict_maps(
     if bounds is None:
         bounds = sampled_range(image, scaling)
     height, width = image.shape[:2]
-    needed = network_bytes_of(engine)
+    needed = network_bytes_of(engine, options.tta)
     reach = partial(measure_reach, engine)
     plan = make_plan((height, width), options.tiling, options.memory_bytes, reach, network_bytes=needed)
     network = Network(engine, bounds, plan.network, options.tta)
@@ -125,16 +124,27 @@ def predict_maps(
     return network(image)
 
 
-def _turned_back(image: Maps, engine: Engine) -> Iterator[Maps]:
-    for flip in (slice(None), slice(None, None, -1)):
-        for turns in range(4):
-            maps = _padded(np.rot90(image[:, flip], turns), engine)
-            yield np.rot90(maps, -turns)[:, flip]
+def _averaged(image: Maps, engine: Engine) -> Maps:
+    """Over flips and turns of the padded image: maps hang on where the network's grid lies, also at its far edges."""
+    padded, inside = pad_to_multiple(image, engine.multiple)
+
+    def seen(flip: slice, turns: int) -> Maps:
+        return np.rot90(_run(np.rot90(padded[:, flip], turns), engine), -turns)[:, flip]
+
+    total = np.array(seen(slice(None), 0))
+    for flip, turns in islice(product((slice(None), slice(None, None, -1)), range(_TURNS // 2)), 1, None):
+        total += seen(flip, turns)
+    total /= np.float32(_TURNS)
+    return total[inside]
 
 
 def _padded(image: Maps, engine: Engine) -> Maps:
     padded, inside = pad_to_multiple(image, engine.multiple)
+    return _run(padded, engine)[inside]
+
+
+def _run(padded: Maps, engine: Engine) -> Maps:
     pixels = np.ascontiguousarray(padded, np.float32)[np.newaxis]
     with one_pass(pixels.shape[1] * pixels.shape[2]):
-        maps: Maps = engine(pixels)[0][inside]
+        maps: Maps = engine(pixels)[0]
     return maps

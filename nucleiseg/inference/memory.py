@@ -15,6 +15,8 @@ __all__ = ["Plan", "even_side", "make_plan", "network_bytes_of", "parse_memory",
 
 # For each pixel that is in a network at once, where an engine does not know what its own needs.
 NETWORK_BYTES = 430
+# Of those, where flips and turns are averaged: the turned image, and the sum of their maps.
+TURNED_BYTES = 36
 # For each pixel of a tile beside the network: scaled pixels, maps with strips of their neighbours, what was decoded of
 # the tile before.
 TILE_BYTES = 24
@@ -158,8 +160,8 @@ def make_plan(
     return Plan(network, Tiling(even_side(shape, side, WINDOW_OVERLAP), WINDOW_OVERLAP), context)
 
 
-def network_bytes_of(engine: Engine) -> int:
-    """What an engine needs for each pixel, as far as it knows.
+def network_bytes_of(engine: Engine, tta: bool = False) -> int:
+    """What an engine needs for each pixel, as far as it knows, and where flips and turns are averaged what they add.
 
     Examples
     --------
@@ -170,7 +172,7 @@ def network_bytes_of(engine: Engine) -> int:
     >>> network_bytes_of(Echo())
     430
     """
-    return int(getattr(engine, "pixel_bytes", NETWORK_BYTES))
+    return int(getattr(engine, "pixel_bytes", NETWORK_BYTES)) + (TURNED_BYTES if tta else 0)
 
 
 def _flow(shape: tuple[int, int], free: int, context: int, network_bytes: int) -> Plan | None:

@@ -67,7 +67,7 @@ def segment_resized(
     if options is None:
         return _in_windows(image, engine, scaling, decoding, factor, bounds)
     decoding = replace(decoding, options=options)
-    bounds = _told_by_type(image, scaling) if bounds is None else bounds
+    bounds = resized_range(image, scaling, factor) if bounds is None else bounds
     if factor < 1:
         return decoding.whole(predict_resized(image, engine, scaling, decoding.options, factor, bounds))
     # The area that somebody asks for counts on the image's own pixels, not on those of the magnified one.
@@ -102,7 +102,7 @@ def predict_resized(
     """
     if factor == 1:
         return predict_maps(image, engine, scaling, options, bounds)
-    bounds = _told_by_type(image, scaling) if bounds is None else bounds
+    bounds = resized_range(image, scaling, factor) if bounds is None else bounds
     maps = predict_maps(_resize(image, factor), engine, scaling, options, bounds)
     return np.clip(resize_maps(maps, (image.shape[0], image.shape[1])), 0, 1) if factor < 1 else maps
 
@@ -130,19 +130,13 @@ def resized_range(image: Any, scaling: str, factor: float) -> tuple[Bound, Bound
     ((0.0, 1.0), True)
     """
     sample = sample_pixels(image)
-    told = _told_by_type(sample, scaling)
-    if told is not None:
-        return told
-    if factor < 1:  # magnified, pixels are between those that there are
+    # Where the type tells the range: resized pixels are no whole numbers any more. Magnified ones are between those
+    # that there are.
+    if scaling != "dtype" and factor < 1:
         # That of a large image is made of patches; row by row of them, it needs little memory.
         rows = PATCH if sample.shape[0] * sample.shape[1] >= LARGEST else len(sample)
         sample = np.concatenate([_resize(sample[top : top + rows], factor) for top in range(0, len(sample), rows)])
     return scaling_range(sample, scaling)
-
-
-def _told_by_type(image: npt.NDArray[Any], scaling: str) -> tuple[Bound, Bound] | None:
-    """The range if the type of the pixels tells it, which are no whole numbers any more once they are resized."""
-    return scaling_range(sample_pixels(image), scaling) if scaling == "dtype" else None
 
 
 def part_range(

@@ -87,7 +87,7 @@ def windows_in_memory(size: tuple[int, int], engine: Engine, options: PredictOpt
         options.memory_bytes,
         partial(measure_reach, engine),
         factor,
-        network_bytes_of(engine),
+        network_bytes_of(engine, options.tta),
         held=RESULT_BYTES * size[0] * size[1],
     )
 
@@ -143,9 +143,9 @@ def shortage_of_windows(
     >>> print(shortage_of_windows((9000, 9000), 0.25, Echo(), PredictOptions(max_memory="300MB")))
     max_memory is too small for an image of 9000 × 9000 pixels at a scale of 0.25: 300,000,000 bytes; give at least ...
     """
-    reach = partial(measure_reach, engine)
+    reach, needed = partial(measure_reach, engine), network_bytes_of(engine, options.tta)
     try:
-        make_scaled_plan(size, options.tiling, options.memory_bytes, reach, factor, network_bytes_of(engine))
+        make_scaled_plan(size, options.tiling, options.memory_bytes, reach, factor, needed)
     except InvalidInputError as error:
         return error
     return None
@@ -156,8 +156,8 @@ def _seen(size: tuple[int, int], factor: float) -> tuple[int, int]:
 
 
 def _whole(size: tuple[int, int], engine: Engine, options: PredictOptions) -> Plan:
-    reach = partial(measure_reach, engine)
-    return make_plan(size, options.tiling, options.memory_bytes, reach, network_bytes=network_bytes_of(engine))
+    reach, needed = partial(measure_reach, engine), network_bytes_of(engine, options.tta)
+    return make_plan(size, options.tiling, options.memory_bytes, reach, network_bytes=needed)
 
 
 def _fits(plan: Callable[[], Plan]) -> bool:

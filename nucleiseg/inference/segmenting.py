@@ -163,7 +163,7 @@ def segment(
     options = decoding.options
     height, width = image.shape[:2]
     if plan is None:
-        needed = network_bytes_of(engine)
+        needed = network_bytes_of(engine, options.tta)
         reach = partial(measure_reach, engine)
         plan = make_plan((height, width), options.tiling, options.memory_bytes, reach, network_bytes=needed)
     if bounds is None:
