@@ -439,7 +439,7 @@ def test_a_training_of_a_chain_that_failed_is_gone_on_with(recorder, chain, disc
 
 
 def test_the_start_of_a_recipe_may_teach(chain, disc_dataset, tmp_path):
-    chain.write_text(f'{CHAIN["second.toml"]}teacher = "start"\nteaching = 0.25\n')
+    chain.write_text(f'{CHAIN["second.toml"]}keep = "last"\nteacher = "start"\nteaching = 0.25\n')
     assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == 0
     learned = read_settings(tmp_path / "m.keras")["segmenter"]["run"]["data"]["train"]
     assert learned["share"] == 0.25
@@ -448,18 +448,18 @@ def test_the_start_of_a_recipe_may_teach(chain, disc_dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("teacher", "message"),
+    ("teacher", "status", "message"),
     [
-        ("nuclei", "a teacher must have the head of the model that learns, 'semantic', got 'contact'"),
-        ("nuclie", "unknown shipped model 'nuclie'; did you mean 'nuclei'?"),
-        ("gone.keras", "gone.keras"),
+        ("nuclei", 2, "a teacher must have the head of the model that learns, 'semantic', got 'contact'"),
+        ("nuclie", 2, "unknown pretrained model 'nuclie'; did you mean 'nuclei'?"),
+        ("gone.keras", 1, "gone.keras does not exist; check the path"),
     ],
 )
 def test_a_teacher_that_cannot_teach_is_told_before_any_training(
-    chain, disc_dataset, tmp_path, capfd, teacher, message
+    chain, disc_dataset, tmp_path, capfd, teacher, status, message
 ):
     chain.write_text(f'{CHAIN["second.toml"]}teacher = "{teacher}"\n')
-    assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == 2
+    assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == status
     assert message in capfd.readouterr().err
     assert not list(tmp_path.glob("m*"))
 

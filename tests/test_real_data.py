@@ -162,26 +162,34 @@ def test_it_can_be_trained_further(splits):
     assert segmenter.evaluate(val[:6]).to_dict()["all"]["dice"] == pytest.approx(before, abs=0.05)
 
 
-def test_tiles_cannot_be_seen(splits):
+@pytest.mark.parametrize(
+    ("name", "flows", "tta"), [("nuclei", False, False), ("nuclei", True, False), ("nuclei-fast", False, True)]
+)
+def test_tiles_cannot_be_seen(splits, monkeypatch, name, flows, tta):
     """Tiles and windows of 256 pixels, far smaller than would be chosen; specks hang on the last digit of a float."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    boundary_on_lines = importlib.import_module("seams").boundary_on_lines
     _, _, test = splits
     images = [sample.image for sample in test if sample.image.shape[:2] == (520, 696)][:4]
-    segmenter = Segmenter.from_pretrained("nuclei")
-    reach = measure_reach(segmenter._engine)
-    plan = Plan(None, Tiling(256, 128), reach)
+    segmenter = Segmenter.from_pretrained(name)
+    reach, windows = measure_reach(segmenter._engine), Tiling(256, 128)
+    network = Tiling(256 + 2 * reach, 2 * reach) if flows else None
+    plan = Plan(network, windows, 0 if flows else reach, flows)
     parts = (
         segmenter._engine,
         segmenter._settings.scaling,
-        decoding_of(segmenter._settings, PredictOptions(min_area=20)),
+        decoding_of(segmenter._settings, PredictOptions(min_area=20, tta=tta)),
     )
-    counts, numbers = [], np.zeros(2, int)
+    counts, numbers, lengths = [], np.zeros(2, int), np.zeros(2, int)
     for image in images:
         whole, tiled = (segment(image, *parts, chosen).labels for chosen in (Plan(), plan))
         counts.append(match(whole, tiled))
         numbers += whole.max(), tiled.max()
+        lengths += [boundary_on_lines(labels, plan)[0] for labels in (whole, tiled)]
     assert sum(counts[1:], counts[0]).average_precision(0.9) >= 0.99
     assert numbers[0] > 200
     assert abs(numbers[1] / numbers[0] - 1) <= 0.005
+    assert 0 < lengths[1] <= 1.02 * lengths[0]
 
 
 @pytest.mark.slow
