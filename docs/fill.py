@@ -5,7 +5,7 @@
 
 On a page, what stands between ``<!-- fill: KIND NAME -->`` and ``<!-- end -->`` is replaced. Kinds: ``benchmark`` (a
 file in benchmarks/results), ``card`` (the scores of a model in the box), ``bars`` (those beside the scores that we
-wanted) and ``use`` (what it is for).
+wanted), ``val`` (its scores on `val`) and ``use`` (what it is for).
 """
 
 from __future__ import annotations
@@ -80,6 +80,13 @@ def bars(name: str) -> str:
     return as_markdown(rows)
 
 
+def val(name: str) -> str:
+    """The scores on the images by which thresholds were chosen."""
+    found = read_card(name)["val"]["all"]
+    scores = ", ".join(f"{title} {found[key]:.3f}" for title, (key, *_) in WANTED.items())
+    return f"On all {found['images']} images of `val`, by which thresholds were chosen: {scores}."
+
+
 def use(name: str) -> str:
     """What a model is for, and what it is not for."""
     told = read_card(name)["intended_use"]
@@ -107,7 +114,7 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-_KINDS: dict[str, Callable[[str], str]] = {"benchmark": benchmark, "bars": bars, "card": card, "use": use}
+_KINDS: dict[str, Callable[[str], str]] = {"benchmark": benchmark, "bars": bars, "card": card, "val": val, "use": use}
 
 
 def filled(text: str) -> str:
