@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 
@@ -122,6 +123,13 @@ def test_fix_writes_a_copy_and_says_what_it_did(dirty, tmp_path, capfd):
     out = capfd.readouterr().out
     assert f"5 images written to {tmp_path / 'copy'}, labels mended in 1: 0 pieces relabelled, " in out
     assert "1 holes filled" in out
+    (left_out,) = [line for line in out.splitlines() if line.startswith("left out, ")]
+    assert "a1" in left_out
+    with (tmp_path / "copy" / "changes.csv").open() as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert sorted(rows) == [f"a{number}" for number in range(6)]  # each image of the folder, read or not
+    assert [name for name, row in rows.items() if row["left_out"]] == ["a1"]
+    assert (rows["a1"]["image_id"], rows["a1"]["left_out"]) == ("", left_out.removeprefix("left out, "))
     report = datasets.check(datasets.read(tmp_path / "copy", cache=False))
     assert report.kinds == ("all_foreground",)
 
@@ -129,7 +137,7 @@ def test_fix_writes_a_copy_and_says_what_it_did(dirty, tmp_path, capfd):
 def test_fix_is_in_the_json(dirty, tmp_path, capfd):
     assert check(dirty, "--fix", tmp_path / "copy", "--json") == 1
     fixed = json.loads(capfd.readouterr().out)["fixed"]
-    assert (fixed["holes"], [one["id"] for one in fixed["samples"]]) == (1, ["a0", "a2"])
+    assert (fixed["holes"], [one["id"] for one in fixed["samples"]]) == (1, ["a0", "a2", "a1"])
 
 
 @pytest.mark.parametrize(

@@ -168,17 +168,23 @@ def test_what_cannot_be_mended_is_left_and_said(tmp_path, disc_dataset):
 
     (tmp_path / "data" / "labels" / "disc0.png").unlink()
     write_labels(tmp_path / "data" / "labels" / "disc0.tif", inverted)
+    (tmp_path / "data" / "labels" / "alone.png").write_bytes((tmp_path / "data" / "labels" / "disc3.png").read_bytes())
     data, unpaired = open_for_check(tmp_path / "data")
-    result = repair(data, tmp_path / "copy")
-    assert [one.ids for one in unpaired] == [("disc2",)]
-    assert [bool(one.left_out) for one in result.samples] == [False, True, False, False, False]
+    result = repair(data, tmp_path / "copy", unpaired=unpaired)
+    lacking = [name for each in unpaired for name in each.ids]
+    assert sorted(lacking) == ["alone", "disc2"]
+    assert [one.id for one in result.samples] == [*data.ids, *lacking]
+    assert [one.id for one in result.samples if one.left_out] == ["disc1", *lacking]
     text = str(result)
     assert "left out, " in text
     assert "disc1.png" in text
     assert "left as it is, all_foreground: disc0" in text
     assert read(tmp_path / "copy", cache=False).ids == ("disc0", "disc3", "disc4", "disc5")
     np.testing.assert_array_equal(read(tmp_path / "copy", cache=False)[0].labels, inverted)
-    assert [one["id"] for one in result.to_dict()["samples"]] == ["disc0", "disc1"]
+    assert [one["id"] for one in result.to_dict()["samples"]] == ["disc0", "disc1", *lacking]
+    assert [line for line in text.splitlines() if any(name in line for name in lacking)] == [
+        f"left out, {each.message}" for each in unpaired
+    ]
 
 
 def test_a_folder_that_holds_anything_is_refused(tmp_path):

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_outputs(arguments.report, arguments.fix)
     data, unpaired = open_for_check(arguments.data, arguments.labels, arguments.splits, reading)
     report = check(data, settings, unpaired=unpaired)
-    fixed = repair(data, arguments.fix, settings) if arguments.fix is not None else None
+    fixed = repair(data, arguments.fix, settings, unpaired) if arguments.fix is not None else None
     if arguments.json:
         say(
             json.dumps({**report.to_dict(), **({} if fixed is None else {"fixed": fixed.to_dict()})}, indent=2),

@@ -19,7 +19,7 @@ from nucleiseg.datasets.doctor.facts import Facts, measure_labels
 from nucleiseg.datasets.doctor.findings import plural
 from nucleiseg.datasets.doctor.mending import Mended, mend
 from nucleiseg.datasets.doctor.settings import CheckSettings
-from nucleiseg.datasets.records import Array, Record, SourceNotes
+from nucleiseg.datasets.records import Array, Record, SourceNotes, Unpaired
 from nucleiseg.datasets.threads import in_threads
 from nucleiseg.errors import InvalidInputError, NucleisegError
 from nucleiseg.images.channels import has_alpha
@@ -47,7 +47,7 @@ class Repair:
     folder : Path
         The copy.
     samples : tuple of Repaired
-        In the order of the dataset.
+        In the order of the dataset; after them, those that lack an image or labels.
     """
 
     folder: Path
@@ -79,7 +79,8 @@ class Repair:
             f"labels mended in {len(self.changed)}: "
             + ", ".join(template.format(total[name]) for name, template in _ACTIONS.items())
         ]
-        lines += [f"left out, {one.left_out}" for one in out]
+        reasons = dict.fromkeys(one.left_out for one in out)  # one says of several samples what they lack
+        lines += [f"left out, {reason}" for reason in reasons]
         lines += [f"left as it is, {one.mended.beyond}: {one.id}" for one in self.samples if one.mended.beyond]
         return "\n".join(lines)
 
@@ -92,13 +93,19 @@ _ACTIONS = {
 }
 
 
-def repair(dataset: Dataset, folder: str | os.PathLike[str], settings: CheckSettings | None = None) -> Repair:
+def repair(
+    dataset: Dataset,
+    folder: str | os.PathLike[str],
+    settings: CheckSettings | None = None,
+    unpaired: Sequence[Unpaired] = (),
+) -> Repair:
     """Write a copy of a dataset in which is mended what can be mended without guessing.
 
     The copy has ``images/<id>.png`` (``.tif`` where PNG cannot hold the type), ``labels/<id>_labels.tif``,
     ``changes.csv`` with what was done to each image, and ``metadata.csv`` if anything was known of the samples. Pieces
     of labels get labels of their own, specks are deleted, holes filled, and labels numbered from 1 without gaps.
-    Images are not changed, duplicates and overlaps are left; samples that cannot be read are left out.
+    Images are not changed, duplicates and overlaps are left; samples that cannot be read, or that lack an image or
+    labels, are left out, and ``changes.csv`` says why.
 
     Parameters
     ----------
@@ -108,6 +115,8 @@ def repair(dataset: Dataset, folder: str | os.PathLike[str], settings: CheckSett
         New or empty.
     settings : CheckSettings, optional
         What is a speck.
+    unpaired : sequence of Unpaired
+        From `open_for_check`.
 
     Returns
     -------
@@ -139,7 +148,8 @@ def repair(dataset: Dataset, folder: str | os.PathLike[str], settings: CheckSett
     done = in_threads(
         lambda record: _repair_one(record, names[record.id], target, chosen), dataset.records, None, "repairing"
     )
-    result = Repair(target, tuple(done))
+    lacking = [Repaired(name, "", left_out=each.message) for each in unpaired for name in each.ids]
+    result = Repair(target, (*done, *lacking))
     _write_tables(result, dataset)
     return result
 
