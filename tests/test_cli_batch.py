@@ -667,13 +667,15 @@ def together(tmp_path, count, shared):
     images = sorted((tmp_path / "in").iterdir())
     middle, half = count // 2, shared // 2
     parts = [images[: middle + half], images[middle - half :]]
-    processes = [start(*part, "-o", tmp_path / "out") for part in parts]
+    processes = [start(*part, "-o", tmp_path / "out", "--export", "coco") for part in parts]
     for process in processes:
         _, err = process.communicate()
         assert (process.returncode, err) == (0, "")
     assert rows(tmp_path / "out") == {f"image{number:03}.png": number % 4 for number in range(count)}
     for number in range(count):
         assert_whole(tmp_path / "out", f"image{number:03}", number % 4)
+    listed = json.loads((tmp_path / "out" / "nuclei_coco.json").read_text())["images"]
+    assert sorted(image["file_name"] for image in listed) == [path.name for path in images]
     assert not list((tmp_path / "out").glob(".tmp-*"))
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from nucleiseg import datasets
-from nucleiseg.cli import further_files
+from nucleiseg.cli import joint_files
 from nucleiseg.cli.main import main
 from nucleiseg.images import Micrograph, read_image, read_micrograph
 from nucleiseg.inference import Prediction
@@ -104,7 +104,7 @@ def test_no_nuclei_no_histogram(model, images, tmp_path):
 
 
 def test_a_sheet_of_many_images_shows_some(model, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(further_files, "_MOST_THUMBNAILS", 2)
+    monkeypatch.setattr(joint_files, "_MOST_THUMBNAILS", 2)
     titles = []
     monkeypatch.setattr("nucleiseg.plotting.plot_contact_sheet", lambda tiles, path, title: titles.append(title))
     assert predict(images / "one", images / "two", "-o", tmp_path / "out", "--pictures") == 0
@@ -155,15 +155,15 @@ def test_what_still_fits_stays(model, images, tmp_path, monkeypatch, flags):
 
 def test_files_of_other_images_stay(model, images, tmp_path):
     out = tmp_path / "out"
-    assert predict(images / "one", images / "two", "-o", out, "--export", "geojson") == 0
-    assert predict(images / "two", "-o", out, "--export", "coco") == 0
+    assert predict(images / "two", "-o", out, "--export", "geojson,coco") == 0
     assert predict(images / "two", "-o", out, "--export", "rle") == 0
+    assert predict(images / "one", "-o", out, "--export", "geojson") == 0
     assert predict(images / "one", "-o", out, "--threshold", "0.9") == 0
-    assert {"a-2.geojson", "dark.geojson", "nuclei_coco.json", "nuclei_rle.csv"} < set(names(out))
-    assert "a.geojson" not in names(out)
+    assert {"a.geojson", "dark.geojson", "nuclei_coco.json", "nuclei_rle.csv"} < set(names(out))
+    assert "a-2.geojson" not in names(out)
     assert predict(images / "two" / "dark.png", "-o", out, "--threshold", "0.9") == 0
     assert not {"dark.geojson", "nuclei_coco.json", "nuclei_rle.csv"} & set(names(out))
-    assert "a-2.geojson" in names(out)
+    assert "a.geojson" in names(out)
 
 
 @pytest.mark.parametrize("name", ["a.geojson", "nuclei_coco.json"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nucleiseg._files import write_json, write_text
 from nucleiseg._manifest import describe_run
 from nucleiseg._memory import is_out_of_memory
-from nucleiseg.cli.entries import Entry, content_sha256, printable
+from nucleiseg.cli.entries import Entry, content_sha256, placed, printable
 from nucleiseg.cli.further_files import FurtherFiles
 from nucleiseg.cli.journal import Journal
 from nucleiseg.errors import ImageFileError, NucleisegError
@@ -87,7 +87,8 @@ class Batch:
         How images are read.
 
     ``nuclei`` is how many there are in the images that are ``done``; ``left_out`` is how many images have no rows in
-    the tables, because they were made with other settings.
+    the tables, because they were made with other settings, and ``incomplete`` how many of earlier runs have none,
+    because files of theirs are gone or were changed.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Batch:
     ) -> None:
         self.nuclei = 0
         self.left_out = 0
+        self.incomplete = 0
         self._found: dict[str, Entry] = {}
         self.failed: list[Entry] = []
         self._output = output
@@ -142,10 +144,9 @@ class Batch:
         if isinstance(found, Found):
             self._note(self._write(found, path, stem), stem, f"in {found.seconds:.2f} s")
         elif found.table is not None:
-            self._note(found, stem, "by an earlier run")  # whatever becomes of further files
-            if set(self._further.names(stem)) <= set(found.files):
-                self._further.add_done(found, path, stem)
-            else:
+            # Whatever becomes of further files. The image may lie elsewhere now.
+            self._note(replace(found, path=placed(path)), stem, "by an earlier run")
+            if not set(self._further.names(stem)) <= set(found.files):
                 self._write_further(found, path, stem)
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
@@ -163,13 +164,14 @@ class Batch:
     def finish(self, started: str, facts: Mapping[str, Any]) -> None:
         """Write the files of all images."""
         with self._journal.tables():
-            others, self.left_out = self._journal.others(self._stems)
+            others, self.left_out, self.incomplete = self._journal.others(self._stems)
             everything = [*self.done, *(entry for entry in others if not entry.error)]
             self._write_rows([entry.table for entry in everything if entry.table is not None], "measurements.csv")
             self._write_rows([entry.summary for entry in everything if entry.summary is not None], "summary.csv")
             self._write_errors([*self.failed, *(entry for entry in others if entry.error)])
             self._write_manifest(started, facts)
-        self._journal.add_together(self._further.finish())
+            # Here, too: of two processes the one that comes last knows all images of the other.
+            self._journal.note_together(self._further.joint, self._further.finish(everything))
 
     def _note(self, entry: Entry, stem: str, how: str) -> None:
         self._stems.add(stem)
@@ -187,7 +189,7 @@ class Batch:
         if stem in self._states and self._states.pop(stem) != _state(path):  # else labels and hash are of two images
             raise NucleisegError("changed while it was segmented; run again with --resume")
         facts = name, sha256, result.pixel_size, "", result.precision, names
-        entry = Entry(*facts, table=found.table, summary=found.summary)
+        entry = Entry(*facts, stem=stem, path=placed(path), table=found.table, summary=found.summary)
         with self._journal.writing(path, stem):
             result.save_images(self._output, stem)
             self._further.add(entry, path, stem, result.labels, result.image)

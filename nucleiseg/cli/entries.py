@@ -25,6 +25,7 @@ __all__ = [
     "find_held",
     "numbers_of",
     "place_of",
+    "placed",
     "printable",
     "read_entry",
     "source_of",
@@ -42,7 +43,8 @@ _TABLES = ("table", "summary")
 class Entry:
     """What is known of one image: its rows of both tables and its files, or the reason why it has none.
 
-    ``noted`` is when that was written down, in nanoseconds.
+    ``noted`` is when that was written down, in nanoseconds; ``stem`` how the names of its files begin; ``path`` where
+    the image lay, as `placed` says.
     """
 
     image: str
@@ -52,6 +54,8 @@ class Entry:
     precision: str = "float32"
     files: tuple[str, ...] = ()
     noted: int = 0
+    stem: str = ""
+    path: str = ""
     table: pd.DataFrame | None = field(default=None, repr=False)
     summary: pd.DataFrame | None = field(default=None, repr=False)
 
@@ -121,6 +125,11 @@ def source_of(path: Path) -> str:
     return printable(path.resolve())
 
 
+def placed(path: Path) -> str:
+    """Where an image lies, absolute, as it was named: files of links keep the names and folders of the links."""
+    return escaped(os.path.abspath(path))  # noqa: PTH100  # takes ".." away, too, which folders in common need
+
+
 def read_entry(path: Path) -> dict[str, Any] | None:
     """An entry as it is, whatever has become of its files; None if there is none, or it is damaged."""
     try:
@@ -157,10 +166,21 @@ def to_entry(stored: Mapping[str, Any]) -> Entry:
     """What is known of the image."""
     if "table" not in stored:
         return Entry(stored["image"], error=str(stored.get("error")))
-    tables = [_table(stored[name]) for name in _TABLES]
-    precision = stored.get("precision", "float32")  # which older entries don't tell: there was no other
     files = tuple(files_of(stored))
-    return Entry(stored["image"], stored["sha256"], stored["pixel_size"], "", precision, files, stored["time"], *tables)
+    # Older entries have neither; the labels are the first of the files.
+    stem = stored.get("stem", files[0].removesuffix("_labels.tif") if files else "")
+    return Entry(
+        stored["image"],
+        stored["sha256"],
+        stored["pixel_size"],
+        precision=stored.get("precision", "float32"),  # which older entries don't tell: there was no other
+        files=files,
+        noted=stored["time"],
+        stem=stem,
+        path=stored.get("path", whence(stored)),
+        table=_table(stored["table"]),
+        summary=_table(stored["summary"]),
+    )
 
 
 def columns_of(table: pd.DataFrame | None) -> dict[str, Any]:

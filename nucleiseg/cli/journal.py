@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nucleiseg._files import locked, write_text
 from nucleiseg.cli.entries import (
@@ -24,6 +24,7 @@ from nucleiseg.cli.entries import (
     files_of,
     numbers_of,
     place_of,
+    placed,
     printable,
     read_entry,
     source_of,
@@ -33,7 +34,26 @@ from nucleiseg.cli.entries import (
 from nucleiseg.cli.leftovers import Together, as_written, remove_own
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["Entry", "Journal"]
+__all__ = ["Entry", "Journal", "Others"]
+
+
+class Others(NamedTuple):
+    """Images that are not of this run.
+
+    Parameters
+    ----------
+    entries : list of Entry
+        Those that were made with the same settings, by name; of images that failed, too.
+    different : int
+        How many have results that were made with others.
+    incomplete : int
+        How many were made with the same, but files of theirs are gone since, or were changed. Images of which all that
+        was written is gone do not count.
+    """
+
+    entries: list[Entry]
+    different: int
+    incomplete: int
 
 
 class Journal:
@@ -126,12 +146,13 @@ class Journal:
                 self._together.remove(stem)
         self._write(path, stem, {**facts, "files": sizes})
 
-    def add_together(self, contents: Mapping[str, Sequence[str]]) -> None:
-        """Note which images, by stem, are in which files of all images."""
-        if not contents:
-            return
-        with locked(self._folder / "lock"):
-            self._together.add(contents)
+    def note_together(self, names: Sequence[str], contents: Mapping[str, Sequence[str]]) -> None:
+        """Note which images, by stem, are in which files of all images; only within `tables`.
+
+        Of ``names``, those that were not written, for there was nothing to write, are removed if they are of before.
+        """
+        self._together.drop([name for name in names if name not in contents])
+        self._together.add(contents)
 
     def fail(self, path: Path, stem: str, message: str) -> bool:
         """Note why an image could not be segmented; not if another image has taken its name meanwhile."""
@@ -142,23 +163,24 @@ class Journal:
         self._write(path, stem, {"image": printable(path), "files": {}, "left": left, "error": message})
         return True
 
-    def others(self, stems: Collection[str]) -> tuple[list[Entry], int]:
-        """Entries of other images, from earlier runs and from processes that run now.
-
-        And how many images have results here that were made with other settings.
-        """
+    def others(self, stems: Collection[str]) -> Others:
+        """Images but those of these stems, from earlier runs and from processes that run now."""
         own = {self._path(stem) for stem in stems}
         paths = sorted(set(self._folder.glob("*.json")) - own)
-        found, different = [], 0
+        held = self._together.stems()
+        found, different, incomplete = [], 0, 0
         for path in paths:
-            stored = self._load(path, any_key=True)
+            stored = read_entry(path)
             if stored is None or self._is_over(stored):
                 continue
-            if stored.get("key") == self._key:
+            same, whole = stored.get("key") == self._key, self._is_whole(stored)
+            if same and whole:
                 found.append(to_entry(stored))
             elif "table" in stored:
-                different += 1
-        return sorted(found, key=lambda entry: entry.image), different
+                different += whole
+                left = as_written(self._results, files_of(stored)) or stored.get("stem") in held
+                incomplete += bool(same and left)
+        return Others(sorted(found, key=lambda entry: entry.image), different, incomplete)
 
     @contextlib.contextmanager
     def tables(self) -> Iterator[None]:
@@ -181,7 +203,8 @@ class Journal:
         return any(name in files_of(read_entry(path) or {}) for path in others if path.exists())
 
     def _write(self, path: Path, stem: str, facts: Mapping[str, Any]) -> None:
-        known = {"key": self._key, "time": time.time_ns(), "stem": stem, "source": source_of(path)}
+        known = {"key": self._key, "time": time.time_ns(), "stem": stem}
+        known |= {"source": source_of(path), "path": placed(path)}
         write_text(self._path(stem), json.dumps({**known, **facts}))
 
     def _load(self, path: Path, any_key: bool = False) -> dict[str, Any] | None:
@@ -189,4 +212,8 @@ class Journal:
         stored = read_entry(path)
         if stored is None or not (any_key or stored.get("key") == self._key):
             return None
-        return stored if as_written(self._results, stored["files"]) == stored["files"] else None
+        return stored if self._is_whole(stored) else None
+
+    def _is_whole(self, stored: Mapping[str, Any]) -> bool:
+        """Whether all of its files are there as they were written."""
+        return bool(as_written(self._results, stored["files"]) == stored["files"])

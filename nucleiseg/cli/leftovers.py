@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from nucleiseg._files import write_text
@@ -57,10 +57,20 @@ class Together:
         if written:
             write_text(self._record, json.dumps({**self._read(), **written}))
 
+    def stems(self) -> set[str]:
+        """Of all images in such files, as far as these are there."""
+        known = self._read()
+        there = as_written(self._folder, {name: size for name, (size, _) in known.items()})
+        return {stem for name in there for stem in known[name][1]}
+
     def remove(self, stem: str) -> None:
         """Remove the files that hold an image whose labels are others now."""
+        self.drop([name for name, (_, stems) in self._read().items() if stem in stems])
+
+    def drop(self, names: Collection[str]) -> None:
+        """Remove these files, as far as they are as they were written."""
         known = self._read()
-        stale = {name: size for name, (size, stems) in known.items() if stem in stems}
+        stale = {name: known[name][0] for name in names if name in known}
         if stale:
             remove_own(self._folder, stale)
             write_text(self._record, json.dumps({name: known[name] for name in known.keys() - stale.keys()}))

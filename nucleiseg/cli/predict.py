@@ -51,8 +51,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         description="Segment images. Writes <stem>_labels.tif, <stem>_mask.png and <stem>_overlay.png for each; "
         "measurements.csv with a row for each nucleus, summary.csv with a row for each image, errors.csv with the "
         "reason for each that could not be segmented, and run.json about the run. Replaces what it wrote before of an "
-        "image, and removes what no longer fits, but touches no other file; rows of other images made with the same "
-        "model and options stay in the tables.",
+        "image, and removes what no longer fits, but touches no other file; other images made with the same model and "
+        "options stay in the tables and in further files of all images.",
     )
     parser.add_argument("input", nargs="+", help="image files, folders of them, or patterns such as 'plate7/*.tif'")
     parser.add_argument(
@@ -140,6 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"rows of {images} made with another model, options or version are left out of the tables; segment all "
             "with the same, or choose another output folder"
         )
+    further.tell_left_out(batch.incomplete)
     say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {batch.nuclei} nuclei; results in {output}")
     return 1 if batch.failed else 0
 
