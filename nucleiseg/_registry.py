@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from nucleiseg._checks import check_choice
@@ -16,7 +18,8 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Names and what they stand for; installed packages add to it through an entry-point group.
 
-    Plugins are listed by name without importing them, and imported when first asked for.
+    Plugins are listed by name without importing them, and imported when first asked for. A package may both announce a
+    part and register it by the decorator: that is one part, whichever is seen first.
 
     Parameters
     ----------
@@ -65,7 +68,9 @@ class Registry(Generic[T]):
         def add(item: T) -> T:
             with self._lock:
                 # Plugins are looked for at the first use, not while modules are imported; `_found` checks their names.
-                if name in self._items or name in (self._plugins or {}):
+                point = (self._plugins or {}).get(name)
+                # An announced part takes its own place, and that of itself after an import that failed.
+                if name in self._items if point is None else not _may_name(point, item):
                     raise InvalidInputError(f"{self.kind} {name!r} is registered already; choose another name")
                 self._items[name] = item
             return item
@@ -88,10 +93,11 @@ class Registry(Generic[T]):
         `PluginError`.
         """
         check_choice(name, self.kind, self.names())
-        with self._lock:
-            if name not in self._items:
-                self._items[name] = self._load(self._found()[name])
-            return self._items[name]
+        point = self._found().get(name)
+        if point is not None:
+            # Without our lock: another thread may be importing the same module, whose decorator waits for it.
+            self._settle(point, self._load(point))
+        return self._items[name]
 
     def load_plugin(self, name: object) -> None:
         """Import the package that has announced that name, if one has: its classes are registered with Keras then.
@@ -120,6 +126,14 @@ class Registry(Generic[T]):
             ) from error
         return item
 
+    def _settle(self, point: EntryPoint, loaded: T) -> None:
+        """Keep a plugin that is imported; from now on, it is an item like others."""
+        with self._lock:
+            registered = self._items.setdefault(point.name, loaded)
+            if registered is not loaded and not _is_named_by(point, registered):
+                raise self._taken(point)
+            self._found().pop(point.name, None)
+
     def _found(self) -> dict[str, EntryPoint]:
         if self.group is None:
             return {}
@@ -127,15 +141,46 @@ class Registry(Generic[T]):
             plugins: dict[str, EntryPoint] = {}
             for point in entry_points(group=self.group):
                 earlier = plugins.get(point.name)
-                if point.name in self._items or (earlier is not None and earlier.value != point.value):
-                    raise InvalidInputError(
-                        f"{self.kind} {point.name!r} of the plugin {_origin(point)} is registered already"
-                        f"{f' by {_origin(earlier)}' if earlier else ''}; "
-                        "rename one of the two, or uninstall that package"
-                    )
+                if point.name in self._items and not _may_name(point, self._items[point.name]):
+                    raise self._taken(point)
+                if earlier is not None and earlier.value != point.value:
+                    raise self._taken(point, earlier)
                 plugins[point.name] = point
             self._plugins = plugins
         return self._plugins
+
+    def _taken(self, point: EntryPoint, earlier: EntryPoint | None = None) -> InvalidInputError:
+        return InvalidInputError(
+            f"{self.kind} {point.name!r} of the plugin {_origin(point)} is registered already"
+            f"{f' by {_origin(earlier)}' if earlier else ''}; rename one of the two, or uninstall that package"
+        )
+
+
+def _is_named_by(point: EntryPoint, item: object) -> bool:
+    """Whether a function or class is what an entry point's ``module:qualname`` names."""
+    return _place(point) == (getattr(item, "__module__", None), getattr(item, "__qualname__", None))
+
+
+def _may_name(point: EntryPoint, item: object) -> bool:
+    """Whether an item may be what an entry point names, as far as that can be told without importing anything.
+
+    An object without a name of its own, such as a head, and a function that its module has from another one are known
+    by what the module holds under that name; while it is being imported, that may be nothing yet.
+    """
+    module, name = _place(point)
+    if _is_named_by(point, item):
+        return True
+    if module not in sys.modules:
+        return False
+    try:
+        return attrgetter(name)(sys.modules[module]) is item
+    except AttributeError:
+        return True  # `Registry.get` looks again
+
+
+def _place(point: EntryPoint) -> tuple[str, str]:
+    module, _, name = point.value.partition("[")[0].partition(":")
+    return module.strip(), name.strip()
 
 
 def _origin(point: EntryPoint) -> str:

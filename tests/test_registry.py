@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import sys
+import types
 
 import pytest
 
@@ -169,3 +171,87 @@ def test_a_broken_plugin_is_named_with_its_package(install, colours, target, tex
     assert isinstance(caught.value, NucleisegError)
     assert caught.value.__cause__ is not None
     assert colours.get("blue") == "#00f"
+
+
+REGISTERED = {
+    "a function": "@colours.register('red')\ndef red():\n    return '#f00'\n",
+    "an object": "red = colours.register('red')(object())\n",
+    "a function that another one wraps": (
+        "import functools\n"
+        "def loud(paint):\n    return functools.wraps(paint)(lambda: paint().upper())\n"
+        "@loud\n@colours.register('red')\ndef red():\n    return '#f00'\n"
+    ),
+}
+
+
+@pytest.fixture
+def shared(colours, monkeypatch):
+    """The same registry, where modules of plugins can import it."""
+    module = types.ModuleType("shared_colours")
+    module.colours = colours
+    monkeypatch.setitem(sys.modules, "shared_colours", module)
+    return colours
+
+
+@pytest.mark.parametrize("kind", REGISTERED)
+@pytest.mark.parametrize("order", ["loaded by the entry point", "imported, then listed", "listed, then imported"])
+def test_a_part_that_is_both_announced_and_registered_is_one(kind, order, install, shared):
+    module = install({"red": "{module}:red"}, "from shared_colours import colours\n" + REGISTERED[kind])
+    if order == "listed, then imported":
+        assert shared.names() == ["blue", "red"]
+    if order != "loaded by the entry point":
+        importlib.import_module(module)
+    assert shared.names() == ["blue", "red"]
+    red = shared.get("red")
+    assert shared.get("red") is red
+    if kind != "a function that another one wraps":
+        assert red is sys.modules[module].red
+    assert shared.names() == ["blue", "red"]
+    with pytest.raises(InvalidInputError, match="colour 'red' is registered already; choose another name"):
+        shared.register("red")(red)
+
+
+def test_a_part_may_be_announced_where_its_package_shows_it(install, shared):
+    inner = install({}, "from shared_colours import colours\n" + REGISTERED["a function"])
+    install({"red": "{module}:red"}, f"from {inner} import red\n")
+    assert shared.names() == ["blue", "red"]
+    assert shared.get("red") is sys.modules[inner].red
+
+
+@pytest.mark.parametrize("announced", ["red", "missing"])
+@pytest.mark.parametrize("first", ["listed", "registered"])
+def test_another_part_of_the_name_of_a_plugin_is_refused(announced, first, install, shared):
+    module = install({"red": f"{{module}}:{announced}"}, "def red():\n    return '#f00'\n")
+
+    def red():
+        return "#900"
+
+    if first == "listed":
+        assert "red" in shared
+        with pytest.raises(InvalidInputError, match="colour 'red' is registered already; choose another name"):
+            shared.register("red")(red)
+        assert module not in sys.modules
+    else:
+        shared.register("red")(red)
+        with pytest.raises(
+            InvalidInputError, match=f"colour 'red' of the plugin '{module}:{announced}' of the package"
+        ):
+            shared.names()
+
+
+def test_another_part_that_the_plugin_itself_registers_is_refused(install, shared):
+    text = "from shared_colours import colours\n@colours.register('red')\ndef dark():\n    return '#900'\n"
+    module = install({"red": "{module}:red"}, text + "def red():\n    return '#f00'\n")
+    for _ in range(2):
+        with pytest.raises(
+            InvalidInputError, match=f"colour 'red' of the plugin '{module}:red' .* registered already; re"
+        ):
+            shared.get("red")
+
+
+def test_a_plugin_whose_import_failed_is_told_the_same_again(install, shared):
+    text = "from shared_colours import colours\n" + REGISTERED["a function"] + "raise RuntimeError('no licence')\n"
+    install({"red": "{module}:red"}, text)
+    for _ in range(2):
+        with pytest.raises(PluginError, match="RuntimeError: no licence"):
+            shared.get("red")
