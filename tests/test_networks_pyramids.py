@@ -74,6 +74,33 @@ def test_five_outputs_that_fit_are_kept(image):
 
 
 @pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda maps: {f"P{number}": map_ for number, map_ in enumerate(maps, 1)},
+        lambda maps: {f"stride_{stride}": map_ for stride, map_ in zip(STRIDES, maps, strict=True)},  # 16 before 2
+        tuple,
+        lambda maps: [maps[:2], maps[2:]],
+        lambda maps: maps[::-1],
+    ],
+)
+def test_five_outputs_in_another_structure_or_order_become_a_list_by_stride(arrange, image):
+    x, outputs = image, []
+    for filters in (2, 3, 4, 5, 6):
+        x = convolution(filters)(x)
+        outputs.append(x)
+        x = layers.ReLU()(x)  # not what the author chose
+    model = keras.Model(image, arrange(outputs), name="features")
+    taps = pyramid(model)
+    assert [tap is map_ for tap, map_ in zip(taps.output, outputs, strict=True)] == [True] * 5
+    assert taps.name == "features"
+    assert set(map(id, taps.weights)) == set(map(id, model.weights))
+    given = taps(np.zeros((1, 64, 96, 3), np.float32))
+    assert [map_.shape for map_ in given] == [
+        (1, 64 // stride, 96 // stride, filters) for stride, filters in zip(STRIDES, (2, 3, 4, 5, 6), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
     ("strides", "missing", "found"),
     [
         ((2, 2, 2, 2), "32", "[1, 2, 4, 8, 16]"),

@@ -189,6 +189,15 @@ def test_an_encoder_without_all_strides_is_refused():
         unet(shallow)
 
 
+def test_an_encoder_may_give_its_maps_by_name():
+    encoder = small_encoder("named")
+    maps = [layer.output for layer in encoder.layers[1:]]
+    named = keras.Model(encoder.input, {f"P{number}": map_ for number, map_ in enumerate(maps, 1)}, name="named")
+    model = unet(named, widths=WIDTHS)
+    assert model(images(32, 64)).shape == (1, 32, 64, 1)
+    assert find_encoder(model).name == "named"
+
+
 def test_a_model_without_one_encoder_has_none_to_find():
     plain = small_encoder("plain")
     with pytest.raises(

@@ -19,7 +19,8 @@ def pyramid(model: keras.Model) -> keras.Model:
     """A model with five outputs, the feature maps at strides 2, 4, 8, 16 and 32.
 
     Of all feature maps at a stride, the last one before the network goes to a coarser stride is taken: it has seen the
-    most layers at that resolution. A model that already has these five outputs, in this order, is returned unchanged.
+    most layers at that resolution. A model whose outputs are five maps at these strides keeps them: as a list in this
+    order it is returned unchanged, any other order or structure (feature pyramids give a dict) becomes such a list.
 
     Parameters
     ----------
@@ -47,9 +48,12 @@ def pyramid(model: keras.Model) -> keras.Model:
     [4, 8, 16, 32, 64]
     """
     _check_input(model)
-    own = [_stride(shape) for shape in _output_shapes(model, model.outputs)]
-    if own == list(STRIDES):
-        return model
+    shapes = _output_shapes(model, model.outputs)
+    own = {_stride(shape): tensor for tensor, shape in zip(model.outputs, shapes, strict=True)}
+    if len(model.outputs) == len(STRIDES) and own.keys() == set(STRIDES):
+        chosen = [own[stride] for stride in STRIDES]
+        is_such_a_list = isinstance(model.output, list) and list(map(id, model.output)) == list(map(id, chosen))
+        return model if is_such_a_list else keras.Model(model.inputs[0], chosen, name=model.name)
     tensors = _feature_maps(model)
     last_at = {_stride(shape): tensor for tensor, shape in zip(tensors, _output_shapes(model, tensors), strict=True)}
     missing = [stride for stride in STRIDES if stride not in last_at]
