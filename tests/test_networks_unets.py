@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.networks import DEFAULT_WIDTHS, find_encoder, list_upsamplings, unet
+from nucleiseg.networks import DEFAULT_WIDTHS, find_encoder, list_upsamplings, unet, upsampling
 
 WIDTHS = (12, 10, 8, 6, 4)
 
@@ -174,12 +174,90 @@ def test_the_last_block_refines_what_it_sees_beside_the_image():
         ({"convolutions": -1}, "convolutions must be a whole number of at least 0, got -1"),
         ({"refine": "yes"}, "refine must be true or false, got 'yes'"),
         ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
+        ({"activation": "sigmoidd"}, r"activation must be one that Keras knows, got 'sigmoidd'; usual are 'sigmoid'"),
+        ({"activation": 3}, "activation must be one that Keras knows, got 3"),
         ({"upsampling": "pixpix"}, "unknown upsampling block 'pixpix'; did you mean 'pix2pix'"),
     ],
 )
 def test_settings_are_checked(options, message):
     with pytest.raises(InvalidInputError, match=message):
         unet(small_encoder(), **options)
+
+
+@pytest.fixture
+def register():
+    """Add a block named mine for the test."""
+
+    def add(build):
+        upsampling.register_upsampling("mine")(build)
+
+    yield add
+    upsampling._upsamplings.unregister("mine")
+
+
+def block(*layers):
+    """A function that builds a block; a layer may be a function of the number of channels."""
+
+    def build(filters, size, name=None):
+        made = [
+            layer(filters) if not isinstance(layer, keras.Layer) else layer.from_config(layer.get_config())
+            for layer in layers
+        ]
+        return keras.Sequential(made, name=name)
+
+    return build
+
+
+def same(filters):
+    return keras.layers.Conv2D(filters, 3, padding="same")
+
+
+@pytest.mark.parametrize(
+    ("build", "got"),
+    [
+        (block(same), r"\(1, 8, 12, 12\)"),
+        (block(keras.layers.UpSampling2D((2, 1)), same), r"\(1, 16, 12, 12\)"),
+        (block(keras.layers.UpSampling2D(4), same), r"\(1, 32, 48, 12\)"),
+        (block(keras.layers.UpSampling2D(2)), r"\(1, 16, 24, 7\)"),
+        (block(keras.layers.UpSampling2D(2), lambda filters: keras.layers.Conv2D(filters, 3)), r"\(1, 14, 22, 12\)"),
+        (block(keras.layers.UpSampling2D(2), same, keras.layers.Permute((2, 1, 3))), r"\(1, 24, 16, 12\)"),
+        (lambda filters, size, name: lambda x: [same(filters)(x)], "list"),
+    ],
+)
+def test_a_block_that_does_not_double_is_refused_when_the_network_is_built(build, got, register):
+    register(build)
+    message = rf"'mine' must make \(1, 16, 24, 12\) of \(1, 8, 12, 7\), got {got}; begin it with"
+    with pytest.raises(InvalidInputError, match=message):
+        unet(small_encoder(), widths=WIDTHS, upsampling="mine")
+
+
+@pytest.mark.parametrize("build", [lambda filters, size: None, lambda filters, name: None, lambda *, name: None])
+def test_a_block_that_cannot_be_built_by_filters_size_and_name_is_refused(build, register):
+    register(build)
+    with pytest.raises(
+        InvalidInputError, match=r"built by \(filters, size, name=None\), which 'mine' can't be \(.*\); give"
+    ):
+        unet(small_encoder(), widths=WIDTHS, upsampling="mine")
+
+
+class Repeated(keras.Layer):
+    """Tells Keras no shapes, so that it has to find them."""
+
+    def call(self, x):
+        return keras.ops.repeat(keras.ops.repeat(x, 2, axis=1), 2, axis=2)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        block(keras.layers.UpSampling2D(2), same),
+        lambda filters, size, name=None: lambda x: same(filters)(keras.layers.UpSampling2D(2)(x)),
+        lambda *numbers, **options: lambda x: Repeated()(same(numbers[0])(x)),
+    ],
+)
+def test_a_block_may_be_any_function_that_doubles(build, register):
+    register(build)
+    assert unet(small_encoder(), widths=WIDTHS, upsampling="mine")(images(32, 64)).shape == (1, 32, 64, 1)
 
 
 def test_an_encoder_without_all_strides_is_refused():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -11,7 +13,10 @@ from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks.pyramids import pyramid
 from nucleiseg.networks.residual import residual_block
 from nucleiseg.networks.resolutions import DEFAULT_WIDTHS, STRIDES
-from nucleiseg.networks.upsampling import get_upsampling
+from nucleiseg.networks.upsampling import UpsamplingBuilder, get_upsampling
+
+# Height and width that differ, so that a block which turns them is seen, too.
+_PROBE = (1, 8, 12)
 
 
 def unet(
@@ -60,8 +65,9 @@ def unet(
     Raises
     ------
     InvalidInputError
-        If the encoder lacks a stride, the widths are not five positive numbers, convolutions is below 0, or refine is
-        neither true nor false.
+        If the encoder lacks a stride, the widths are not five positive numbers, convolutions is below 0, refine is
+        neither true nor false, Keras knows no such activation, or an upsampling block takes no name or makes anything
+        but maps of twice the height and width with as many channels as it is told.
 
     References
     ----------
@@ -83,14 +89,16 @@ def unet(
     channels = check_count(channels, "channels")
     convolutions = check_count(convolutions, "convolutions", 0)
     refine = check_flag(refine, "refine")
-    block = get_upsampling(upsampling)
+    block = _checked_builder(get_upsampling(upsampling), upsampling)
+    _check_activation(activation)
     encoder = pyramid(encoder)
 
     image = keras.Input((None, None, 3), name="image")
     features = [image, *encoder(image)]
     x = features.pop()
     for stride, width, skip in zip((16, 8, 4, 2, 1), widths, reversed(features), strict=True):
-        x = block(width, 3, name=f"upsample_{stride}")(x)
+        before, x = x, block(width, 3, name=f"upsample_{stride}")(x)
+        _check_doubled(before, x, width, upsampling)
         if stride == 1 and refine:
             x = residual_block(x, keras.layers.Concatenate(name="refine_seen")([x, skip]), "refine")
         x = keras.layers.Concatenate(name=f"skip_{stride}")([x, skip])
@@ -99,6 +107,44 @@ def unet(
     # float32 whatever the precision policy: losses and thresholds are computed on the maps.
     maps = keras.layers.Conv2D(channels, 3, padding="same", activation=activation, dtype="float32", name="maps")(x)
     return keras.Model(image, maps, name=name)
+
+
+def _checked_builder(builder: UpsamplingBuilder, name: str) -> UpsamplingBuilder:
+    """The same, if it can be called as it will be."""
+    try:
+        inspect.signature(builder).bind(8, 3, name="upsample_1")
+    except TypeError as error:
+        raise InvalidInputError(
+            f"an upsampling block is built by (filters, size, name=None), which {name!r} can't be ({error}); "
+            "give its function these parameters"
+        ) from error
+    except ValueError:  # written in C, which tells no parameters
+        pass
+    return builder
+
+
+def _check_activation(activation: Any) -> None:
+    try:
+        keras.activations.get(activation)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"activation must be one that Keras knows, got {activation!r}; usual are 'sigmoid' for maps that don't "
+            "exclude each other, 'softmax' for those that do, and 'linear'"
+        ) from error
+
+
+def _check_doubled(before: keras.KerasTensor, after: Any, width: int, name: str) -> None:
+    """Refuse what would fail no sooner than at the first image."""
+    given, wanted = (*_PROBE, before.shape[-1]), (_PROBE[0], 2 * _PROBE[1], 2 * _PROBE[2], width)
+    got: Any = type(after).__name__
+    if isinstance(after, keras.KerasTensor):
+        got = tuple(keras.Function(before, after).compute_output_spec(keras.KerasTensor(given)).shape)
+    if got != wanted:
+        raise InvalidInputError(
+            f"an upsampling block must double height and width and give the channels that it is told: {name!r} must "
+            f"make {wanted} of {given}, got {got}; begin it with keras.layers.UpSampling2D(2) and end it with "
+            "keras.layers.Conv2D(filters, size, padding='same')"
+        )
 
 
 def _convolved(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
