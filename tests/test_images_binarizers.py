@@ -116,3 +116,20 @@ def test_binarizers_can_be_added():
             register_binarizer("dark")(dark)
     finally:
         _BINARIZERS.unregister("dark")
+
+
+@pytest.mark.parametrize(
+    ("binarizer", "got"),
+    [
+        (lambda array, threshold: array[..., 0] > 0, r"\(2, 8, 9\)"),
+        (lambda array, threshold: np.repeat(array, 2, -1), r"\(2, 8, 9, 2\)"),
+        (lambda array, threshold: array.any(), r"\(\)"),
+    ],
+)
+def test_a_binarizer_that_gives_another_shape_is_named(binarizer, got):
+    register_binarizer("other")(binarizer)
+    try:
+        with pytest.raises(InvalidInputError, match=rf"here \(2, 8, 9, 1\), got {got} from 'other'; return an array"):
+            binarize(np.ones((2, 8, 9), int), "other")
+    finally:
+        _BINARIZERS.unregister("other")

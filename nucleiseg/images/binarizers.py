@@ -98,7 +98,8 @@ def binarize(array: npt.ArrayLike, method: str = "labels", threshold: float = 0.
     Raises
     ------
     InvalidInputError
-        If the method is unknown, or the array's shape, dtype or values are not what the method takes.
+        If the method is unknown, the array's shape, dtype or values are not what the method takes, or a registered
+        method gives another shape.
 
     Examples
     --------
@@ -116,7 +117,13 @@ def binarize(array: npt.ArrayLike, method: str = "labels", threshold: float = 0.
             "array must be (H, W) or (N, H, W), with or without a channel axis of length 1, "
             f"got {describe(numbers)}; pass one channel, e.g. array[..., 0]"
         )
-    return np.asarray(entry.binarizer(with_channel, threshold), bool).astype(np.uint8)
+    mask = np.asarray(entry.binarizer(with_channel, threshold), bool)
+    if mask.shape != with_channel.shape:
+        raise InvalidInputError(
+            f"a binarizer must keep the shape of what it is given, here {with_channel.shape}, got {mask.shape} from "
+            f"{method!r}; return an array of the same shape, with the channel axis"
+        )
+    return mask.astype(np.uint8)
 
 
 def unbinarize(mask: npt.ArrayLike, method: str = "mask255") -> Array:
