@@ -6,12 +6,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from stubs import MODEL, Echo
 
 from nucleiseg import PredictOptions, Segmenter, datasets
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import Head, get_head, list_heads, register_head
-from nucleiseg.inference.segmenting import Decoding
-from nucleiseg.instances import get_decoder, list_decoders
+from nucleiseg.heads.head import _heads
+from nucleiseg.images import Tiling
+from nucleiseg.inference.segmenting import Decoding, decoding_of, segment
+from nucleiseg.instances import Decoded, get_decoder, list_decoders
 from nucleiseg.training import FitOptions, get_target, list_targets, losses
 
 
@@ -142,3 +145,80 @@ def test_a_decoder_that_gives_something_else_is_told(way):
     decoding = Decoding(lambda maps, thresholds, area: maps[..., 0], {}, PredictOptions(min_area=0))
     with pytest.raises(InvalidInputError, match=r"must give probability and labels, got ndarray; return .*Decoded\("):
         getattr(decoding, way)(np.zeros((4, 5, 1), np.float32))
+
+
+ALSO_RIGHT = {
+    "float64 and int64": lambda maps: (maps[..., 0].astype(np.float64), (maps[..., 0] > 0.5).astype(np.int64)),
+    "float16 and bool": lambda maps: (maps[..., 0].astype(np.float16), maps[..., 0] > 0.5),
+    "lists": lambda maps: (maps[..., 0].tolist(), (maps[..., 0] > 0.5).astype(int).tolist()),
+}
+
+
+@pytest.mark.parametrize("given", ALSO_RIGHT)
+@pytest.mark.parametrize("options", [{"tiling": None}, {"tiling": Tiling(16, 8)}, {"fill_holes": True}])
+def test_what_a_decoder_gives_is_brought_to_the_types_that_are_promised(given, options):
+    def decode(maps, thresholds, area):
+        return Decoded(*ALSO_RIGHT[given](maps))
+
+    image = np.zeros((32, 40), np.float32)
+    image[4:9, 6:30] = 1
+    found = segment(image, Echo(), "minmax", Decoding(decode, {}, PredictOptions(min_area=0, **options)))
+    assert (found.probability.dtype, found.labels.dtype) == (np.float32, np.int32)
+    np.testing.assert_array_equal(found.probability, image)
+    np.testing.assert_array_equal(found.labels, image)
+
+
+@pytest.mark.parametrize("way", ["whole", "part"])
+def test_what_a_decoder_gives_is_not_copied_if_it_is_right(way):
+    given = Decoded(np.zeros((4, 5), np.float32), np.zeros((4, 5), np.int32))
+    decoding = Decoding(lambda maps, thresholds, area: given, {}, PredictOptions(min_area=0))
+    found = getattr(decoding, way)(np.zeros((4, 5, 1), np.float32))
+    assert found.probability is given.probability
+    assert found.labels is given.labels
+
+
+@pytest.mark.parametrize("way", ["whole", "part"])
+@pytest.mark.parametrize(
+    ("probability", "labels", "message"),
+    [
+        (
+            np.zeros((4, 5, 1)),
+            np.zeros((4, 5), int),
+            r"give probability \(H, W\) .* real numbers, here \(4, 5\), got shape",
+        ),
+        (np.zeros((5, 4)), np.zeros((4, 5), int), r"got shape \(5, 4\), dtype float64 from 'mine'; return "),
+        (np.zeros((4, 5), complex), np.zeros((4, 5), int), r"got shape \(4, 5\), dtype complex128 from 'mine'"),
+        (
+            np.zeros((4, 5)),
+            np.zeros((3, 5), int),
+            r"give labels .* integers, here \(4, 5\), got shape \(3, 5\), dtype int64",
+        ),
+        (np.zeros((4, 5)), np.zeros((4, 5)), r"give labels .* got shape \(4, 5\), dtype float64 from 'mine'"),
+        (np.zeros((4, 5)), None, r"give labels .* got shape \(\), dtype object from 'mine'"),
+    ],
+)
+def test_a_decoder_that_gives_other_shapes_or_kinds_is_named(way, probability, labels, message):
+    def mine(maps, thresholds, area):
+        return Decoded(probability, labels)
+
+    with pytest.raises(InvalidInputError, match=message):
+        getattr(Decoding(mine, {}, PredictOptions(min_area=0)), way)(np.zeros((4, 5, 1), np.float32))
+
+
+@pytest.mark.parametrize(("thresholds", "named"), [({"level": 0.5, "seed": 0.2}, "'level', 'seed'"), ({}, "none")])
+def test_a_threshold_is_refused_where_a_head_has_none_of_that_name(thresholds, named):
+    register_head(dataclasses.replace(get_head("semantic"), name="levels", thresholds=thresholds))
+    try:
+        model = dataclasses.replace(MODEL, head="levels", thresholds={**thresholds, "min_area": 4})
+        assert decoding_of(model, PredictOptions()).thresholds == model.thresholds
+        message = f"named 'probability', got 0.9 for the head 'levels', which has {named}; leave threshold"
+        with pytest.raises(InvalidInputError, match=message):
+            decoding_of(model, PredictOptions(threshold=0.9))
+    finally:
+        _heads.unregister("levels")
+
+
+@pytest.mark.parametrize("known", [{}, {"probability": 0.2, "min_area": 30}])
+def test_a_threshold_takes_the_place_of_the_models_own(known):
+    model = dataclasses.replace(MODEL, thresholds=known)
+    assert decoding_of(model, PredictOptions(threshold=0.9)).thresholds == {**known, "probability": 0.9}

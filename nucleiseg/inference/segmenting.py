@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._checks import describe
 from nucleiseg._progress import progress
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine
@@ -108,15 +109,43 @@ class Decoding:
                 f"a decoder must give probability and labels, got {type(found).__name__}; return "
                 "nucleiseg.instances.Decoded(probability, labels)"
             )
-        return found
+        size = (maps.shape[0], maps.shape[1])
+        probability = self._typed(found.probability, "probability", size, "buif", np.float32)
+        return Decoded(probability, self._typed(found.labels, "labels", size, "bui", np.int32))
+
+    def _typed(self, array: Any, what: str, size: tuple[int, int], kinds: str, dtype: Any) -> npt.NDArray[Any]:
+        """What `Decoded` promises. There is no room for a copy of what is right already."""
+        array = np.asarray(array)
+        if array.shape != size or array.dtype.kind not in kinds:
+            name = getattr(self.decoder, "__name__", repr(self.decoder))
+            kind = "integers" if dtype is np.int32 else "real numbers"
+            raise InvalidInputError(
+                f"a decoder must give {what} (H, W) of its maps in {kind}, here {size}, got {describe(array)} from "
+                f"{name!r}; return nucleiseg.instances.Decoded(probability, labels) without channels, axes or margins "
+                "of its own"
+            )
+        return np.asarray(array, dtype)
 
 
 def decoding_of(settings: SegmenterSettings, options: PredictOptions) -> Decoding:
-    """How a model's maps become nuclei under these options."""
-    thresholds = dict(settings.thresholds)
+    """How a model's maps become nuclei under these options.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is a threshold, but the model's head has none of that name.
+    """
+    head, thresholds = get_head(settings.head), dict(settings.thresholds)
     if options.threshold is not None:
+        if "probability" not in {**head.thresholds, **thresholds}:
+            names = ", ".join(map(repr, head.thresholds)) or "none"
+            raise InvalidInputError(
+                f"a threshold is for heads that have one named 'probability', got {options.threshold:g} for the head "
+                f"{head.name!r}, which has {names}; leave threshold (--threshold) out, or choose the head's own by "
+                "Segmenter.optimize_thresholds"
+            )
         thresholds["probability"] = options.threshold
-    return Decoding(get_decoder(get_head(settings.head).decoder), thresholds, options)
+    return Decoding(get_decoder(head.decoder), thresholds, options)
 
 
 def segment(
