@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SIGNATURE", "chunk", "write_png"]
+__all__ = ["SIGNATURE", "chunk", "write_bands", "write_png"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -52,24 +53,62 @@ def write_png(file: BinaryIO, pixels: npt.NDArray[np.uint8], software: str) -> N
     >>> np.asarray(Image.open(file)).tolist(), Image.open(file).info
     ([[7, 8], [9, 1]], {'Software': 'nucleiseg'})
     """
-    height, width = pixels.shape[:2]
-    rows = pixels.reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, _GREY if pixels.ndim == 2 else _RGB, 0, 0, 0)
+    write_bands(file, pixels.shape, [pixels], software)
+
+
+def write_bands(file: BinaryIO, shape: tuple[int, ...], bands: Iterable[npt.NDArray[np.uint8]], software: str) -> None:
+    """Write a picture that is never there as a whole; the file is the same however it is cut.
+
+    Parameters
+    ----------
+    file : file
+        Open for writing bytes.
+    shape : (H, W) or (H, W, 3)
+        Of the picture.
+    bands : iterable of numpy.ndarray of uint8
+        Its rows from the first to the last, some at a time.
+    software : str
+        As for `write_png`.
+
+    Examples
+    --------
+    >>> from io import BytesIO
+    >>> pixels = np.array([[7, 8], [9, 1], [2, 3]], np.uint8)
+    >>> write_png(whole := BytesIO(), pixels, "nucleiseg")
+    >>> write_bands(cut := BytesIO(), (3, 2), [pixels[:1], pixels[1:]], "nucleiseg")
+    >>> cut.getvalue() == whole.getvalue()
+    True
+    """
+    height, width = shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 8, _GREY if len(shape) == 2 else _RGB, 0, 0, 0)
     file.write(SIGNATURE + chunk(b"IHDR", header) + chunk(b"tEXt", b"Software\0" + software.encode("latin-1")))
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    step = max(1, _AT_ONCE // rows.shape[1])
-    for top in range(0, height, step):
-        packed = packer.compress(_filtered(rows, slice(top, top + step)))
+    length = width * (1 if len(shape) == 2 else 3)
+    above = np.zeros(length, np.uint8)
+    for rows in _in_steps((band.reshape(-1, length) for band in bands), max(1, _AT_ONCE // length)):
+        packed = packer.compress(_filtered(rows, above))
         file.write(chunk(b"IDAT", packed) if packed else b"")
+        above = rows[-1]
     file.write(chunk(b"IDAT", packer.flush()) + chunk(b"IEND", b""))
 
 
-def _filtered(rows: npt.NDArray[np.uint8], part: slice) -> memoryview:
-    """Some of the rows, each behind the number of its filter."""
-    now = rows[part]
-    result = np.empty((len(now), rows.shape[1] + 1), np.uint8)
+def _in_steps(bands: Iterable[npt.NDArray[np.uint8]], step: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """The same rows, so many at a time, but for the last ones."""
+    left: npt.NDArray[np.uint8] | None = None
+    for band in bands:
+        rows = band if left is None else np.concatenate([left, band])
+        whole = len(rows) // step * step
+        for top in range(0, whole, step):
+            yield rows[top : top + step]
+        left = rows[whole:] if whole < len(rows) else None
+    if left is not None:
+        yield left
+
+
+def _filtered(rows: npt.NDArray[np.uint8], above: npt.NDArray[np.uint8]) -> memoryview:
+    """Rows, each behind the number of its filter, and the row above them."""
+    result = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
     result[:, 0] = _UP
-    above = rows[part.start - 1] if part.start else np.zeros_like(rows[0])
-    np.subtract(now[0], above, out=result[0, 1:])  # modulo 256, as PNG has it
-    np.subtract(now[1:], now[:-1], out=result[1:, 1:])
+    np.subtract(rows[0], above, out=result[0, 1:])  # modulo 256, as PNG has it
+    np.subtract(rows[1:], rows[:-1], out=result[1:, 1:])
     return result.data

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import overlay, rescale
-from nucleiseg.images.overlay import CASING, LINE
+from nucleiseg.images.overlay import CASING, LINE, overlay_bands
 
 
 def is_colour(picture, colour):
@@ -71,3 +74,32 @@ def test_arguments_are_checked():
         overlay(np.zeros((4, 5)), np.zeros((4, 5)))
     with pytest.raises(InvalidInputError, match="image must"):
         overlay(np.zeros(4), np.zeros((4, 5), int))
+
+
+@settings(max_examples=30, deadline=None)
+@example(900, 45, 0, 0)
+@given(st.integers(1, 900), st.integers(1, 40), st.integers(0, 99), st.integers(0, 3000))
+def test_pictures_are_the_same_however_they_are_cut(height, width, seed, at_once):
+    """Lines reach as far over a cut as they are wide, two pixels where the shorter side has 800."""
+    chance = np.random.default_rng(seed)
+    shape = (height, width) if seed % 2 else (height, 20 * width)
+    labels = np.kron(chance.integers(0, 4, (-(-shape[0] // 5), -(-shape[1] // 5))), np.ones((5, 5), int))
+    labels, image = labels[: shape[0], : shape[1]], chance.integers(0, 256, (*shape, 3)).astype(np.uint8)
+    whole = overlay(image, labels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["nucleiseg.images.overlay"], "_AT_ONCE", at_once)
+        np.testing.assert_array_equal(overlay(image, labels), whole)
+
+
+def test_large_pictures_are_drawn_without_copies_of_the_image():
+    image, labels = np.zeros((3000, 3000, 3), np.uint8), np.zeros((3000, 3000), np.int32)
+    image[::2] = 200
+    labels[500:900, 100:2000] = 1
+    tracemalloc.start()
+    try:
+        rows = sum(len(band) for band in overlay_bands(image, labels))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert rows == 3000
+    assert peak < 2 * image.nbytes  # as floats alone it takes four times its memory

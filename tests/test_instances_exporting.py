@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import tifffile
@@ -9,7 +11,14 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances import write_labels, write_mask, write_picture
+from nucleiseg.instances import (
+    label_tiffs,
+    write_imagej_labels,
+    write_labels,
+    write_mask,
+    write_ome_labels,
+    write_picture,
+)
 from nucleiseg.instances.exporting import is_own_file
 
 SIDES = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -29,6 +38,47 @@ def test_labels_come_back(tmp_path_factory, labels):
     back = tifffile.imread(path)
     assert back.dtype == (np.uint16 if labels.max() <= 65_535 else np.uint32)
     np.testing.assert_array_equal(back.reshape(labels.shape), labels)
+
+
+@pytest.mark.parametrize(("highest", "dtype"), [(300, np.uint16), (70_000, np.uint32)])
+@pytest.mark.parametrize("size", [None, 0.5])
+def test_large_labels_are_written_strip_by_strip(tmp_path, monkeypatch, highest, dtype, size):
+    """The file says and holds the same as that of small ones, but for how well it is packed."""
+    labels = np.random.default_rng(0).integers(0, highest + 1, (999, 640)).astype(np.int32)
+    labels[0, 0] = highest
+    write_labels(tmp_path / "small.tif", labels, size)
+    monkeypatch.setattr(label_tiffs, "_LARGE", 1)
+    write_labels(tmp_path / "large.tif", labels, size)
+    tags = []
+    for name in ("small.tif", "large.tif"):
+        with tifffile.TiffFile(tmp_path / name) as file:
+            back = file.asarray()
+            tags.append({tag.name: tag.value for tag in file.pages[0].tags if not tag.name.startswith("Strip")})
+        assert back.dtype == dtype
+        np.testing.assert_array_equal(back, labels)
+    assert tags[0] == tags[1]
+    assert is_own_file(tmp_path / "large.tif")
+
+
+@pytest.mark.parametrize("write", [write_imagej_labels, write_ome_labels])
+def test_large_labels_of_other_kinds_come_back(tmp_path, monkeypatch, write):
+    labels = np.random.default_rng(0).integers(0, 300, (99, 64)).astype(np.int32)
+    monkeypatch.setattr(label_tiffs, "_LARGE", 1)
+    write(tmp_path / "a.ome.tif", labels, 0.5)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.ome.tif"), labels)
+
+
+def test_large_labels_are_written_without_copies(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 300, (3000, 3000), np.int32)  # can't be packed well
+    write_labels(tmp_path / "a.tif", labels[:9])  # imports
+    tracemalloc.start()
+    try:
+        write_labels(tmp_path / "a.tif", labels)
+        write_mask(tmp_path / "a.png", labels)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < labels.nbytes / 3
 
 
 def test_labels_are_compressed(tmp_path):
@@ -86,7 +136,7 @@ def test_bad_input_leaves_the_old_file_alone(tmp_path, write, name, value, messa
     ("write", "name", "target", "value"),
     [
         (write_labels, "a.tif", "tifffile.imwrite", np.ones((2, 2), int)),
-        (write_mask, "a.png", "nucleiseg.instances.exporting.write_png", np.ones((2, 2), int)),
+        (write_mask, "a.png", "nucleiseg.instances.exporting.write_bands", np.ones((2, 2), int)),
     ],
 )
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, write, name, target, value):

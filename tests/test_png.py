@@ -7,13 +7,13 @@ from io import BytesIO
 import numpy as np
 import pytest
 import skimage.data
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from nucleiseg import _png
-from nucleiseg._png import SIGNATURE, chunk, write_png
+from nucleiseg._png import SIGNATURE, chunk, write_bands, write_png
 
 SHAPES = st.one_of(
     st.tuples(st.integers(1, 40), st.integers(1, 12)), st.tuples(st.integers(1, 40), st.integers(1, 12), st.just(3))
@@ -50,6 +50,16 @@ def test_pictures_come_back_however_they_are_cut(pixels, at_once, turned):
         np.testing.assert_array_equal(np.asarray(picture), pixels)
     with Image.open(BytesIO(data)) as picture:
         picture.verify()
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.uint8, SHAPES), st.sampled_from([1, 30, 100]), st.lists(st.integers(0, 40)))
+@example(np.random.default_rng(0).integers(0, 256, (500, 400, 3), np.uint8), 1 << 16, [7, 100, 101, 300])
+def test_files_are_the_same_however_the_pictures_come(pixels, at_once, cuts):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_png, "_AT_ONCE", at_once)
+        write_bands(file := BytesIO(), pixels.shape, np.split(pixels, sorted(cuts)), "nucleiseg")
+        assert file.getvalue() == written(pixels)
 
 
 def test_chunks_are_those_of_the_standard():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_labels, describe
 from nucleiseg._files import SOFTWARE, atomic_path, check_suffix
-from nucleiseg._png import write_png
+from nucleiseg._png import write_bands
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["is_own_file", "write_mask", "write_picture"]
+__all__ = ["is_own_file", "write_mask", "write_picture", "write_picture_bands"]
+
+_AT_ONCE = 2**20  # pixels
 
 
 def write_mask(path: str | os.PathLike[str], mask: npt.ArrayLike) -> None:
@@ -40,7 +43,9 @@ def write_mask(path: str | os.PathLike[str], mask: npt.ArrayLike) -> None:
     [[0, 255]]
     """
     values = check_labels(mask, "mask")
-    _write_png(path, np.where(values > 0, np.uint8(255), np.uint8(0)))
+    step = max(1, _AT_ONCE // values.shape[1])  # rows, since large masks are as large as the image
+    parts = (values[top : top + step] for top in range(0, len(values), step))
+    write_picture_bands(path, values.shape, (np.where(part > 0, np.uint8(255), np.uint8(0)) for part in parts))
 
 
 def write_picture(path: str | os.PathLike[str], picture: npt.ArrayLike) -> None:
@@ -72,13 +77,25 @@ def write_picture(path: str | os.PathLike[str], picture: npt.ArrayLike) -> None:
             f"picture must be uint8 (H, W, 3), got {describe(pixels)}; "
             "use nucleiseg.images.overlay on a microscope image"
         )
-    _write_png(path, pixels)
+    write_picture_bands(path, pixels.shape, [pixels])
 
 
-def _write_png(path: str | os.PathLike[str], pixels: npt.NDArray[np.uint8]) -> None:
+def write_picture_bands(
+    path: str | os.PathLike[str], shape: tuple[int, ...], bands: Iterable[npt.NDArray[np.uint8]]
+) -> None:
+    """As `write_picture`, of a picture that is never in memory as a whole, in grey or colour; see `write_bands`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_picture_bands(f"{folder}/a.png", (2, 3), (np.zeros((1, 3), np.uint8) for _ in range(2)))
+    ...     is_own_file(f"{folder}/a.png")
+    True
+    """
     check_suffix(path, ".png")
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        write_png(file, pixels, SOFTWARE)
+        write_bands(file, shape, bands, SOFTWARE)
 
 
 def is_own_file(path: str | os.PathLike[str]) -> bool:

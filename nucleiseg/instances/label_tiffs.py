@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -16,6 +18,8 @@ from nucleiseg.errors import InvalidInputError
 __all__ = ["write_imagej_labels", "write_labels", "write_ome_labels"]
 
 _EXACT_IN_FLOAT32 = 2**24
+_LARGE = 2048**2  # pixels, beyond which neither a copy nor the whole file is held in memory
+_STRIP = 2**18  # bytes, as tifffile has them
 
 
 def write_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pixel_size: float | None = None) -> None:
@@ -51,7 +55,7 @@ def write_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pixel_size
         # What ImageJ's own format has; tifffile would allow it 16-bit integers only.
         scale = {"description": "ImageJ=1.54f\nunit=micron\n", "metadata": None}
         scale |= {"resolution": (1 / size, 1 / size), "resolutionunit": 1}  # no inch: the description has the unit
-    _write(path, values.astype(_smallest(values)), **scale)
+    _write(path, values, _smallest(values), **scale)
 
 
 def write_imagej_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pixel_size: float | None = None) -> None:
@@ -88,7 +92,7 @@ def write_imagej_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pix
         metadata["unit"] = "micron"
         scale = {"resolution": (1 / size, 1 / size)}
     dtype = np.uint16 if highest <= np.iinfo(np.uint16).max else np.float32
-    _write(path, values.astype(dtype), imagej=True, metadata=metadata, **scale)
+    _write(path, values, dtype, imagej=True, metadata=metadata, **scale)
 
 
 def write_ome_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pixel_size: float | None = None) -> None:
@@ -123,7 +127,7 @@ def write_ome_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pixel_
     if size is not None:
         metadata |= {f"PhysicalSize{axis}": size for axis in "XY"}
         metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-    _write(path, values.astype(_smallest(values)), ome=True, metadata=metadata)
+    _write(path, values, _smallest(values), ome=True, metadata=metadata)
 
 
 def _check(path: str | os.PathLike[str], labels: npt.ArrayLike, limit: int, what: str) -> npt.NDArray[Any]:
@@ -142,10 +146,22 @@ def _smallest(values: npt.NDArray[Any]) -> type[np.unsignedinteger[Any]]:
     return np.uint16 if values.max() <= np.iinfo(np.uint16).max else np.uint32
 
 
-def _write(path: str | os.PathLike[str], values: npt.NDArray[Any], **how: Any) -> None:
+def _write(path: str | os.PathLike[str], values: npt.NDArray[Any], dtype: npt.DTypeLike, **how: Any) -> None:
     import tifffile
 
-    packed = BytesIO()  # a file is written piece by piece, which takes longer
-    tifffile.imwrite(packed, values, compression="zlib", photometric="minisblack", software=SOFTWARE, **how)
+    how |= {"compression": "zlib", "photometric": "minisblack", "software": SOFTWARE}
     with atomic_path(path) as temporary:
+        if values.size > _LARGE:
+            rows = max(1, _STRIP // (values.shape[1] * np.dtype(dtype).itemsize))
+            # The order of bytes is said, since the strips are packed here: tifffile would take whole pages.
+            how |= {"shape": values.shape, "dtype": dtype, "rowsperstrip": rows, "byteorder": "<"}
+            tifffile.imwrite(temporary, _packed_strips(values, np.dtype(dtype).newbyteorder("<"), rows), **how)
+            return
+        packed = BytesIO()  # a file is written piece by piece, which takes longer
+        tifffile.imwrite(packed, values.astype(dtype), **how)
         temporary.write_bytes(packed.getbuffer())
+
+
+def _packed_strips(values: npt.NDArray[Any], dtype: np.dtype[Any], rows: int) -> Iterator[bytes]:
+    for top in range(0, len(values), rows):
+        yield zlib.compress(values[top : top + rows].astype(dtype).tobytes())
