@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from nucleiseg._checks import Array
 from nucleiseg.images.scaling import Bound, scaling_range
 
-__all__ = ["sample_pixels", "sampled_range"]
+__all__ = ["patches_of", "sample_pixels", "sampled_range"]
 
 PATCHES = 16
 PATCH = 128
@@ -55,6 +56,30 @@ def sample_pixels(image: Any) -> Any:
             for rows in _spread(height)
         ]
     )
+
+
+def patches_of(sample: Array, shape: tuple[int, ...]) -> list[Array]:
+    """What `sample_pixels` has put together: pixels beside each other in a patch are so in the image, too.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray, (h, w) or (h, w, C)
+        Of an image.
+    shape : tuple of int
+        Height and width of that image.
+
+    Examples
+    --------
+    >>> image = np.zeros((5000, 4000))
+    >>> patches = patches_of(sample_pixels(image), image.shape)
+    >>> len(patches), patches[0].shape, len(patches_of(image[:9, :9], (9, 9)))
+    (256, (128, 128), 1)
+    """
+    height, width = shape[:2]
+    if height * width <= LARGEST:
+        return [sample]
+    down, right = (len(_spread(length)) for length in (height, width))
+    return [part for band in np.split(sample, down) for part in np.split(band, right, axis=1)]
 
 
 def _spread(length: int) -> list[slice]:
