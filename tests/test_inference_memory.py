@@ -222,5 +222,48 @@ def test_a_prediction_stays_within_its_budget(run_python):
     assert int(process.stdout) <= 600 * MIB
 
 
+PEAK_OF_THE_COMMAND = """
+import sys
+from pathlib import Path
+import numpy as np
+import skimage.data
+import tifffile
+from nucleiseg.cli.main import main
+
+def status(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+def predict(image, folder):
+    tifffile.imwrite(f"{folder}.tif", image)
+    size = image.nbytes
+    del image
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    idle = status("VmRSS")
+    options = ["--model", "nuclei-fast", "--max-memory", "600MiB", "--quiet"]
+    assert main(["predict", f"{folder}.tif", "-o", folder, *options]) == 0
+    return status("VmHWM") - idle - size
+
+tissue = skimage.data.immunohistochemistry()
+predict(tissue[:64, :64], "small")  # so that all of the program is there
+used = predict(np.tile(tissue, (8, 8, 1))[:4000, :4000], "large")
+assert len(Path("large/measurements.csv").read_text().splitlines()) > 1000
+assert {path.name for path in Path("large").glob("large_*")} == {
+    "large_labels.tif", "large_mask.png", "large_overlay.png"
+}
+print(used)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the kernel's record of the process")
+def test_the_command_stays_within_its_budget(run_python):
+    """Judging, measuring and drawing need no more than the network, whose memory is free by then."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the kernel keeps no record of the peak")
+    process = run_python(PEAK_OF_THE_COMMAND, timeout=400)
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) <= 600 * MIB
+
+
 def test_options_know_their_memory():
     assert PredictOptions(max_memory="3MB").memory_bytes == 3 * 10**6

@@ -10,8 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from nucleiseg.images import ReadOptions, as_micrograph, read_image, read_micrograph
+from nucleiseg.images import Micrograph, ReadOptions, as_micrograph, read_image, read_micrograph
 from nucleiseg.inference import Prediction
+from nucleiseg.inference import prediction as prediction_module
 
 LABELS = np.array([[1, 1, 0, 0], [0, 0, 0, 2], [0, 3, 0, 2]], np.int32)
 
@@ -99,6 +100,22 @@ def test_it_is_saved_in_four_files(prediction, tmp_path):
     np.testing.assert_array_equal(read_image(paths["overlay"]), prediction.overlay())
     read = pd.read_csv(paths["measurements"], keep_default_na=False)  # or empty texts would be read as missing
     pd.testing.assert_frame_equal(read, prediction.table(), check_dtype=False)
+
+
+@pytest.mark.parametrize("channels", [(), ("a", "a", "b")])
+def test_large_images_have_the_table_of_small_ones(monkeypatch, channels):
+    chance = np.random.default_rng(0)
+    labels = np.kron(np.arange(1, 31).reshape(5, 6), np.pad(np.ones((9, 7), np.int32), 3)).astype(np.int32)
+    pixels = chance.integers(0, 255, (*labels.shape, 3)).astype(np.uint8)
+    source = Micrograph(pixels, pixels[..., 0], channels, 0.5)
+    for found in (labels, np.zeros_like(labels)):
+        count = int(found.max())
+        made = Prediction(pixels[..., 0], chance.random(labels.shape, np.float32), found, source, rated=np.ones(count))
+        small = made.table()
+        with monkeypatch.context() as patch:
+            patch.setattr(prediction_module, "LARGEST", 1)
+            patch.setattr(prediction_module, "_PART", 20)
+            pd.testing.assert_frame_equal(made.table(), small, rtol=1e-9, check_dtype=bool(count))
 
 
 def test_the_stem_is_image_by_default_and_may_hold_dots(prediction, tmp_path):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nucleiseg._allocator import give_back
 from nucleiseg._files import write_json, write_text
 from nucleiseg._manifest import describe_run
 from nucleiseg._memory import is_out_of_memory
@@ -66,8 +67,10 @@ class Found:
 def measure(result: Prediction, started: float) -> Found:
     """The result with its tables, of an image that was begun with at this time of `time.perf_counter`."""
     table = result.table()
-    summary = result.summary_of(table)
-    return Found(result, table, summary, time.perf_counter() - started)
+    found = Found(result, table, result.summary_of(table), time.perf_counter() - started)
+    if found.is_large:
+        give_back()  # the files are written next, while what was measured is still there
+    return found
 
 
 class Batch:

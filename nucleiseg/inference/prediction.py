@@ -16,6 +16,8 @@ from nucleiseg._files import write_text
 from nucleiseg._precision import Precision
 from nucleiseg.images import Micrograph, judge_image, overlay
 from nucleiseg.images.channels import has_alpha
+from nucleiseg.images.overlay import overlay_bands
+from nucleiseg.images.sampling import LARGEST
 from nucleiseg.inference.limits import is_familiar
 from nucleiseg.inference.scale import Passport, usual_diameter_of
 from nucleiseg.instances import (
@@ -25,13 +27,17 @@ from nucleiseg.instances import (
     rate,
     write_labels,
     write_mask,
-    write_picture,
 )
+from nucleiseg.instances.exporting import write_picture_bands
 from nucleiseg.instances.measuring import distinct_names, measure_columns
+from nucleiseg.instances.streaming import measured_blocks
 from nucleiseg.instances.summary import summary_row
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_PART = 1024  # pixels, height and width of what is measured at once of a large image
+_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ class Prediction:
         over all pixels of nuclei is below .6: the image may be of a kind that the model hardly knows. The latter is
         said by models whose confidence is calibrated. ``"short of memory"``: there is a `wanted_scale`.
         """
-        areas = np.bincount(self.labels.ravel())[1:]
+        areas = self._areas()
         areas = areas[areas > 0]
         diameter = usual_diameter_of(areas)
         tests = {
@@ -132,6 +138,13 @@ class Prediction:
     def _quality(self) -> str:
         return "; ".join(self.quality)
 
+    def _areas(self) -> npt.NDArray[np.int64]:
+        """Pixels of nucleus 1 … n."""
+        areas = np.zeros(self.count + 1, np.int64)
+        for top in range(0, len(self.labels), _ROWS):  # since NumPy counts in integers of 64 bits
+            areas += np.bincount(self.labels[top : top + _ROWS].ravel(), minlength=areas.size)
+        return areas[1:]
+
     def _is_familiar(self, areas: npt.NDArray[np.int64]) -> bool:
         return is_familiar(areas, self.confidence) if self.familiar is None else self.familiar
 
@@ -144,11 +157,24 @@ class Prediction:
         import pandas as pd
 
         source = self.source or Micrograph(self.image, self.image, alpha=has_alpha(self.image))
+        if self.labels.size > LARGEST:
+            return self._table_by_parts(source)
         names = distinct_names(source.channels)  # files may give two channels the same one
         columns = measure_columns(self.labels, source.measured, source.pixel_size, names)
         # Early, since files with more channels than others have more columns at the end.
         first = {name: columns.pop(name) for name in ("label", "area")}
         return pd.DataFrame({**first, "confidence": self.confidence, "quality": self._quality, **columns})
+
+    def _table_by_parts(self, source: Micrograph) -> pd.DataFrame:
+        """The same: what is known of each pixel of nuclei while they are measured takes many times its own memory."""
+        import pandas as pd
+
+        def pixels(rows: slice, columns: slice) -> npt.NDArray[Any]:
+            return source.measured[rows, columns]
+
+        of_all = source.pixel_size, source.channels, _PART, self.confidence, self._quality
+        blocks = measured_blocks(self.labels, pixels, *of_all)
+        return pd.concat([block.table for block in blocks]).sort_values("label", ignore_index=True)
 
     def summary(self) -> pd.DataFrame:
         """One row about all nuclei; see `nucleiseg.instances.summarize`. Then ``scale``, and ``quality`` as text."""
@@ -180,8 +206,8 @@ class Prediction:
             "overlay": Path(folder) / f"{stem}_overlay.png",
         }
         write_labels(paths["labels"], self.labels, self.pixel_size)
-        write_mask(paths["mask"], self.mask)
-        write_picture(paths["overlay"], self.overlay())
+        write_mask(paths["mask"], self.labels)
+        write_picture_bands(paths["overlay"], (*self.labels.shape, 3), overlay_bands(self.image, self.labels))
         return paths
 
     def save(self, folder: str | os.PathLike[str], stem: str = "image") -> dict[str, Path]:

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._allocator import give_back
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.engines.engine import Engine, precision_of
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import Micrograph
+from nucleiseg.images.sampling import LARGEST
 from nucleiseg.inference.limits import is_familiar, smallest_area
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.prediction import Prediction
@@ -117,6 +119,8 @@ def segment_at_scale(
         sure = decoding.least_confidence.keeps(evidence.areas, every)
         labels = keep_only(labels, sure)
         confidence = every[sure]
+    if labels.size > LARGEST:
+        give_back()  # what tiles have left behind, since measuring and drawing come next
     return Prediction(
         image=source.shown,
         probability=found.probability,

@@ -59,6 +59,7 @@ def measured_blocks(
     channels: Sequence[str] = (),
     side: int = SIDE,
     confidence: npt.NDArray[np.float64] | None = None,
+    quality: str | None = None,
 ) -> Iterator[Block]:
     """Measure a label image part by part.
 
@@ -76,6 +77,8 @@ def measured_blocks(
         Of the parts, in pixels; they are larger where nuclei stick out.
     confidence : numpy.ndarray of float64, (n,), optional
         Of nucleus 1 … n; a column after the area.
+    quality : str, optional
+        What speaks against the image; a column after these.
 
     Yields
     ------
@@ -112,6 +115,8 @@ def measured_blocks(
         table["touches_edge"] = (box[:, :2] == 0).any(axis=1) | (box[:, 2] == height) | (box[:, 3] == width)
         if confidence is not None:
             table.insert(2, "confidence", confidence[table["label"] - 1])
+        if quality is not None:
+            table.insert(3 if confidence is not None else 2, "quality", quality)
         yield Block((rows.start, columns.start), part, table)
 
 
