@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,15 @@ from nucleiseg._version import __version__
 from nucleiseg.engines.engine import computing_in, fingerprint_of, settle_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
+from nucleiseg.images.quality import judge_sample
 from nucleiseg.images.read_options import MAX_PIXELS
 from nucleiseg.images.sampling import sample_pixels
+from nucleiseg.inference.flags import flags_of_nuclei
 from nucleiseg.inference.large import Found, LargeJob, Written, plan_job, run_here, write_labels_of
 from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import calibration_of
+from nucleiseg.inference.scale import Passport
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
 from nucleiseg.instances.label_stores import check_label_store
@@ -89,6 +92,32 @@ def predict_large(
     >>> tifffile.imread(folder / "labels.tif").shape
     (64, 96)
     """
+    return label_large(model, image, output, options, scheduler, export).nuclei
+
+
+class Labelled(NamedTuple):
+    """How many nuclei there are, and what speaks against trusting the image, as `Prediction.quality` has it."""
+
+    nuclei: int
+    quality: tuple[str, ...]
+
+
+def label_large(
+    model: Segmenter | str | os.PathLike[str],
+    image: Any,
+    output: str | os.PathLike[str],
+    options: PredictOptions | None = None,
+    scheduler: Any = None,
+    export: Sequence[str] = (),
+) -> Labelled:
+    """As `predict_large`, and judge the image: by a sample of it, and by all nuclei.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> label_large("nuclei", np.zeros((64, 96), np.uint8), Path(tempfile.mkdtemp(), "labels.tif"))
+    Labelled(nuclei=0, quality=('flat', 'empty'))
+    """
     options = options or PredictOptions()
     source = image.name if isinstance(image, LazyImage) and image.from_file else image
     if isinstance(source, (str, os.PathLike)) and Path(source).resolve() == Path(output).resolve():
@@ -110,7 +139,7 @@ def predict_large(
     engine, settings = computing_in(segmenter._engine, options.precision), segmenter._settings
     asked = facts_of(segmenter, options)
     sample = sample_pixels(lazy)  # once, since it is read from all over the image
-    options, factor = at_one_scale(lazy, engine, settings, options, sample)
+    options, factor = at_one_scale(lazy, engine, settings, options, sample, levels=2)
     decoding = decoding_of(settings, options).beside(factor)
     job = plan_job(lazy, engine, settings.scaling, decoding, factor, bool(export), sample)
 
@@ -122,15 +151,27 @@ def predict_large(
             for number, found in spread(client, _run_there, missing, name_for_workers(model), job, options):
                 yield number, found.result()
 
-    def finish(written: Written) -> None:
-        if export:
-            write_exports(lazy, target, export, written.confidence)
+    quality: tuple[str, ...] = ()
 
-    return write_labels_of(job, target, compute, asked, decoding, calibration_of(settings), finish).nuclei
+    def finish(written: Written) -> None:
+        nonlocal quality
+        passport = None if settings.passport is None else Passport(*settings.passport)
+        found = sample_pixels(open_lazy(target))
+        quality = judge_sample(sample, found, lazy.shape, written.nuclei)
+        quality += flags_of_nuclei(written.areas, factor, passport, written.familiar)
+        if export:
+            write_exports(lazy, target, export, written.confidence, "; ".join(quality))
+
+    written = write_labels_of(job, target, compute, asked, decoding, calibration_of(settings), finish)
+    return Labelled(written.nuclei, quality)
 
 
 def write_exports(
-    image: LazyImage, target: Path, export: Sequence[str], confidence: npt.NDArray[np.float64] | None = None
+    image: LazyImage,
+    target: Path,
+    export: Sequence[str],
+    confidence: npt.NDArray[np.float64] | None = None,
+    quality: str | None = None,
 ) -> None:
     """Files beside a label image that has been written."""
     labels = open_lazy(target)
@@ -140,6 +181,7 @@ def write_exports(
         image.pixel_size,
         image.read(slice(0, 1), slice(0, 1)).channels,  # of those that are measured, which may be but some
         confidence=confidence,
+        quality=quality,
     )
     for name, path in stream_paths(target, export).items():
         blocks = stream_geojson(path, blocks) if name == "geojson" else stream_parquet(path, blocks)

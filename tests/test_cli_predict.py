@@ -904,17 +904,19 @@ def test_one_large_image_becomes_one_file(tmp_path, capsys, monkeypatch):
 
     calls = []
 
-    def predict_large(model, image, output, options, scheduler, export):
+    def label_large(model, image, output, options, scheduler, export):
         calls.append((model, image.shape, output.name, options.max_memory, scheduler, export))
-        return 7
+        return nucleiseg.large.Labelled(7, ("blurred", "unusual size"))
 
-    monkeypatch.setattr(nucleiseg.large, "predict_large", predict_large)
+    monkeypatch.setattr(nucleiseg.large, "label_large", label_large)
     tifffile.imwrite(tmp_path / "slide.tif", np.zeros((300, 200), np.uint8), tile=(64, 64))
     command = ["predict", str(tmp_path / "slide.tif"), "-o", str(tmp_path / "labels.zarr"), "--max-memory", "500MB"]
     assert main([*command, "--scheduler", "tcp://host:1", "--export", "geojson"]) == 0
     # The name of the model, since its file is in another place on each worker.
     assert calls == [("nuclei", (300, 200), "labels.zarr", "500MB", "tcp://host:1", ["geojson"])]
-    assert capsys.readouterr().out.startswith("7 nuclei; labels in ")
+    told = capsys.readouterr()
+    assert told.out.startswith("7 nuclei; labels in ")
+    assert "look at the image before you trust it (blurred; unusual size)" in told.err
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 from stubs import MODEL, Echo
 
 import nucleiseg.large
 from nucleiseg import PredictOptions, ReadOptions
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.images import open_lazy
-from nucleiseg.large import predict_large
+from nucleiseg.images import as_micrograph, open_lazy
+from nucleiseg.inference.rescaling import segment_at_scale
+from nucleiseg.large import label_large, predict_large
 
 pytest.importorskip("zarr")
 OPTIONS = PredictOptions(scale=1)
@@ -181,7 +183,7 @@ def test_exports_of_one_channel_of_a_file_have_its_name(engine, tmp_path):
 
 
 def test_an_image_without_nuclei_has_empty_exports(engine, tmp_path):
-    pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
     import pandas as pd
 
     empty = np.zeros_like(IMAGE)
@@ -190,4 +192,51 @@ def test_an_image_without_nuclei_has_empty_exports(engine, tmp_path):
         assert len(json.loads((tmp_path / "labels.geojson").read_text())["features"]) == count
         table = pd.read_parquet(tmp_path / "labels.parquet")
         assert len(table) == count
-        assert {"label", "area", "confidence"} <= set(table.columns)
+        assert list(table.columns)[:4] == ["label", "area", "confidence", "quality"]
+        assert parquet.read_schema(tmp_path / "labels.parquet").field("quality").type == "string"
+
+
+BLUR = ndimage.gaussian_filter(IMAGE.astype(float), 4)
+
+
+@pytest.mark.parametrize(
+    ("image", "passport", "flags"),
+    [
+        (IMAGE, None, ("saturated",)),
+        (IMAGE // 2, (3, 4, 5), ("saturated", "unusual size")),
+        (BLUR / BLUR.max(), None, ("blurred",)),
+        (np.zeros_like(IMAGE), None, ("flat", "empty")),
+    ],
+)
+@pytest.mark.parametrize("name", ["labels.zarr", "labels.ome.zarr", "labels.tif"])
+def test_images_that_are_read_part_by_part_are_judged_as_others_are(
+    monkeypatch, tmp_path, image, passport, flags, name
+):
+    pytest.importorskip("pyarrow")
+    import pandas as pd
+
+    settings = replace(MODEL, passport=passport, scaling="minmax")
+    model = SimpleNamespace(_engine=Echo(), _settings=settings)
+    monkeypatch.setattr(nucleiseg.large, "load_segmenter", lambda _: model)
+    found = segment_at_scale(as_micrograph(image), Echo(), settings, OPTIONS)
+    assert found.quality == flags
+    assert label_large("any", image, tmp_path / name, OPTIONS, export=["geojson", "parquet"]) == (found.count, flags)
+    assert label_large("any", image, tmp_path / name, OPTIONS) == (found.count, flags)
+    told = ["; ".join(flags)] * found.count
+    assert pd.read_parquet(tmp_path / "labels.parquet")["quality"].tolist() == told
+    features = json.loads((tmp_path / "labels.geojson").read_text())["features"]
+    assert [feature["properties"]["quality"] for feature in features] == told
+
+
+def test_what_the_model_hardly_knows_is_told_part_by_part_too(monkeypatch, tmp_path):
+    """As of small images, it counts before any nuclei are left out."""
+    settings = replace(MODEL, scaling="dtype", calibration={"intercept": 0.0, "certainty": 1.0})
+    model = SimpleNamespace(_engine=Echo(), _settings=settings)
+    monkeypatch.setattr(nucleiseg.large, "load_segmenter", lambda _: model)
+    for options in (OPTIONS, replace(OPTIONS, min_confidence=0.7)):
+        for top in (150, 250):
+            image = IMAGE // 200 * np.uint8(top)
+            found = segment_at_scale(as_micrograph(image), Echo(), settings, options)
+            assert ("unfamiliar" in found.quality) == (top == 150)
+            judged = label_large("any", image, tmp_path / "labels.zarr", options, export=["geojson"])
+            assert judged == (found.count, found.quality)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucleiseg.cli.arguments import check_model, import_engine
+from nucleiseg.cli.quality import tell_flags
 from nucleiseg.cli.terminal import say
 from nucleiseg.errors import InvalidInputError
 
@@ -44,11 +45,12 @@ def run_large(arguments: argparse.Namespace, options: PredictOptions) -> int:
     image = open_lazy(arguments.input[0], options.reading)
 
     import_engine(file)
-    from nucleiseg.large import predict_large
+    from nucleiseg.large import label_large
 
     # By its name, which means the same on the workers of a cluster.
-    count = predict_large(
+    count, flags = label_large(
         arguments.model, image, arguments.output, options, scheduler=arguments.scheduler, export=export
     )
+    tell_flags(flags, options)
     say(f"{count} nuclei; labels in {arguments.output}")
     return 0

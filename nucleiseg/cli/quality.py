@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nucleiseg.cli.journal import Entry
     from nucleiseg.inference.options import PredictOptions
 
-__all__ = ["tell_quality"]
+__all__ = ["tell_flags", "tell_quality"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -38,7 +38,24 @@ def tell_quality(entries: Sequence[Entry], options: PredictOptions) -> None:
         return
     count = sum(bool(entry.quality) for entry in entries)
     found = "; ".join(f"{flag}: {_listed(names)}{_remedy(flag, options)}" for flag, names in flagged.items())
-    text = f"look at {count} of {len(entries)} images before you trust them ({found}); all are in summary.csv"
+    _tell(f"look at {count} of {len(entries)} images before you trust them ({found}); all are in summary.csv")
+
+
+def tell_flags(flags: Sequence[str], options: PredictOptions) -> None:
+    """The same of one image that has no summary.
+
+    Parameters
+    ----------
+    flags : sequence of str
+        What speaks against it.
+    options : PredictOptions
+        By which it was segmented.
+    """
+    if flags:
+        _tell(f"look at the image before you trust it ({'; '.join(flag + _remedy(flag, options) for flag in flags)})")
+
+
+def _tell(text: str) -> None:
     _LOGGER.warning("%s", text)
     warn(text)
 

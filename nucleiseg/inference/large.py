@@ -18,6 +18,7 @@ from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Tile
 from nucleiseg.images.lazy import LazyImage
 from nucleiseg.images.sampling import sample_pixels
+from nucleiseg.inference.limits import is_familiar
 from nucleiseg.inference.maps import Network
 from nucleiseg.inference.memory import Plan, network_bytes_of
 from nucleiseg.inference.reach import measure_reach
@@ -27,7 +28,7 @@ from nucleiseg.inference.scratch import Scratch
 from nucleiseg.inference.segmenting import Decoding
 from nucleiseg.inference.settling import stitch_stored
 from nucleiseg.inference.stitching import Settled, final_numbers, intersection
-from nucleiseg.inference.sureness import rate_settled, without_unsure
+from nucleiseg.inference.sureness import rate_settled, settled_areas, without_unsure
 from nucleiseg.inference.windows import decoded_windows
 from nucleiseg.instances import Calibration
 from nucleiseg.instances.label_stores import write_label_store
@@ -45,10 +46,16 @@ class Found(NamedTuple):
 
 
 class Written(NamedTuple):
-    """How many nuclei there are, and the confidence of nucleus 1 … n if that was asked for."""
+    """How many nuclei there are, and the area in pixels of nucleus 1 … n.
+
+    If confidence was asked for, also that of each, and whether the model was sure of what it found as a whole, before
+    any nuclei were left out.
+    """
 
     nuclei: int
-    confidence: npt.NDArray[np.float64] | None
+    areas: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64] | None = None
+    familiar: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ def write_labels_of(
     Returns
     -------
     Written
-        How many nuclei there are, and their confidence if the job asks for it.
+        What is known of the nuclei.
     """
     target = Path(output)
     known: dict[str, Any] = {
@@ -173,9 +180,8 @@ def write_labels_of(
             scratch.save("probability", number, found.probability)
         scratch.save("window", number, found.labels)
 
-    numbers, confidence = _settle(job, scratch, decoding, calibration)
+    numbers, written = _settle(job, scratch, decoding, calibration)
     write_label_store(target, job.image.shape, lambda rows: _band(job, scratch, numbers, rows), job.image.pixel_size)
-    written = Written(int(numbers.max()), confidence)
     if finish is not None:
         finish(written)
     scratch.remove()
@@ -192,8 +198,8 @@ def _state(image: LazyImage) -> list[int]:
 
 def _settle(
     job: LargeJob, scratch: Scratch, decoding: Decoding, calibration: Calibration | None
-) -> tuple[Labels, npt.NDArray[np.float64] | None]:
-    """Stitch windows on disk; gives what each label becomes, and the confidence of nuclei."""
+) -> tuple[Labels, Written]:
+    """Stitch windows on disk; gives what each label becomes, and what is known of the nuclei."""
     every = range(len(job.windows))
     counts = [int(scratch.load("window", number).max(initial=0)) for number in every]
     settled: list[Settled] = []
@@ -209,9 +215,13 @@ def _settle(
         settled.append(part.without_pixels())
     numbers = final_numbers(sum(counts), settled, decoding.area, decoding.options.remove_edge)
     if not job.rated:
-        return numbers, None
+        areas = settled_areas(numbers, settled)
+        return numbers, Written(areas.size, areas)
     areas, confidence = rate_settled(numbers, settled, calibration, job.factor)
-    return without_unsure(numbers, confidence, decoding.least_confidence.keeps(areas, confidence))
+    familiar = None if calibration is None else is_familiar(areas, confidence)
+    kept = decoding.least_confidence.keeps(areas, confidence)
+    numbers, confidence = without_unsure(numbers, confidence, kept)
+    return numbers, Written(confidence.size, areas[kept], confidence, familiar)
 
 
 def _band(job: LargeJob, scratch: Scratch, numbers: Labels, rows: slice) -> Labels:

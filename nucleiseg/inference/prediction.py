@@ -18,8 +18,9 @@ from nucleiseg.images import Micrograph, judge_image, overlay
 from nucleiseg.images.channels import has_alpha
 from nucleiseg.images.overlay import overlay_bands
 from nucleiseg.images.sampling import LARGEST
+from nucleiseg.inference.flags import flags_of_nuclei
 from nucleiseg.inference.limits import is_familiar
-from nucleiseg.inference.scale import Passport, usual_diameter_of
+from nucleiseg.inference.scale import Passport
 from nucleiseg.instances import (
     Calibration,
     NamedLabels,
@@ -124,15 +125,9 @@ class Prediction:
         """
         areas = self._areas()
         areas = areas[areas > 0]
-        diameter = usual_diameter_of(areas)
-        tests = {
-            "unusual size": diameter is not None
-            and self.passport is not None
-            and self.passport.factor(diameter * self.scale) != 1,
-            "unfamiliar": self.calibration is not None and not self._is_familiar(areas),
-            "short of memory": self.wanted_scale is not None,
-        }
-        return (*judge_image(self.image, self.labels), *(name for name, applies in tests.items() if applies))
+        familiar = None if self.calibration is None else self._is_familiar(areas)
+        flags = judge_image(self.image, self.labels) + flags_of_nuclei(areas, self.scale, self.passport, familiar)
+        return flags if self.wanted_scale is None else (*flags, "short of memory")
 
     @property
     def _quality(self) -> str:

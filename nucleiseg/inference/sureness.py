@@ -13,7 +13,7 @@ from nucleiseg.instances.confidence import rate_totals
 from nucleiseg.instances.contacts import meet, renumbered, touching_share
 from nucleiseg.instances.filtering import renumbering
 
-__all__ = ["rate_settled", "without_unsure"]
+__all__ = ["rate_settled", "settled_areas", "without_unsure"]
 
 Labels = npt.NDArray[np.int32]
 
@@ -39,15 +39,21 @@ def rate_settled(
     areas, confidence : numpy.ndarray of int64 and of float64, (n,)
         Of nucleus 1 … n.
     """
-    areas = np.zeros(int(numbers.max(initial=0)) + 1, np.int64)
-    sums = np.zeros(areas.size)
     parts = list(settled)
+    areas = settled_areas(numbers, parts)
+    sums = np.zeros(areas.size + 1)
     for part in parts:
-        owners = numbers[part.names]
-        np.add.at(areas, owners, part.areas)
-        np.add.at(sums, owners, part.sums)
-    touching = touching_share(_all_sides(numbers, parts), areas.size - 1)
-    return areas[1:], rate_totals(areas[1:], sums[1:], touching, calibration, scale)
+        np.add.at(sums, numbers[part.names], part.sums)
+    touching = touching_share(_all_sides(numbers, parts), areas.size)
+    return areas, rate_totals(areas, sums[1:], touching, calibration, scale)
+
+
+def settled_areas(numbers: Labels, settled: Iterable[Settled]) -> npt.NDArray[np.int64]:
+    """Area of each nucleus, (n,), as `rate_settled` has it; of the windows, no probabilities are needed."""
+    areas = np.zeros(int(numbers.max(initial=0)) + 1, np.int64)
+    for part in settled:
+        np.add.at(areas, numbers[part.names], part.areas)
+    return areas[1:]
 
 
 def _all_sides(numbers: Labels, parts: Sequence[Settled]) -> npt.NDArray[np.int64]:

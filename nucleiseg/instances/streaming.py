@@ -138,6 +138,9 @@ def stream_parquet(path: str | os.PathLike[str], blocks: Iterator[Block]) -> Ite
                 content = arrow.Table.from_pandas(block.table, preserve_index=False)
                 if writer is None:
                     schema = content.schema.with_metadata({b"software": SOFTWARE.encode()})
+                    place = schema.get_field_index("quality")
+                    if place >= 0:  # a text, whatever pandas has it as, and where there is no row, too
+                        schema = schema.set(place, arrow.field("quality", arrow.string()))
                     writer = parquet.ParquetWriter(temporary, schema, compression="zstd")
                 writer.write_table(content.cast(schema))
                 yield block
