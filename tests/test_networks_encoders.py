@@ -260,6 +260,32 @@ def test_an_encoder_without_imagenet_weights_says_so():
         get_encoder("residual", weights="imagenet")
 
 
+def test_an_encoder_of_ones_own_need_not_know_imagenet():
+    @register_encoder("mine")
+    def mine(weights=None):
+        image = keras.Input((None, None, 3))
+        model = keras.Model(image, keras.layers.Conv2D(2, 3, strides=32, padding="same")(image))
+        if weights is not None:
+            model.load_weights(weights)
+        return model
+
+    with pytest.raises(
+        InvalidInputError, match=r"'mine' has no ImageNet weights.*\(File format not supported"
+    ) as caught:
+        get_encoder("mine", weights="imagenet")
+    assert "; pass weights=None (--weights none)" in str(caught.value)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_an_encoders_own_error_about_imagenet_stays():
+    @register_encoder("strict")
+    def strict(weights=None):
+        raise DownloadError("the server is asleep")
+
+    with pytest.raises(DownloadError, match=r"^the server is asleep$"):
+        get_encoder("strict", weights="imagenet")
+
+
 def test_the_residual_encoder_takes_its_weights_from_a_file(tmp_path):
     first = get_encoder("residual")
     first.save_weights(tmp_path / "mine.weights.h5")

@@ -59,7 +59,8 @@ def get_encoder(name: str, weights: str | os.PathLike[str] | None = None) -> ker
     Raises
     ------
     InvalidInputError
-        Unknown name, a weights file that is missing, or a model that lacks one of the strides.
+        Unknown name, a weights file that is missing, an encoder that can't be built with ImageNet weights, or a model
+        that lacks one of the strides.
     ModelFileError
         A weights file that is damaged, or holds the weights of another network.
     DownloadError
@@ -76,13 +77,28 @@ def get_encoder(name: str, weights: str | os.PathLike[str] | None = None) -> ker
     from nucleiseg.networks.pyramids import pyramid
 
     builder = _encoders.get(name)
-    if weights is None or weights == "imagenet":
+    if weights is None or (weights == "imagenet" and name in _SHIPPED):
         model = builder(weights=weights)
+    elif weights == "imagenet":
+        model = _with_imagenet(name, builder)
     else:
         model = _with_weights_file(name, builder, weights)
     encoder = pyramid(model)
     encoder.name = name
     return encoder
+
+
+def _with_imagenet(name: str, builder: EncoderBuilder) -> keras.Model:
+    """Of an encoder of one's own, for which "imagenet" may be no more than the name of a file that there is not."""
+    try:
+        return builder(weights="imagenet")
+    except NucleisegError:
+        raise
+    except Exception as error:  # whatever the builder's own code raises
+        raise InvalidInputError(
+            f"the encoder {name!r} has no ImageNet weights, or cannot take them ({_reason(error)}), got "
+            "weights='imagenet'; pass weights=None (--weights none) to train it from random ones, or mend its builder"
+        ) from error
 
 
 def _with_weights_file(name: str, builder: EncoderBuilder, weights: str | os.PathLike[str]) -> keras.Model:
@@ -97,11 +113,14 @@ def _with_weights_file(name: str, builder: EncoderBuilder, weights: str | os.Pat
     except NucleisegError:
         raise
     except Exception as error:  # what Keras raises depends on the kind of the file and on where it is damaged
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelFileError(
-            f"the weights file {path} cannot be read into {name!r} ({reason}); pass a complete .weights.h5, .h5 or "
-            ".keras file of that network without its classification top"
+            f"the weights file {path} cannot be read into {name!r} ({_reason(error)}); pass a complete .weights.h5, "
+            ".h5 or .keras file of that network without its classification top"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _application(name: str) -> EncoderBuilder:
@@ -116,3 +135,4 @@ for _name in APPLICATIONS:
 register_encoder("residual")(build_residual)
 register_encoder("residual_deep")(build_residual_deep)
 register_encoder("residual_small")(build_residual_small)
+_SHIPPED = frozenset((*APPLICATIONS, "residual", "residual_deep", "residual_small"))
