@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import count_pixels
-from nucleiseg.training import metrics
+from nucleiseg.training import get_target, metrics
 
 FEW = settings(max_examples=40, deadline=None)
 # TensorFlow takes subnormal numbers for 0.
@@ -75,6 +75,59 @@ def test_a_value_at_the_threshold_is_background(metric):
     kept = metric(threshold=0.5)
     kept.update_state([[[[1.0], [1.0]]]], [[[[0.5], [0.5000001]]]])
     assert (float(kept.fn), float(kept.tp)) == (1, 1)
+
+
+@EVERY
+@FEW
+@given(several_batches(), st.floats(0, 0.49), st.data())
+def test_a_soft_target_counts_as_the_mask_that_it_was_made_of(metric, batches, share, data):
+    """As long as the mask has the larger part in it, whatever it is mixed with."""
+    hard, soft = metric(), metric()
+    for mask, probability in batches:
+        other = data.draw(hnp.arrays(np.float32, mask.shape, elements=PROBABILITIES))
+        hard.update_state(mask, probability)
+        soft.update_state((1 - share) * mask + share * other, probability)
+    assert float(soft.result()) == float(hard.result())
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "float32"])
+def test_nuclei_of_several_channels_are_added_up_whatever_their_weights(metric, dtype):
+    labels = np.array([[0, 0, 1, 1, 1, 1, 2, 2, 2, 2]])
+    target = get_target("boundary")(labels)[np.newaxis]
+    assert set(np.unique(target)) == {0, 1, 5}
+    probability = np.repeat(np.float32([0.8, 0.1, 0.1])[:, np.newaxis], 10, axis=1).T[np.newaxis, np.newaxis]
+    kept = metric(channels=(1, 2))
+    kept.update_state(target.astype(dtype), probability)
+    assert (float(kept.fn), float(kept.tn)) == (8, 2)
+
+
+@EVERY
+def test_a_target_may_have_further_maps_where_channels_are_picked(metric):
+    rng = np.random.default_rng(0)
+    mask, probability = rng.integers(0, 2, (2, 4, 4, 1)), rng.random((2, 4, 4, 1), np.float32)
+    kept = metric(channels=(0,))
+    kept.update_state(np.concatenate([mask, 9 + mask], axis=-1), probability)
+    assert float(kept.result()) == pytest.approx(score(metric, [(mask, probability)]))
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("true", "predicted", "message"),
+    [
+        ((1, 4, 4, 2), (1, 4, 1, 2), r"the same shape but for their channels, got \(1, 4, 4, 2\) and \(1, 4, 1, 2\)"),
+        ((4, 4, 2), (1, 4, 4, 2), "the same shape but for their channels"),
+        (
+            (1, 4, 4, 1),
+            (1, 4, 4, 2),
+            r"must both have the channels \(0, 1\), counted from 0, got the shapes \(1, 4, 4, 1",
+        ),
+        ((1, 4, 4, 2), (1, 4, 4, 1), r"must both have the channels \(0, 1\)"),
+    ],
+)
+def test_channels_that_cannot_be_picked_are_refused(metric, true, predicted, message):
+    with pytest.raises(InvalidInputError, match=message):
+        metric(channels=(0, 1)).update_state(np.zeros(true), np.zeros(predicted, np.float32))
 
 
 @EVERY

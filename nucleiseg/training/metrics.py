@@ -1,7 +1,8 @@
 """Pixel accuracy, IoU and Dice as Keras metrics that pool counts.
 
 A mean over batches of a ratio depends on how images fall into batches; counts summed over all batches, and one ratio of
-them at the end, do not.
+them at the end, do not. A pixel is nucleus where its target is above .5: 1 of a mask, the weights 1 and 5 of the target
+`boundary`, and of targets that are no whole numbers (smoothed, or from `nucleiseg.teach`) the larger part.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from nucleiseg._checks import check_count, check_range
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["Dice", "IoU", "PixelAccuracy"]
+
+
+_NUCLEUS = 0.5
 
 
 class _PooledCounts(keras.metrics.Metric):
@@ -32,10 +36,11 @@ class _PooledCounts(keras.metrics.Metric):
         """Add the counts of a batch; all its pixels weigh the same (``sample_weight`` is ignored)."""
         ops = keras.ops
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        _check_same_shape(y_true, y_pred)
+        _check_same_shape(y_true, y_pred, self.channels)
+        y_true = ops.cast(y_true, "float32")  # booleans and bytes can't be added up
         if self.channels is not None:
             y_true, y_pred = (sum(maps[..., channel] for channel in self.channels) for maps in (y_true, y_pred))
-        true, positive = ops.cast(y_true, "bool"), ops.greater(y_pred, self.threshold)
+        true, positive = ops.greater(y_true, _NUCLEUS), ops.greater(y_pred, self.threshold)
         negative = ops.logical_not(positive)
         for count, pixels in (
             (self.tp, ops.logical_and(true, positive)),
@@ -50,15 +55,28 @@ class _PooledCounts(keras.metrics.Metric):
         return {**super().get_config(), "threshold": self.threshold, "channels": self.channels}
 
 
-def _check_same_shape(y_true: Any, y_pred: Any) -> None:
-    """Refuse what would be broadcast: one mask without a channel axis would be compared crosswise, without an error."""
+def _check_same_shape(y_true: Any, y_pred: Any, channels: Sequence[int] | None) -> None:
+    """Refuse what would be broadcast: one mask without a channel axis would be compared crosswise, without an error.
+
+    Where channels are picked, the target may have further maps for its loss.
+    """
     true, predicted = y_true.shape, y_pred.shape
     if getattr(true, "rank", 0) is None or getattr(predicted, "rank", 0) is None:  # not known inside a tf.function
         return
-    if len(true) != len(predicted) or any(a != b for a, b in zip(true, predicted, strict=True) if a and b):
+    true, predicted = tuple(true), tuple(predicted)
+    compared = slice(None) if channels is None else slice(-1)
+    if len(true) != len(predicted) or any(
+        a != b for a, b in zip(true[compared], predicted[compared], strict=True) if a and b
+    ):
         raise InvalidInputError(
-            f"y_true and y_pred must have the same shape, got {tuple(true)} and {tuple(predicted)}; "
-            "masks need a channel axis, which nucleiseg.images.binarize adds"
+            f"y_true and y_pred must have the same shape{'' if channels is None else ' but for their channels'}, got "
+            f"{true} and {predicted}; masks need a channel axis, which nucleiseg.images.binarize adds"
+        )
+    needed = 1 + max(channels or (), default=-1)
+    if any(shape and shape[-1] is not None and shape[-1] < needed for shape in (true, predicted)):
+        raise InvalidInputError(
+            f"y_true and y_pred must both have the channels {channels}, counted from 0, got the shapes {true} and "
+            f"{predicted}; pass the channels that they have"
         )
 
 
@@ -75,7 +93,7 @@ class PixelAccuracy(_PooledCounts):
     Parameters
     ----------
     threshold : float
-        Predictions above it count as nucleus.
+        Predictions above it count as nucleus; targets above .5 do.
     name : str
         Name in logs.
     channels : sequence of int, optional
@@ -110,7 +128,7 @@ class IoU(_PooledCounts):
     Parameters
     ----------
     threshold : float
-        Predictions above it count as nucleus.
+        Predictions above it count as nucleus; targets above .5 do.
     name : str
         Name in logs.
     channels : sequence of int, optional
@@ -145,7 +163,7 @@ class Dice(_PooledCounts):
     Parameters
     ----------
     threshold : float
-        Predictions above it count as nucleus.
+        Predictions above it count as nucleus; targets above .5 do.
     name : str
         Name in logs.
     channels : sequence of int, optional
