@@ -61,6 +61,8 @@ def grow(
     >>> large.model.count_params() > small.model.count_params()
     True
     """
+    import keras
+
     from nucleiseg.engines import KerasEngine
     from nucleiseg.learning import build_network
     from nucleiseg.networks import take_weights
@@ -77,7 +79,7 @@ def grow(
     take_weights(network, before)
 
     image = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
-    old, new = (np.asarray(model(image, training=False)) for model in (before, network))
+    old, new = (keras.ops.convert_to_numpy(model(image, training=False)) for model in (before, network))
     difference = float(np.abs(new - old).max())
     if not difference <= _SAME:
         raise InvalidInputError(

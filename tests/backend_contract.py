@@ -14,10 +14,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from nucleiseg import Segmenter, datasets, register_encoder
+from nucleiseg import Segmenter, datasets, grow, register_encoder
 from nucleiseg.engines import KerasEngine
-from nucleiseg.heads import get_head, list_heads
-from nucleiseg.training import FitOptions, get_target, losses, metrics
+from nucleiseg.heads import Head, get_head, list_heads, register_head
+from nucleiseg.training import FitOptions, get_target, losses, metrics, register_target
 
 QUICK = FitOptions(batch_size=2, crop=(32, 32), learning_rate=0.02, fine_tune_rate=0.01, augmentation=None)
 
@@ -106,6 +106,35 @@ def check_losses(labels, folder, backend):
     (folder / f"{backend}_losses.json").write_text(json.dumps(values))
 
 
+class WeightedCrossentropy(keras.losses.Loss):
+    """The last map of the target is the weight of a pixel."""
+
+    def call(self, y_true, y_pred):
+        entropy = keras.losses.binary_crossentropy(y_true[..., :1], y_pred)
+        return keras.ops.mean(y_true[..., 1] * entropy)
+
+
+def check_further_maps(discs):
+    """A target may have maps beside those of the network, for its loss."""
+
+    @register_target("weighted")
+    def weighted(labels):
+        mask = (labels > 0).astype(np.float32)[..., np.newaxis]
+        return np.concatenate([mask, 1 + mask], axis=-1)
+
+    keras.saving.register_keras_serializable("tests")(WeightedCrossentropy)
+    losses.register_loss("weighted")(WeightedCrossentropy)
+    register_head(Head("weighted", "weighted", 1, "sigmoid", "weighted", "components", {"probability": 0.5}))
+    history = build("weighted").fit(discs[:4], discs[4:], 1, QUICK)
+    assert np.isfinite(history.column("val_dice")).all()
+
+
+def check_growing():
+    """A larger network begins where the smaller one is; `grow` itself compares their maps."""
+    small = build()
+    assert grow(small, refine=True).model.count_params() > small.model.count_params()
+
+
 def main(folder):
     backend = keras.backend.backend()
     discs = datasets.read(folder / "discs")
@@ -123,8 +152,10 @@ def main(folder):
     probability = trained.predict(pixels).probability
     np.testing.assert_array_equal(Segmenter.load(saved).predict(pixels).probability, probability)
     np.save(folder / f"{backend}_disc.npy", probability)
+    check_growing()
     check_engine(trained)
     check_losses(discs[0].labels, folder, backend)
+    check_further_maps(discs)  # in the end, since its head is on the list from then on
     sys.stdout.write(backend)
 
 
