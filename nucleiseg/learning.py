@@ -6,15 +6,17 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg._checks import check_choice, check_count
 from nucleiseg._seeding import seeded
 from nucleiseg._settings import SegmenterSettings
+from nucleiseg.datasets import Dataset
 from nucleiseg.datasets.doctor import warn_about_errors
 from nucleiseg.engines.gpus import grow_gpu_memory
-from nucleiseg.errors import TrainingWarning
+from nucleiseg.errors import InvalidInputError, TrainingWarning
 from nucleiseg.heads import get_head
 from nucleiseg.images import list_scalings
 from nucleiseg.inference.limits import MIN_CONFIDENCE
@@ -27,8 +29,6 @@ from nucleiseg.training.taught import TaughtImages, check_teacher
 
 if TYPE_CHECKING:
     import keras
-
-    from nucleiseg.datasets import Dataset
 
 
 def build_network(settings: SegmenterSettings) -> keras.Model:
@@ -84,9 +84,12 @@ def train_network(
     Raises
     ------
     InvalidInputError
-        What `fit_two_phases` refuses, a checkpoint that exists although ``resume`` is false, or a teacher with another
-        head.
+        What `fit_two_phases` refuses, data that are no labelled images, a checkpoint that exists although ``resume`` is
+        false, or a teacher with another head.
     """
+    _check_labelled(train, "train")
+    if validation is not None:
+        _check_labelled(validation, "validation_data")
     epochs = check_count(epochs, "epochs")
     keeper = Checkpoint.for_run(None if checkpoint is None else Path(checkpoint), resume)
     settings = _as_begun(settings, keeper)
@@ -114,6 +117,23 @@ def train_network(
     thresholds = {name: value for name, value in settings.thresholds.items() if name != MIN_CONFIDENCE}
     known = replace(run.settings, passport=passport, licence=None, thresholds=thresholds, calibration=None)
     return replace(run, settings=known)
+
+
+def _check_labelled(data: Any, name: str) -> None:
+    """Refuse what does not hold labelled images, which else ends in a traceback from the search for wrong labels."""
+    if isinstance(data, TaughtImages) and name != "train":
+        raise InvalidInputError(
+            f"{name} must have labels of its own, got what a teacher finds; give the images without it: {name}.data"
+        )
+    if isinstance(data, (Dataset, TaughtImages)):
+        return
+    is_sequence = hasattr(data, "__len__") and hasattr(data, "__getitem__")
+    if not is_sequence or not all(hasattr(one, "image") and hasattr(one, "labels") for one in islice(data, 1)):
+        raise InvalidInputError(
+            f"{name} must be a dataset, or a sequence of items with image and labels, got {type(data).__name__}; make "
+            "one by nucleiseg.datasets.read(path), or of arrays by nucleiseg.datasets.from_arrays(images, labels); a "
+            "tf.data pipeline is learned from by segmenter.model.fit(pairs), compiled before"
+        )
 
 
 def _as_begun(settings: SegmenterSettings, keeper: Checkpoint | None) -> SegmenterSettings:

@@ -234,7 +234,7 @@ class Segmenter:
         Parameters
         ----------
         train, validation_data : Dataset
-            From `nucleiseg.datasets` or `nucleiseg.teach`; without validation data, the loss decides what is best.
+            From `nucleiseg.datasets`, train also of `nucleiseg.teach`. Without validation data, the loss decides.
         epochs : int
             At most so many passes over the training data.
         options : FitOptions, optional

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from nucleiseg import datasets, learning
-from nucleiseg.errors import DatasetWarning
+from nucleiseg.errors import DatasetWarning, InvalidInputError
 from nucleiseg.segmenter import Segmenter
+from nucleiseg.training import TaughtImages
 from nucleiseg.training.runs import TrainingRun
 
 
@@ -53,6 +54,62 @@ def test_errors_are_one_warning(semantic):
 def test_masks_are_what_a_semantic_head_learns(semantic):
     images, labels = labelled()
     semantic.fit(datasets.from_arrays(images, labels > 0))
+
+
+def pairs():
+    """A tf.data pipeline, which has no images one by one."""
+    import tensorflow as tf
+
+    images, labels = labelled()
+    return tf.data.Dataset.from_tensor_slices((images, labels))
+
+
+@pytest.mark.parametrize("name", ["train", "validation_data"])
+@pytest.mark.parametrize(
+    ("data", "got"),
+    [
+        (pairs, r"\w+Dataset"),
+        (labelled, "tuple"),
+        (lambda: dict(zip(("image", "labels"), labelled(), strict=True)), "dict"),
+        (lambda: labelled()[0], "ndarray"),
+        (lambda: "my_images", "str"),
+        (lambda: iter(datasets.from_arrays(*labelled())), ".*"),
+        (lambda: datasets.from_arrays(*labelled())[0], "Sample"),
+    ],
+)
+def test_what_holds_no_labelled_images_is_refused(semantic, name, data, got):
+    given = {"train": datasets.from_arrays(*labelled()), name: data()}
+    with pytest.raises(
+        InvalidInputError, match=rf"^{name} must be a dataset, or a sequence .*, got {got}; make one"
+    ) as caught:
+        semantic.fit(**given)
+    assert "datasets.from_arrays(images, labels)" in str(caught.value)
+    assert "segmenter.model.fit(pairs)" in str(caught.value)
+
+
+def test_sequences_of_samples_and_taught_images_are_learned_from(semantic):
+    data = datasets.from_arrays(*labelled())
+
+    class Lazy:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return data[index]
+
+    taught = TaughtImages(data, [np.zeros((64, 64, 1), np.uint8)] * 3, 0.5, "another", "semantic")
+    for train, validation in ((list(data), tuple(data)), (Lazy(), Lazy()), (taught, data)):
+        semantic.fit(train, validation)
+
+
+def test_a_teacher_does_not_judge(semantic):
+    """Mixed with its maps, labels would be no numbers of nuclei."""
+    data = datasets.from_arrays(*labelled())
+    taught = TaughtImages(data, [np.zeros((64, 64, 1), np.uint8)] * 3, 0.5, "another", "semantic")
+    with pytest.raises(
+        InvalidInputError, match=r"validation_data must have labels of its own, .*: validation_data\.data"
+    ):
+        semantic.fit(data, taught)
 
 
 def test_few_images_of_many_are_read(semantic, monkeypatch):
