@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,6 +25,11 @@ def made(count, height=48, width=40):
 
 def collected(batches):
     return [tuple(part.numpy() for part in batch) for batch in batches]
+
+
+def flat(labels):
+    """A target that lacks its last axis."""
+    return (labels > 0).astype(np.float32)
 
 
 def equal(one, other):
@@ -227,6 +233,8 @@ def test_balance_draws_rare_kinds_more_often(tmp_path):
         ({"first_pass": -1}, "first_pass must be a whole number of at least 0, got -1"),
         ({"crops_per_image": 0}, "crops_per_image must be a whole number of at least 1, got 0"),
         ({"target": "maks"}, "target"),
+        ({"target": flat}, r"the target flat must give numbers \(H, W, C\) for labels \(H, W\), got shape \(32, 32\)"),
+        ({"target": partial(flat)}, r"the target functools\.partial\(.*flat.*\) must give numbers \(H, W, C\)"),
         ({"scaling": "none"}, "scaling"),
         ({"balance": "modality"}, "balance needs 'modality' in the metadata"),
     ],

@@ -105,6 +105,8 @@ def test_a_target_that_no_network_can_learn_is_refused(function, channels, messa
     try:
         with pytest.raises(InvalidInputError, match=message):
             check_target("unlearnable", channels)
+        with pytest.raises(InvalidInputError, match=message):
+            check_target(function, channels)
     finally:
         targets._targets.unregister("unlearnable")
 

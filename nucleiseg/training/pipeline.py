@@ -26,7 +26,7 @@ from nucleiseg.images import list_scalings, scaling_range
 from nucleiseg.images.scaling import Bound
 from nucleiseg.training.augmentation import Augmentation, augment
 from nucleiseg.training.crops import random_crop
-from nucleiseg.training.targets import Target, get_target
+from nucleiseg.training.targets import Target, check_target, get_target
 from nucleiseg.training.taught import TaughtSample, number_pixels, taught_target
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def as_tf_dataset(
     target : str or function
         One of `list_targets`, or a function from labels (H, W) to a float32 target (H, W, C).
     crop : (int, int), optional
-        Height and width of the crops, one from each image in a pass. None takes whole images, which must then be of one
-        size, or the batch size 1.
+        Height and width of the crops, one from each image in a pass: multiples of 32 for `nucleiseg.networks.unet`.
+        None takes whole images, which must then be of one size, or the batch size 1.
     augmentation : Augmentation, optional
         Random changes; none by default.
     batch_size : int
@@ -112,7 +112,8 @@ def as_tf_dataset(
     Raises
     ------
     InvalidInputError
-        An empty dataset, a number out of its range, an unknown target or scaling, or balance without metadata.
+        An empty dataset, a number out of its range, an unknown target or scaling, a target that gives no (H, W, C), or
+        balance without metadata.
 
     Examples
     --------
@@ -135,6 +136,7 @@ def as_tf_dataset(
     check_count(seed, "seed", 0)
     check_count(first_pass, "first_pass", 0)
     check_choice(scaling, "scaling", list_scalings())  # threads of TensorFlow would bury the error in pages
+    check_target(target)
     draw = _drawer(data, get_target(target) if isinstance(target, str) else target, crop, augmentation, seed, scaling)
     weights = _weights(data, balance, balance_area)
     passes = itertools.count(first_pass)
