@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from nucleiseg.cli.main import main
+from nucleiseg.cli.stages import check_data, stages_of
 from nucleiseg.datasets import Dataset
 from nucleiseg.engines.engine import fingerprint_of
 from nucleiseg.errors import TrainingError
@@ -17,8 +18,9 @@ from nucleiseg.modelfile import read_settings
 from nucleiseg.networks import register_encoder
 from nucleiseg.networks.encoders import _encoders
 from nucleiseg.plotting import History
+from nucleiseg.pretrained import pretrained_recipe
 from nucleiseg.segmenter import Segmenter
-from nucleiseg.training import FitOptions, faults
+from nucleiseg.training import FitOptions, faults, read_recipe
 from nucleiseg.training.checkpoints import Checkpoint
 
 TINY = ["--encoder", "tiny", "--weights", "none", "--epochs", "2", "--crop", "64", "--batch-size", "2"]
@@ -462,6 +464,61 @@ def test_a_teacher_that_cannot_teach_is_told_before_any_training(
     assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == status
     assert message in capfd.readouterr().err
     assert not list(tmp_path.glob("m*"))
+
+
+def place(**data):
+    return "[data]\n" + "".join(f"{key} = '{value}'\n" for key, value in data.items())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "flags", "message"),
+    [
+        ({"path": "A"}, {"path": "B"}, [], "path = {0}/A in the recipe that makes m_start.keras and {0}/B in the last"),
+        ({"path": "A"}, {}, [], "path = {0}/A in the recipe that makes m_start.keras and none in the last one"),
+        ({"path": "B"}, {"path": "B", "splits": "s.csv"}, [], "splits = none in the recipe"),
+        ({"path": "A", "labels": "C"}, {"path": "B"}, ["DATA"], "and none in the last one; write the same [data] into"),
+        ({"splits": "a.csv"}, {"splits": "b.csv"}, ["DATA", "--labels", "L"], "or give --splits on the command line"),
+    ],
+)
+def test_a_chain_of_other_images_is_refused_before_any_work(chain, tmp_path, capfd, first, second, flags, message):
+    """Each training would learn from the images of the last recipe, without a word."""
+    for name, data in (("first.toml", first), ("second.toml", second)):
+        (tmp_path / name).write_text(place(**data) + CHAIN[name])
+    assert train("--recipe", chain, "-o", tmp_path / "m.keras", *flags) == 2
+    told = capfd.readouterr().err
+    assert "all trainings of a chain must learn from the same images, split alike, got" in told
+    assert message.format(tmp_path) in told
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "flags"),
+    [
+        ({"path": "elsewhere/../discs"}, {"path": "discs"}, []),
+        ({}, {"path": "discs"}, []),
+        ({"path": "A", "labels": "C"}, {"path": "B"}, ["discs/images", "--labels", "discs/labels"]),
+        ({"path": "discs", "splits": "gone.csv"}, {"path": "discs"}, ["--splits", "splits.csv"]),
+    ],
+)
+def test_a_chain_learns_from_what_is_the_same_or_given(
+    recorder, chain, disc_dataset, tmp_path, monkeypatch, first, second, flags
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recorder, "load", classmethod(lambda cls, path: cls()), raising=False)
+    monkeypatch.setattr(recorder, "thresholds", {}, raising=False)
+    (tmp_path / "discs").symlink_to(disc_dataset)
+    (tmp_path / "elsewhere").mkdir()
+    write_splits(tmp_path / "splits.csv", *["train"] * 5, "val")
+    for name, data in (("first.toml", first), ("second.toml", second)):
+        (tmp_path / name).write_text(place(**data) + CHAIN[name])
+    assert train("--recipe", chain, "-o", tmp_path / "m.keras", *flags) == 0
+    assert len(recorder.fitted["train"]) == 5
+
+
+@pytest.mark.parametrize("name", ["nuclei", "nuclei-fast"])
+def test_the_recipes_that_are_shipped_agree_on_their_images(name, tmp_path):
+    stages = stages_of(read_recipe(pretrained_recipe(name)), tmp_path / "m.keras")
+    assert len(stages) > 1
+    check_data(stages, ())
 
 
 def test_a_recipe_cannot_start_from_itself(disc_dataset, tmp_path, capfd):

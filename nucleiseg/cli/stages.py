@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,9 @@ from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from nucleiseg.training.recipe import Recipe
+
+# What a recipe says of its images: as a field, as a key of [data], and on the command line.
+_DATA = (("data", "path", "DATA"), ("labels", "labels", "--labels"), ("splits", "splits", "--splits"))
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,37 @@ def stages_of(recipe: Recipe, output: Path) -> list[Stage]:
         stages[0] = replace(first, recipe=replace(first.recipe, start=str(made)))
         stages.insert(0, Stage(read_recipe(start), made))
     return stages
+
+
+def check_data(stages: Sequence[Stage], given: Collection[str]) -> None:
+    """All trainings of a chain learn from the images of the last recipe, so that an earlier one can't name others.
+
+    What is ``given`` on the command line (data, labels, splits) holds for all of them. A recipe that says nothing of
+    images takes those of the last one.
+
+    Raises
+    ------
+    InvalidInputError
+        If it names others.
+    """
+    last = stages[-1].recipe
+    for stage in stages[:-1]:
+        recipe = stage.recipe
+        if recipe.data is recipe.labels is recipe.splits is None:
+            continue
+        for name, key, flag in _DATA:
+            said, wanted = getattr(recipe, name), getattr(last, name)
+            if name not in given and _resolved(said) != _resolved(wanted):
+                raise InvalidInputError(
+                    "all trainings of a chain must learn from the same images, split alike, got "
+                    f"{key} = {said or 'none'} in the recipe that makes {stage.output.name} and {wanted or 'none'} in "
+                    f"the last one; write the same [data] into both, or give {flag} on the command line, which holds "
+                    "for all"
+                )
+
+
+def _resolved(path: str | None) -> Path | None:
+    return None if path is None else Path(path).resolve()
 
 
 def check_places(stages: Sequence[Stage], resume: bool) -> None:

@@ -19,7 +19,7 @@ from nucleiseg.cli.arguments import (
     read_options,
 )
 from nucleiseg.cli.finished import check_images, check_recipes, is_finished
-from nucleiseg.cli.stages import Stage, check_places, stages_of
+from nucleiseg.cli.stages import Stage, check_data, check_places, stages_of
 from nucleiseg.cli.terminal import import_tensorflow_quietly, report, say, warn
 from nucleiseg.errors import InvalidInputError, TrainingError
 
@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     check_new_model(output)
     stages = stages_of(_recipe(arguments), output)
+    check_data(stages, [name for name in ("data", "labels", "splits") if getattr(arguments, name) is not None])
     for stage in stages:
         _check_names(stage.recipe, first=stage is stages[0])
     check_places(stages, arguments.resume)
