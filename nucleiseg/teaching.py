@@ -22,8 +22,9 @@ def teach(data: Dataset, teacher: Segmenter, share: float = 0.5) -> TaughtImages
     """Labelled images from which a model learns what their labels say, and in part what another model finds in them.
 
     A teacher's maps are softer than labels: they tell how sure it is, and differ less than outlines that were drawn by
-    hand. So a small network learns more from a large one than from labels alone [1]_, and a network may learn from
-    itself [2]_: the maps are averaged over flips and turns, which are better than those of one look.
+    hand. So a small network may learn more from a large one than from labels alone [1]_, and a network from itself
+    [2]_; networks that have learned for long need not. The maps are averaged over flips and turns, which are better than
+    those of one look.
 
     Parameters
     ----------
