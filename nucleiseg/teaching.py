@@ -23,8 +23,8 @@ def teach(data: Dataset, teacher: Segmenter, share: float = 0.5) -> TaughtImages
 
     A teacher's maps are softer than labels: they tell how sure it is, and differ less than outlines that were drawn by
     hand. So a small network may learn more from a large one than from labels alone [1]_, and a network from itself
-    [2]_; networks that have learned for long need not. The maps are averaged over flips and turns, which are better than
-    those of one look.
+    [2]_; networks that have learned for long need not. The maps are averaged over flips and turns, better than those of
+    one look.
 
     Parameters
     ----------
