@@ -216,7 +216,7 @@ def test_the_shipped_models_find_the_same_nuclei(name):
     assert len(plain.table()) > 50
     assert match(plain.labels, fewer.labels).at(0.75).f1 > 0.95
     apart = np.abs(plain.probability - fewer.probability)
-    assert 0 < apart.max() < 0.1
+    assert 0 < apart.max() < 0.12
     assert apart.mean() < 0.002
 
 

@@ -40,7 +40,9 @@ def run(monkeypatch, tmp_path, capsys):
         return capsys.readouterr().out
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_encoders, "_items", dict(_encoders._items))  # what an example registers is forgotten
+    # What an example registers is forgotten, and that it has imported a plugin.
+    monkeypatch.setattr(_encoders, "_items", dict(_encoders._items))
+    monkeypatch.setattr(_encoders, "_plugins", _encoders._plugins and dict(_encoders._plugins))
     return call
 
 

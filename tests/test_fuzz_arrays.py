@@ -199,6 +199,7 @@ LEFT_OUT = {
     "plotting.Thumbnail",
     "plotting.plot_errors",
     "training.arrays_to_tf_dataset",
+    "training.TaughtImages",
 }
 # Contracts that their docstrings state: float32 in [0, 1] and integer labels, as pipelines have them.
 FLOATS = {"training.augment"}

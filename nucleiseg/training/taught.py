@@ -58,7 +58,7 @@ class TaughtImages:
     >>> data = datasets.from_arrays(np.zeros((1, 4, 4), np.uint8), np.eye(4, dtype=int)[np.newaxis])
     >>> taught = TaughtImages(data, [pack(np.full((4, 4, 1), 0.6, np.float32))], 0.5, "another", "semantic")
     >>> target = taught_target(number_pixels(taught[0].labels), taught[0], lambda labels: (labels > 0)[..., np.newaxis])
-    >>> target[0, :2, 0].round(2).tolist()
+    >>> [round(float(value), 3) for value in target[0, :2, 0]]
     [0.8, 0.3]
     """
 
@@ -149,8 +149,9 @@ def taught_target(
     Examples
     --------
     >>> sample = TaughtSample(np.zeros((1, 2)), np.array([[0, 7]]), np.array([[[51], [255]]], np.uint8), share=1.0)
-    >>> taught_target(np.array([[2, -1, 0]]), sample, lambda labels: (labels > 0)[..., np.newaxis]).ravel().tolist()
-    [1.0, 0.20000000298023224, 0.0]
+    >>> target = taught_target(np.array([[2, -1, 0]]), sample, lambda labels: (labels > 0)[..., np.newaxis])
+    >>> [round(float(value), 3) for value in target.ravel()]
+    [1.0, 0.2, 0.0]
     """
     known = places != 0
     index = np.abs(places) - known
