@@ -95,7 +95,7 @@ def predict_large(
     return label_large(model, image, output, options, scheduler, export).nuclei
 
 
-class Labelled(NamedTuple):
+class LargeLabels(NamedTuple):
     """How many nuclei there are, and what speaks against trusting the image, as `Prediction.quality` has it."""
 
     nuclei: int
@@ -109,14 +109,14 @@ def label_large(
     options: PredictOptions | None = None,
     scheduler: Any = None,
     export: Sequence[str] = (),
-) -> Labelled:
+) -> LargeLabels:
     """As `predict_large`, and judge the image: by a sample of it, and by all nuclei.
 
     Examples
     --------
     >>> import tempfile
     >>> label_large("nuclei", np.zeros((64, 96), np.uint8), Path(tempfile.mkdtemp(), "labels.tif"))
-    Labelled(nuclei=0, quality=('flat', 'empty'))
+    LargeLabels(nuclei=0, quality=('flat', 'empty'))
     """
     options = options or PredictOptions()
     source = image.name if isinstance(image, LazyImage) and image.from_file else image
@@ -163,7 +163,7 @@ def label_large(
             write_exports(lazy, target, export, written.confidence, "; ".join(quality))
 
     written = write_labels_of(job, target, compute, asked, decoding, calibration_of(settings), finish)
-    return Labelled(written.nuclei, quality)
+    return LargeLabels(written.nuclei, quality)
 
 
 def write_exports(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nucleiseg._checks import check_range
 from nucleiseg._progress import progress
 from nucleiseg.engines.engine import computing_in, fingerprint_of
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.inference.maps import predict_maps
 from nucleiseg.inference.options import PredictOptions
+from nucleiseg.training.taught import TaughtImages, pack
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset
     from nucleiseg.segmenter import Segmenter
-    from nucleiseg.training.taught import TaughtImages
 
 __all__ = ["teach"]
 
@@ -60,9 +61,6 @@ def teach(data: Dataset, teacher: Segmenter, share: float = 0.5) -> TaughtImages
     >>> teach(data, Segmenter.from_pretrained("nuclei-fast"))[0].maps.shape
     (64, 64, 3)
     """
-    from nucleiseg._checks import check_range
-    from nucleiseg.training.taught import TaughtImages, pack
-
     settings = teacher._settings
     check_range(share, "share", 0, 1)
     if not settings.trained:

@@ -906,7 +906,7 @@ def test_one_large_image_becomes_one_file(tmp_path, capsys, monkeypatch):
 
     def label_large(model, image, output, options, scheduler, export):
         calls.append((model, image.shape, output.name, options.max_memory, scheduler, export))
-        return nucleiseg.large.Labelled(7, ("blurred", "unusual size"))
+        return nucleiseg.large.LargeLabels(7, ("blurred", "unusual size"))
 
     monkeypatch.setattr(nucleiseg.large, "label_large", label_large)
     tifffile.imwrite(tmp_path / "slide.tif", np.zeros((300, 200), np.uint8), tile=(64, 64))

@@ -188,17 +188,18 @@ def test_the_reach_is_measured_once_until_the_weights_change():
     assert engine.calls == 3 * once
 
 
-PEAK = """
-import math
-import sys
+STATUS = """
 from pathlib import Path
-import numpy as np
-import skimage.data
-from nucleiseg import PredictOptions, Segmenter
 
 def status(key):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+"""
+
+PEAK = """
+import numpy as np
+import skimage.data
+from nucleiseg import PredictOptions, Segmenter
 
 segmenter = Segmenter.from_pretrained("nuclei")
 tissue = skimage.data.immunohistochemistry()
@@ -212,27 +213,11 @@ print(status("VmHWM") - idle)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the kernel's record of the process")
-def test_a_prediction_stays_within_its_budget(run_python):
-    """Measured, with the model in the box: 4,000 × 4,000 pixels, of which the result takes 122 MiB alone."""
-    if not Path("/proc/self/clear_refs").exists():
-        pytest.skip("the kernel keeps no record of the peak")
-    process = run_python(PEAK, timeout=400)
-    assert process.returncode == 0, process.stderr
-    assert int(process.stdout) <= 600 * MIB
-
-
 PEAK_OF_THE_COMMAND = """
-import sys
-from pathlib import Path
 import numpy as np
 import skimage.data
 import tifffile
 from nucleiseg.cli.main import main
-
-def status(key):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 def predict(image, folder):
     tifffile.imwrite(f"{folder}.tif", image)
@@ -256,11 +241,15 @@ print(used)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the kernel's record of the process")
-def test_the_command_stays_within_its_budget(run_python):
-    """Judging, measuring and drawing need no more than the network, whose memory is free by then."""
+@pytest.mark.parametrize("code", [PEAK, PEAK_OF_THE_COMMAND], ids=["in Python", "by the command"])
+def test_a_prediction_stays_within_its_budget(code, run_python):
+    """Measured, with the models in the box: 4,000 × 4,000 pixels, of which the result takes 122 MiB alone.
+
+    Judging, measuring and drawing, as the command does, need no more than the network, whose memory is free by then.
+    """
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the kernel keeps no record of the peak")
-    process = run_python(PEAK_OF_THE_COMMAND, timeout=400)
+    process = run_python(STATUS + code, timeout=400)
     assert process.returncode == 0, process.stderr
     assert int(process.stdout) <= 600 * MIB
 
