@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from nucleiseg.engines.enlarging import for_any_size
+
 __all__ = ["WIDE", "followed_by_norm", "inner_model", "lean", "steps_of"]
 
 _NARROW = 4  # channels; with sixteen, as many as oneDNN computes at a time, the usual way is quicker
@@ -68,6 +70,7 @@ def lean(model: keras.Model, once: Callable[[], AbstractContextManager[Any]] = n
                 return lambda parts, **_: _Joined([_whole(part) for part in parts])
             if id(operation) in norms or _can_be_split(operation):
                 return lambda images, **_: _convolve(operation, norms.get(id(operation)), images, once)
+            operation = for_any_size(operation)
             fixed = {"training": False} if "training" in inspect.signature(operation.call).parameters else {}
             return lambda *args, **kwargs: operation(*keras.tree.map_structure(_whole, args), **{**kwargs, **fixed})
 

@@ -54,7 +54,7 @@ def to_onnx(model: keras.Model) -> bytes:
     onnx = import_extra("onnx", "onnx", "writing an ONNX file")
     import_extra("tf2onnx", "onnx", "writing an ONNX file")
     # A copy, since tracing adds to what the model holds.
-    copy = keras.Model.from_config(model.get_config())
+    copy = keras.models.clone_model(model, clone_function=_any_size, recursive=True)
     copy.set_weights(model.get_weights())
     signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32", name=_INPUT)]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -65,6 +65,12 @@ def to_onnx(model: keras.Model) -> bytes:
     _name(network, onnx)
     content: bytes = network.SerializeToString()
     return content
+
+
+def _any_size(layer: Any) -> Any:
+    from nucleiseg.engines.enlarging import for_any_size, interpolates
+
+    return for_any_size(layer) if interpolates(layer) else type(layer).from_config(layer.get_config())
 
 
 def _name(network: Any, onnx: Any) -> None:
