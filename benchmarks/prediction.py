@@ -4,7 +4,8 @@
 
 `predict` also scales, pads, crops and finds the nuclei; the bare network gets the scaled tensor, whole, and computes in
 the same precision. `predict` keeps to its default budget of 2 GB, which is enough for 2,048 x 2,048 pixels without
-tiles; of 600 MB, which is not in float32, it has a row of its own there.
+tiles; of 600 MB, which is not in float32, it has a row of its own there. So has the average over flips and turns, on
+1,024 x 1,024 pixels.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ def tables_of(name: str, options: PredictOptions) -> dict[str, list[dict[str, ob
                 segmenter.predict(image, options) for _ in range(calls)
             ],
         }
+        if repeats == 4:
+            turned = replace(options, tta=True)
+            ways["Segmenter.predict with tta"] = lambda image=image, turned=turned: segmenter.predict(image, turned)
         if repeats == 8:
             frugal = replace(options, max_memory="600MB")
             ways["Segmenter.predict in tiles"] = lambda image=image, frugal=frugal: segmenter.predict(image, frugal)

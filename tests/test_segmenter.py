@@ -177,6 +177,13 @@ def test_what_cannot_be_trained_is_refused(tiny_segmenter, discs, arguments, mes
         tiny_segmenter.fit(**data, epochs=arguments.get("epochs", 1), options=QUICK)
 
 
+def test_a_loss_for_other_maps_is_refused_before_training(tiny_encoder, discs):
+    segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS, loss="categorical_crossentropy")
+    with pytest.raises(InvalidInputError, match="the loss 'categorical_crossentropy' fails for 1 maps"):
+        segmenter.fit(discs[:2], epochs=1, options=QUICK)
+    assert segmenter.run is None
+
+
 @pytest.fixture(scope="module")
 def stopped(tiny_encoder, discs, tmp_path_factory):
     """The checkpoint of a run of two epochs that was stopped after the first."""

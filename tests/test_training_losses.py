@@ -240,3 +240,56 @@ def test_losses_can_be_added_and_summed():
         assert float(value) == pytest.approx(0.5)
     finally:
         losses._losses.unregister("mae")
+
+
+def one_nucleus(channels):
+    """Maps of which the first is 1 in a nucleus and the others elsewhere."""
+    maps = np.zeros((8, 8, channels), np.float32)
+    maps[2:4, 2:4, 0] = 1
+    maps[..., 1:] = 1 - maps[..., :1]
+    return maps
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_loss_teaches_something(name):
+    losses.check_loss(name, one_nucleus(3), 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "maps", "channels", "message"),
+    [
+        ("categorical_crossentropy", 1, 1, "fails for 1 maps of a network and 1 of the target .*; choose one"),
+        ("mask_depth_and_contact", 3, 1, "fails for 1 maps of a network and 3 of the target"),
+        ("dicee", 1, 1, "unknown loss 'dicee'; did you mean 'dice'"),
+    ],
+)
+def test_a_loss_that_teaches_nothing_is_refused(name, maps, channels, message):
+    with pytest.raises(InvalidInputError, match=message):
+        losses.check_loss(name, one_nucleus(maps), channels)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            lambda y_true, y_pred: 0 * y_pred,
+            "a network of 1 maps nothing: it is 0 for the target and 0 for its opposite; choose",
+        ),
+        (lambda y_true, y_pred: np.nan * y_pred, "it is nan for the target and nan for its opposite"),
+        (
+            lambda y_true, y_pred: keras.ops.matmul(y_true, keras.ops.ones((7, 7))),
+            "fails for 1 maps of a network and 1",
+        ),
+    ],
+)
+def test_a_loss_of_ones_own_that_is_the_same_for_everything_is_no_number_or_fails_is_refused(value, message):
+    class Broken(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return value(y_true, y_pred)
+
+    losses.register_loss("broken")(Broken)
+    try:
+        with pytest.raises(InvalidInputError, match=message):
+            losses.check_loss("broken", one_nucleus(1), 1)
+    finally:
+        losses._losses.unregister("broken")

@@ -21,6 +21,7 @@ from nucleiseg.training.endings import assign, clean_end, kept_values, sound_end
 from nucleiseg.training.faults import FiniteLoss, explain_memory
 from nucleiseg.training.fingerprints import describe_images
 from nucleiseg.training.judging import InstanceScores, judge_start, judged_by, labels_target, score_of
+from nucleiseg.training.losses import check_loss
 from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, seed_layers, unfreeze
@@ -119,7 +120,8 @@ def fit_two_phases(
     """
     phases = plan_phases(check_count(epochs, "epochs"), pretrained, options)
     _check_data(train, validation)
-    check_target(task.target, int(model.output_shape[-1]))
+    channels = int(model.output_shape[-1])
+    check_loss(task.loss, check_target(task.target, channels), channels)
     settings: dict[str, Any] = {}
     state = RunState()
     if checkpoint is not None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from nucleiseg._checks import check_range
 from nucleiseg._registry import Registry
@@ -20,6 +22,8 @@ __all__ = [
     "list_losses",
     "register_loss",
 ]
+
+_NO_DIFFERENCE = 1e-6
 
 LossBuilder: TypeAlias = Callable[[], keras.losses.Loss]
 
@@ -56,6 +60,37 @@ def get(name: str) -> keras.losses.Loss:
     0.0
     """
     return _losses.get(name)()
+
+
+def check_loss(name: str, target: npt.NDArray[np.float32], channels: int) -> None:
+    """Refuse a loss by which a network of so many maps can't learn this target (H, W, C): it would train for nothing.
+
+    TensorFlow would compute the cross-entropy of classes for a single map, for example: 0, whatever it holds.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such loss, it fails on these shapes, is no finite number, or does not tell the target from its
+        opposite.
+
+    Examples
+    --------
+    >>> check_loss("dice", np.eye(4, dtype=np.float32)[..., np.newaxis], 1)
+    """
+    loss, maps = get(name), np.clip(target[np.newaxis, ..., :channels], 0.01, 0.99)
+    try:
+        values = [float(np.mean(loss(target[np.newaxis], found))) for found in (maps, 1 - maps)]
+    except Exception as error:  # whatever Keras, its backend or somebody else's function raises
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InvalidInputError(
+            f"the loss {name!r} fails for {channels} maps of a network and {target.shape[-1]} of the target "
+            f"({reason}); choose one that suits the head, or leave loss out for the head's own"
+        ) from error
+    if not np.isfinite(values).all() or abs(values[0] - values[1]) < _NO_DIFFERENCE:
+        raise InvalidInputError(
+            f"the loss {name!r} teaches a network of {channels} maps nothing: it is {values[0]:.4g} for the target and "
+            f"{values[1]:.4g} for its opposite; choose one that suits the head, or leave loss out for the head's own"
+        )
 
 
 class BatchLoss(keras.losses.Loss):
