@@ -44,7 +44,7 @@ def teach(data: Dataset, teacher: Segmenter, share: float = 0.5) -> TaughtImages
     Raises
     ------
     InvalidInputError
-        If the teacher was never trained, or the share is no number from 0 to 1.
+        If the teacher was never trained, its maps are not from 0 to 1, or the share is no number from 0 to 1.
 
     References
     ----------
@@ -64,7 +64,10 @@ def teach(data: Dataset, teacher: Segmenter, share: float = 0.5) -> TaughtImages
     settings = teacher._settings
     check_range(share, "share", 0, 1)
     if not settings.trained:
-        raise InvalidInputError("a teacher must be a trained model, got one that was never trained; call its fit first")
+        raise InvalidInputError(
+            "a teacher must be a trained model, got one that was never trained; call its fit first, or "
+            "adopt(segmenter.model) if Keras trained it"
+        )
     engine = computing_in(teacher._engine, "auto")
     options = PredictOptions(scale=1.0, tta=True)
     maps = [

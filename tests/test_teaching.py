@@ -161,3 +161,13 @@ def test_who_taught_is_told_and_another_teacher_does_not_go_on(discs, tiny_encod
         with pytest.raises(InvalidInputError, match="train was '6 images .*, taught by "):
             student().fit(again, epochs=1, options=OPTIONS, checkpoint=tmp_path / "run", resume=True)
     assert student().fit(teach(discs, one), epochs=1, options=OPTIONS, checkpoint=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("values", [(-0.2, 0.9), (0.0, 1.4), (np.nan, 0.5)])
+def test_maps_that_are_no_probabilities_are_refused(values):
+    with pytest.raises(InvalidInputError, match=r"a teacher's maps must be from 0 to 1, got .*; take a head whose"):
+        pack(np.array(values, np.float32).reshape(1, 2, 1))
+
+
+def test_rounding_is_no_reason_to_refuse_them():
+    assert pack(np.array([-1e-6, 1 + 1e-6], np.float32)).tolist() == [0, 255]

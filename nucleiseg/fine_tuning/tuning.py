@@ -178,7 +178,7 @@ def _prepared(
     if not segmenter._settings.trained:
         raise InvalidInputError(
             "fine-tuning goes on from a trained model, got one that has learned nothing yet; take "
-            'Segmenter.from_pretrained("nuclei"), or fit this one'
+            'Segmenter.from_pretrained("nuclei"), fit this one, or adopt(segmenter.model) if Keras trained it'
         )
     if reference is not None and options is not None and options.balance is not None:
         raise InvalidInputError(

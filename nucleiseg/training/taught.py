@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TaughtImages", "TaughtSample", "check_teacher", "number_pixels", "pack", "taught_target"]
 
 _STEPS = 255  # maps are kept in bytes: as large as the pixels themselves
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +117,21 @@ def check_teacher(head: str, wanted: str) -> None:
 def pack(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Maps from 0 to 1 in bytes.
 
+    Raises
+    ------
+    InvalidInputError
+        If they are not from 0 to 1, as those of a head with another activation.
+
     Examples
     --------
     >>> pack(np.array([0.0, 0.5, 1.0], np.float32)).tolist()
     [0, 128, 255]
     """
+    if maps.size and not (maps.min() >= -_ROUNDING and maps.max() <= 1 + _ROUNDING):
+        raise InvalidInputError(
+            f"a teacher's maps must be from 0 to 1, got {maps.min():.3g} to {maps.max():.3g}; take a head whose "
+            "activation is 'sigmoid' or 'softmax'"
+        )
     return np.round(np.clip(maps, 0, 1) * _STEPS).astype(np.uint8)
 
 
