@@ -111,6 +111,9 @@ def train_network(
         options = FitOptions.for_few_images(max(1, len(train))) if settings.trained else FitOptions()
     # Before the training, so that nothing can fail, or be interrupted, between new weights and their settings.
     passport = passport_of(labelled, options)
+    if options.start_share and settings.trained and settings.passport is not None and passport is not None:
+        before = settings.passport  # weights of before are among the new ones, which so know what those knew
+        passport = (min(before[0], passport[0]), passport[1], max(before[2], passport[2]))
     run = run_training(model, settings, task, train, validation, epochs, options, keeper, watch)
     if run.is_as_before:
         return replace(run, settings=settings)

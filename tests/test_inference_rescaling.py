@@ -98,7 +98,7 @@ def test_doubtful_pieces_are_looked_at_smaller_until_they_are_nuclei(share, scal
     ids=["less sure", "hardly surer", "no doubt", "nothing"],
 )
 def test_what_is_no_surer_when_it_is_smaller_stays_as_it_is(likely, whole, looks):
-    """Nor is a scale believed at which all is unsure: at any scale there is something in noise."""
+    """Nor is a scale believed at which all is hardly surer: at any scale there is something in noise."""
     labels = discs(14)
     engine = Blurred(labels.shape[0] / 2, likely, whole)
     found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
@@ -106,6 +106,15 @@ def test_what_is_no_surer_when_it_is_smaller_stays_as_it_is(likely, whole, looks
     assert found.scale == 1
     np.testing.assert_array_equal(found.labels, expected.labels)
     assert len(engine.seen) == looks + 1
+
+
+@pytest.mark.usefixtures("small_ones_too")
+@pytest.mark.parametrize(("whole", "scale"), [(0.62, 1.0), (0.68, 0.5)], ids=["hardly surer", "far surer"])
+def test_a_scale_at_which_all_is_unsure_is_believed_where_all_is_far_less_sure_as_it_is(whole, scale):
+    labels = discs(12)
+    engine = Blurred(labels.shape[0] / 2, likely=0.55, whole=whole)
+    found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
+    assert found.scale == scale
 
 
 class Elsewhere(Blurred):

@@ -162,6 +162,30 @@ def test_an_average_over_the_steps_is_kept_if_that_is_wanted(tiny_encoder, data,
     assert 0 < near < far / 2
 
 
+def test_a_share_of_the_weights_before_the_training_is_mixed_in(tiny_encoder, data):
+    start, options = weights(build(tiny_encoder)), replace(OPTIONS, keep="last")
+    plain, shared = build(tiny_encoder), build(tiny_encoder)
+    fit(plain, data, pretrained=False, options=options)
+    fit(shared, data, pretrained=False, options=replace(options, start_share=0.25))
+    wanted = [0.25 * before + 0.75 * after for before, after in zip(start, weights(plain), strict=True)]
+    assert not same(start, weights(plain))
+    for found, value in zip(weights(shared), wanted, strict=True):
+        np.testing.assert_allclose(found, value, atol=1e-6)
+
+
+def test_the_weights_before_the_training_outlive_an_interruption(tiny_encoder, data, tmp_path):
+    def stop(rows):
+        raise KeyboardInterrupt
+
+    options = replace(OPTIONS, keep="last", start_share=0.5)
+    whole, resumed = build(tiny_encoder), build(tiny_encoder)
+    fit(whole, data, pretrained=False, options=options)
+    with pytest.raises(KeyboardInterrupt):
+        fit(resumed, data, pretrained=False, options=options, checkpoint=Checkpoint(tmp_path), watch=stop)
+    fit(resumed, data, pretrained=False, options=options, checkpoint=Checkpoint(tmp_path))  # not with its first weights
+    assert same(weights(whole), weights(resumed))
+
+
 def test_an_epoch_has_as_many_batches_as_its_crops_fill(model, data, monkeypatch):
     batches = []
     monkeypatch.setattr(fitting._Narrator, "on_train_batch_end", lambda self, batch, logs=None: batches.append(batch))
@@ -484,6 +508,8 @@ def test_the_number_of_epochs_is_checked(model, data):
             {"averaging": 0.9},
             "averaged weights are kept from the last epoch.*got averaging 0.9 and keep 'best'; pass keep='last'",
         ),
+        ({"start_share": 1.0, "keep": "last"}, "start_share must be .* got 1.0"),
+        ({"start_share": 0.5}, "got start_share 0.5 and keep 'best'; pass keep='last'"),
         ({"keep": "first"}, "unknown keep .first.; choose one of best, last"),
         ({"precision": "float16"}, "unknown precision .float16.; .*choose one of float32, mixed_bfloat16"),
         ({"learning_rate": -1.0}, "learning_rate"),

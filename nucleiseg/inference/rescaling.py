@@ -259,7 +259,8 @@ def _by_doubt(
         if not (far_surer or _covers(half, smaller) or _are_far_larger(half, smaller)):
             break
         smaller = half
-    return smaller if smaller.sureness >= _SURE else seen, short
+    believed = smaller.sureness >= min(_SURE, seen.sureness + _FAR_SURER)
+    return smaller if believed else seen, short
 
 
 def _covers(half: _View, before: _View) -> bool:

@@ -22,7 +22,7 @@ from nucleiseg.errors import InvalidInputError
 
 Variables = tuple[npt.NDArray[Any], ...]
 
-_GROUPS = ("model", "optimizer", "best_model")
+_GROUPS = ("model", "optimizer", "best_model", "start_model")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class RunState:
         The best monitored value so far; greater is better.
     model, optimizer, best_model : tuple of numpy.ndarray
         Values of all variables, in Keras's order.
+    start_model : tuple of numpy.ndarray
+        The same before the training, where they are mixed into the last ones; else empty.
     """
 
     rows: tuple[Mapping[str, Any], ...] = ()
@@ -53,6 +55,7 @@ class RunState:
     model: Variables = field(default=(), repr=False)
     optimizer: Variables = field(default=(), repr=False)
     best_model: Variables = field(default=(), repr=False)
+    start_model: Variables = field(default=(), repr=False)
 
     @property
     def epochs(self) -> int:
@@ -162,7 +165,7 @@ class Checkpoint:
 
 
 # What older checkpoints do not tell of a network, since it was the same for all.
-_SINCE = {"refine": False}
+_SINCE = {"refine": False, "start_share": 0.0}
 
 
 def _read(path: Path) -> tuple[RunState, dict[str, Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 from nucleiseg.training.checkpoints import RunState, Variables
 from nucleiseg.training.phases import unfreeze
 
-__all__ = ["assign", "clean_end", "kept_values", "sound_end", "values_of"]
+__all__ = ["assign", "clean_end", "kept_values", "mixed", "sound_end", "values_of"]
 
 
 @contextlib.contextmanager
@@ -83,6 +83,23 @@ def kept_values(model: keras.Model) -> Variables:
     averaged = values_of(model.variables)
     assign(model.trainable_variables, learned)
     return averaged
+
+
+def mixed(start: Variables, values: Variables, share: float) -> Variables:
+    """What variables hold after a training, with a share of what they held before; what counts, such as seeds, stays.
+
+    Examples
+    --------
+    >>> mixed((np.array([1.0]), np.array([7])), (np.array([3.0]), np.array([9])), share=0.25)
+    (array([2.5]), array([9]))
+    """
+    if not share:
+        return values
+    pairs = zip(start, values, strict=True)
+    return tuple(
+        (after + share * (before - after)).astype(after.dtype) if np.issubdtype(after.dtype, np.floating) else after
+        for before, after in pairs
+    )
 
 
 def assign(variables: Sequence[Any], values: Variables) -> None:

@@ -17,7 +17,7 @@ from nucleiseg._checks import check_count
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks.precision import computed_in
 from nucleiseg.training.checkpoints import Checkpoint, RunState
-from nucleiseg.training.endings import assign, clean_end, kept_values, sound_end, values_of
+from nucleiseg.training.endings import assign, clean_end, kept_values, mixed, sound_end, values_of
 from nucleiseg.training.faults import FiniteLoss, explain_memory
 from nucleiseg.training.fingerprints import describe_images
 from nucleiseg.training.judging import InstanceScores, judge_start, judged_by, labels_target, score_of
@@ -148,6 +148,7 @@ def fit_two_phases(
     resumed = bool(state.rows)
     if not resumed:
         seed_layers(model, seed)
+        state = replace(state, start_model=values_of(model.variables) if options.start_share else ())
     with sound_end(model, lambda: state, [] if finished is None else finished):
         for number in range(state.phase, len(phases)):
             phase = phases[number]
@@ -204,7 +205,7 @@ def fit_two_phases(
                         )
                 finally:
                     state = keeper.state
-    assign(model.variables, state.best_model)
+    assign(model.variables, mixed(state.start_model, state.best_model, options.start_share))
     unfreeze(model)
     return state.rows
 
