@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -247,13 +248,21 @@ def _is_plain(module: str | None, name: str) -> bool:
 
 
 def _count_weights(config: Any) -> int:
-    import math
-
+    """Values that a file of the network holds, at most."""
     import keras
 
     with keras.StatelessScope(initialize_variables=False):  # variables have shapes, but no values
         model = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)), safe_mode=True)
-        return sum(math.prod(variable.shape) for variable in model.variables)
+        # A file holds what each layer has, even if it is another's: SpectralNormalization has its layer's kernel.
+        layers = model._flatten_layers()
+        written = [one for layer in layers for one in layer._trainable_variables + layer._non_trainable_variables]
+        once = {id(variable): variable for variable in written}
+        again = _values(written) - _values(once.values())
+        return _values(model.variables) + again
+
+
+def _values(variables: Iterable[Any]) -> int:
+    return sum(math.prod(variable.shape) for variable in variables)
 
 
 def _in_thread(function: Callable[[], int]) -> int:

@@ -359,6 +359,16 @@ def test_a_registered_class_is_loaded(tmp_path):
         read_model(path)
 
 
+def test_a_kernel_that_two_layers_have_is_loaded_and_still_counted(tmp_path):
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.SpectralNormalization(keras.layers.Conv2D(40, 3))(image))
+    path = write_model(tmp_path / "spectral.keras", model, SETTINGS)
+    np.testing.assert_array_equal(maps(read_model(path)[0]), maps(model))
+    rewrite(path, with_weights(lambda weights: weights.create_dataset("more", (41,), "f4")))
+    with pytest.raises(ModelFileError, match="has more weights than its network, which has 2,240"):
+        read_model(path)
+
+
 def test_looking_at_a_network_takes_no_memory_and_leaves_nothing_behind(saved):
     read_model(saved)
     with keras.StatelessScope():  # would give values to what waits for them
