@@ -67,6 +67,7 @@ _REFUSED = (
     "TextVectorization",
     "TorchModuleWrapper",
 )
+_NO_NUMBERS = ("bfloat", "float8")  # HDF5 has them as bytes of which it knows nothing
 _DATA = ("__keras_tensor__", "__slice__", "__ellipsis__", "__numpy__", "__tensor__", "__bytes__")
 
 
@@ -141,7 +142,8 @@ def check_saveable(model: Any) -> None:
     Raises
     ------
     InvalidInputError
-        If it has a class that is neither a plain one of Keras nor registered, or a function, as in a `Lambda` layer.
+        If it has a class that is neither a plain one of Keras nor registered, a function, as in a `Lambda` layer, or
+        weights in bfloat16.
 
     Examples
     --------
@@ -158,6 +160,12 @@ def check_saveable(model: Any) -> None:
             f"a network must be of layers that a file can hold, got {foreign}; use layers of Keras or keras.ops, or "
             "register the class: @keras.saving.register_keras_serializable('my_package')"
         )
+    for variable in model.variables:
+        if variable.dtype.startswith(_NO_NUMBERS):
+            raise InvalidInputError(
+                f"a network must have weights of numbers that HDF5 knows, got {variable.dtype} in {variable.path!r}; "
+                "build it with keras.config.set_dtype_policy('mixed_bfloat16'), which keeps weights in float32"
+            )
 
 
 def check_weights(content: bytes, count: int, path: Path) -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from nucleiseg import pretrained
 from nucleiseg.errors import InvalidInputError, ModelFileError
+from nucleiseg.modelchecks import check_saveable
 from nucleiseg.modelfile import read_model, read_settings, write_model
 from nucleiseg.networks import get_encoder, unet
 
@@ -367,6 +368,16 @@ def test_a_kernel_that_two_layers_have_is_loaded_and_still_counted(tmp_path):
     rewrite(path, with_weights(lambda weights: weights.create_dataset("more", (41,), "f4")))
     with pytest.raises(ModelFileError, match="has more weights than its network, which has 2,240"):
         read_model(path)
+
+
+def test_weights_that_no_file_would_give_back_are_refused():
+    image = keras.Input((None, None, 3))
+    for policy in ("float16", "mixed_bfloat16", "mixed_float16"):
+        check_saveable(keras.Model(image, keras.layers.Conv2D(1, 1, dtype=policy)(image)))
+    inner = keras.Sequential([keras.layers.Conv2D(1, 1, dtype="bfloat16")])
+    message = r"numbers that HDF5 knows, got bfloat16 in '.*kernel'; build it with .*'mixed_bfloat16'"
+    with pytest.raises(InvalidInputError, match=message):
+        check_saveable(keras.Model(image, inner(image)))
 
 
 def test_looking_at_a_network_takes_no_memory_and_leaves_nothing_behind(saved):
