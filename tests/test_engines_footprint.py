@@ -7,6 +7,7 @@ import pytest
 
 from nucleiseg import Segmenter
 from nucleiseg.engines.footprint import pixel_bytes
+from nucleiseg.networks import get_encoder, unet
 from nucleiseg.networks.precision import computed_in
 
 
@@ -46,6 +47,33 @@ def test_steps_that_are_left_out_make_nothing():
     assert pixel_bytes(keras.Model(image, maps)) == bare
     twice = keras.layers.Add()([maps, keras.layers.ReLU()(maps)])  # both are needed
     assert pixel_bytes(keras.Model(image, twice)) > bare
+
+
+def test_models_within_may_take_several_maps():
+    """An attention gate: whatever else is alive there counts beside what the gate needs."""
+    few, many = keras.Input((None, None, 2)), keras.Input((None, None, 4))
+    gate = keras.Model([few, many], keras.layers.Multiply()([keras.layers.Conv2D(4, 1)(few), many]))
+    image = keras.Input((None, None, 3))
+    maps = [keras.layers.Conv2D(channels, 1)(image) for channels in (2, 4)]
+    assert pixel_bytes(keras.Model(image, gate(maps))) == 4 * (4 + 4 + (4 + 4) + 2 * 4)
+    joined = [keras.layers.Concatenate()(maps[::way]) for way in (1, -1)]
+    twice = keras.Input((None, None, 6)), keras.Input((None, None, 6))
+    added = keras.Model(twice, keras.layers.Add()(twice))
+    assert pixel_bytes(keras.Model(image, added(joined))) == 4 * (12 + 12 + 2 * 6)
+
+
+def test_layers_that_do_not_tell_their_size_stop_no_prediction():
+    class Silent(keras.layers.Layer):
+        def call(self, maps):
+            return maps
+
+        def compute_output_shape(self, shape):
+            if shape[1] is not None:
+                raise RuntimeError("no idea")
+            return shape
+
+    image = keras.Input((None, None, 3))
+    assert pixel_bytes(keras.Model(image, Silent()(image))) == 2 * pixel_bytes(unet(get_encoder("vgg16", weights=None)))
 
 
 @pytest.mark.parametrize("inside", [False, True])

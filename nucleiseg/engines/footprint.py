@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ __all__ = ["pixel_bytes"]
 _SIDE = 256
 _BYTES = {"bfloat16": 2}
 _FLOAT = 4
+_UNKNOWN = 2048
 
 
 def pixel_bytes(model: keras.Model) -> int:
@@ -24,6 +25,7 @@ def pixel_bytes(model: keras.Model) -> int:
     The largest sum of the maps that are needed at the same time, of which those that a step takes and makes count
     twice: convolutions have copies of them in an order of their own. Steps that `nucleiseg.engines.lean` leaves out
     make nothing. Maps are of the precision that layers compute in now, see `nucleiseg.networks.precision.computed_in`.
+    Where a layer can't tell the size of its maps, it is twice what the U-Net of VGG16 needs, the most of ours.
 
     Examples
     --------
@@ -31,19 +33,24 @@ def pixel_bytes(model: keras.Model) -> int:
     >>> pixel_bytes(keras.Model(image, keras.layers.Conv2D(5, 1)(image)))
     64
     """
-    return math.ceil(_peak(model, (1, _SIDE, _SIDE, 3)) / _SIDE**2)
+    try:
+        return math.ceil(_peak(model, [(1, _SIDE, _SIDE, 3)], [_FLOAT]) / _SIDE**2)
+    except Exception:  # whatever a layer that is not Keras's own brings up when it is asked for shapes
+        return _UNKNOWN
 
 
-def _peak(model: keras.Model, shape: Any, width: int = _FLOAT) -> float:
-    """Bytes of the maps that are there at once, those of models within the model included."""
+def _peak(model: keras.Model, entering: Sequence[Any], given: Sequence[int]) -> float:
+    """Bytes of the maps that are there at once, those of models within the model included.
+
+    For each input, its shape comes in, and how many bytes each of its numbers has.
+    """
     model = inner_model(model) or model
     steps = steps_of(model)
-    tensors = [tensor for _, node in steps for tensor in node.output_tensors]
-    found = keras.Model(model.inputs, tensors).compute_output_shape(shape)
-    shapes = dict(zip(map(id, tensors), found if isinstance(found, list) else [found], strict=True))
-    shapes[id(model.inputs[0])] = shape
+    inputs = list(map(id, model.inputs))
+    shapes = _shapes(model, steps, entering)
     makers = _makers(steps)
-    widths = {tensor: _width(makers[tensor]) if tensor in makers else width for tensor in shapes}
+    widths = {tensor: _width(makers[tensor]) for tensor in shapes if tensor in makers}
+    widths |= dict(zip(inputs, given, strict=True))
     sizes = {tensor: math.prod(known) * widths[tensor] for tensor, known in shapes.items()}
     held = _held_in(model, steps)
 
@@ -66,13 +73,24 @@ def _peak(model: keras.Model, shape: Any, width: int = _FLOAT) -> float:
         taken, made = of(node.input_tensors), of(node.output_tensors)
         inner = inner_model(operation)
         if inner is not None:
-            entered = id(node.input_tensors[0])
-            peak = max(peak, total(alive) - sizes[entered] + _peak(inner, shapes[entered], widths[entered]))
+            entered = list(map(id, node.input_tensors))
+            within = _peak(inner, [shapes[one] for one in entered], [widths[one] for one in entered])
+            peak = max(peak, total(alive - taken) + within)
         elif not made <= taken:
             peak = max(peak, total(alive) + cast(taken, operation) + total(taken) + 2 * total(made))
         alive |= made
         alive = {tensor for tensor in alive if last_use.get(tensor, -1) > number}
     return peak
+
+
+def _shapes(model: keras.Model, steps: Any, entering: Sequence[Any]) -> dict[int, Any]:
+    """By the identity of tensors, their shapes."""
+    tensors = [tensor for _, node in steps for tensor in node.output_tensors]
+    images = [keras.KerasTensor(shape, one.dtype) for one, shape in zip(model.inputs, entering, strict=True)]
+    found = keras.tree.flatten(keras.Model(model.inputs, tensors).compute_output_spec(images))
+    return {
+        id(one): tuple(known.shape) for one, known in zip([*model.inputs, *tensors], [*images, *found], strict=True)
+    }
 
 
 def _makers(steps: Any) -> dict[int, Any]:
