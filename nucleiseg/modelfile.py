@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleiseg._files import atomic_path, check_reachable
 from nucleiseg._forking import check_not_forked
+from nucleiseg._weights import give_weights
 from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.modelchecks import CONFIG, SETTINGS, WEIGHTS, check_archive, check_network, check_weights, read_json
 
@@ -76,7 +77,7 @@ def copy_network(model: keras.Model) -> keras.Model:
     import keras
 
     plain = keras.Model.from_config(model.get_config())
-    plain.set_weights(model.get_weights())
+    give_weights(plain, model)
     return plain
 
 

@@ -37,6 +37,7 @@ FLOORS = (
         "_seeding",
         "_settings",
         "_smoothing",
+        "_weights",
         "_threads",
         "_units",
         "_version",

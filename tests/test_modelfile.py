@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from nucleiseg import pretrained
 from nucleiseg.errors import InvalidInputError, ModelFileError
 from nucleiseg.modelchecks import check_saveable
-from nucleiseg.modelfile import read_model, read_settings, write_model
+from nucleiseg.modelfile import copy_network, read_model, read_settings, write_model
 from nucleiseg.networks import get_encoder, unet
 
 SETTINGS = {"segmenter": {"encoder": "tiny", "note": "Größe 5 µm", "widths": [4, 4, 4, 4, 4], "weights": None}}
@@ -368,6 +368,15 @@ def test_a_kernel_that_two_layers_have_is_loaded_and_still_counted(tmp_path):
     rewrite(path, with_weights(lambda weights: weights.create_dataset("more", (41,), "f4")))
     with pytest.raises(ModelFileError, match="has more weights than its network, which has 2,240"):
         read_model(path)
+
+
+def test_a_copy_normalises_as_the_network_does():
+    norm = keras.layers.Normalization()
+    norm.adapt(np.random.default_rng(0).random((8, 8, 8, 3)) / 9 + 5)
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.Sequential([norm])(image))
+    assert np.abs(maps(model)).max() > 100
+    np.testing.assert_array_equal(maps(copy_network(model)), maps(model))
 
 
 def test_weights_that_no_file_would_give_back_are_refused():

@@ -12,10 +12,10 @@ from nucleiseg.networks import find_encoder, get_encoder, take_weights, unet
 WIDTHS = (12, 10, 8, 6, 4)
 
 
-def unnamed(further=False):
+def unnamed(further=False, first=lambda images: images):
     """An encoder of layers that Keras names, and numbers through all models of a process."""
     image = keras.Input((None, None, 3))
-    x = image
+    x = first(image)
     for filters in (3, 4, 5, 6, 7):
         x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
         x = keras.layers.BatchNormalization()(x)
@@ -89,6 +89,18 @@ def test_a_network_that_lacks_a_layer_is_refused_and_left_alone(other, lacks):
         take_weights(model, learned(small()))
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_a_normalisation_is_taken_with_what_it_computes():
+    def normalised():
+        norm = keras.layers.Normalization()
+        return norm, unet(unnamed(first=norm), widths=WIDTHS)
+
+    (norm, source), (_, model) = normalised(), normalised()
+    norm.adapt(np.random.default_rng(0).random((8, 8, 8, 3)) / 9 + 5)
+    assert np.abs(source(images()) - model(images())).max() > 0.1
+    take_weights(model, source)
+    np.testing.assert_array_equal(model(images()), source(images()))
 
 
 def test_as_many_layers_that_keras_has_named_must_be_there():

@@ -9,15 +9,17 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
 from nucleiseg.engines import OnnxEngine
-from nucleiseg.engines.onnx_export import OPSET
+from nucleiseg.engines.onnx_export import OPSET, write_onnx
 from nucleiseg.engines.onnx_metadata import read_settings, with_settings
 from nucleiseg.errors import InvalidInputError, MissingPackageError, ModelFileError
 from nucleiseg.heads import list_heads
@@ -50,6 +52,23 @@ def image(height, width):
 
 
 # ---- Parity. ----
+
+
+def exported_beside(model, path):
+    """Maps of noise, and those of the file that the model is exported to."""
+    write_onnx(path, model, {})
+    images = np.random.default_rng(0).random((1, 32, 64, 3), np.float32)
+    return np.asarray(model(images)), onnxruntime.InferenceSession(path).run(None, {"image": images})[0]
+
+
+@pytest.mark.parametrize("given", [{}, {"mean": [0.5, 0.4, 0.3], "variance": [0.1, 0.2, 0.3]}])
+def test_a_normalisation_is_exported_as_it_computes(tmp_path, given):
+    norm = keras.layers.Normalization(**given)
+    if not given:
+        norm.adapt(np.random.default_rng(1).random((8, 8, 8, 3)) / 9 + 0.5)
+    inputs = keras.Input((None, None, 3))
+    maps, written = exported_beside(keras.Model(inputs, keras.layers.Conv2D(2, 3)(norm(inputs))), tmp_path / "n.onnx")
+    np.testing.assert_allclose(written, maps, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope="module", params=[(head, "pix2pix") for head in list_heads()] + [("semantic", "resize_conv")])

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nucleiseg._files import atomic_path
 from nucleiseg._optional import import_extra, import_framework
 from nucleiseg._version import __version__
+from nucleiseg._weights import give_weights
 from nucleiseg.engines.onnx_metadata import with_settings
 from nucleiseg.errors import InvalidInputError
 
@@ -55,7 +58,10 @@ def to_onnx(model: keras.Model) -> bytes:
     import_extra("tf2onnx", "onnx", "writing an ONNX file")
     # A copy, since tracing adds to what the model holds.
     copy = keras.models.clone_model(model, clone_function=_any_size, recursive=True)
-    copy.set_weights(model.get_weights())
+    give_weights(copy, model)
+    for layer in copy._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):  # its tensors would become inputs of the network
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
     signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32", name=_INPUT)]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tf2onnx uses names that NumPy no longer has

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from nucleiseg._weights import give_weights
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks.unets import find_encoder
 
@@ -59,7 +60,7 @@ def take_weights(model: keras.Model, source: keras.Model) -> None:
             "the same widths, convolutions and upsampling, or train it from random weights"
         )
     for layer, other in pairs:
-        layer.set_weights(other.get_weights())
+        give_weights(layer, other)
 
 
 def _pairs(model: Any, source: Any, encoders: tuple[Any, Any]) -> Iterator[tuple[Any, Any]]:
