@@ -71,6 +71,25 @@ def test_a_normalisation_is_exported_as_it_computes(tmp_path, given):
     np.testing.assert_allclose(written, maps, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("activation", ["gelu", "celu", "elu", "silu"])
+def test_activations_are_exported(tmp_path, activation):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 3))
+    maps = keras.layers.Rescaling(16.0, -8.0)(inputs)
+    maps = keras.layers.Conv2D(2, 1, activation=activation)(keras.layers.Conv2D(2, 1, activation=activation)(maps))
+    maps, written = exported_beside(keras.Model(inputs, maps), tmp_path / "activation.onnx")
+    assert maps.std() > 0.1
+    np.testing.assert_allclose(written, maps, atol=1e-5)
+
+
+def test_operators_that_onnx_lacks_are_named(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, keras.ops.erfinv(keras.layers.Conv2D(1, 1, activation="sigmoid")(inputs)))
+    with pytest.raises(InvalidInputError, match=r"of operators that ONNX has, got a network with Erfinv; save it as"):
+        write_onnx(tmp_path / "erfinv.onnx", model, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module", params=[(head, "pix2pix") for head in list_heads()] + [("semantic", "resize_conv")])
 def pair(request, tiny_encoder, tmp_path_factory):
     """A segmenter and the file that it was exported to."""

@@ -15,6 +15,7 @@ from nucleiseg._optional import import_extra, import_framework
 from nucleiseg._version import __version__
 from nucleiseg._weights import give_weights
 from nucleiseg.engines.onnx_metadata import with_settings
+from nucleiseg.engines.onnx_operators import add_operators
 from nucleiseg.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_onnx(path: Path, model: keras.Model, settings: Mapping[str, Any]) -> N
     Raises
     ------
     InvalidInputError
-        If Keras does not run on TensorFlow.
+        If Keras does not run on TensorFlow, or the network computes by operators that ONNX has not.
     MissingPackageError
         If onnx or tf2onnx is not installed.
     """
@@ -56,6 +57,7 @@ def to_onnx(model: keras.Model) -> bytes:
         )
     onnx = import_extra("onnx", "onnx", "writing an ONNX file")
     import_extra("tf2onnx", "onnx", "writing an ONNX file")
+    add_operators()
     # A copy, since tracing adds to what the model holds.
     copy = keras.models.clone_model(model, clone_function=_any_size, recursive=True)
     give_weights(copy, model)
@@ -68,7 +70,8 @@ def to_onnx(model: keras.Model) -> bytes:
         path = Path(folder) / "network.onnx"
         copy.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
         network = onnx.load(path)
-    _name(network, onnx)
+    _name(network)
+    _check(network, onnx)
     content: bytes = network.SerializeToString()
     return content
 
@@ -79,7 +82,7 @@ def _any_size(layer: Any) -> Any:
     return for_any_size(layer) if interpolates(layer) else type(layer).from_config(layer.get_config())
 
 
-def _name(network: Any, onnx: Any) -> None:
+def _name(network: Any) -> None:
     """Give input, output and their axes names that say what they are."""
     graph = network.graph
     (image,), (maps,) = graph.input, graph.output
@@ -93,4 +96,15 @@ def _name(network: Any, onnx: Any) -> None:
     graph.name, graph.doc_string = "nucleiseg", ""
     network.producer_name, network.producer_version = "nucleiseg", __version__
     network.doc_string = "Nuclei in microscopy images: image (batch, height, width, 3) in [0, 1] to maps"
-    onnx.checker.check_model(network)
+
+
+def _check(network: Any, onnx: Any) -> None:
+    try:
+        onnx.checker.check_model(network)
+    except onnx.checker.ValidationError as error:
+        foreign = {node.op_type for node in network.graph.node if not onnx.defs.has(node.op_type, node.domain)}
+        found = ", ".join(sorted(foreign)) or str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"an ONNX file must be of operators that ONNX has, got a network with {found}; save it as .keras, which "
+            "holds any network, or build it of other layers and activations"
+        ) from error
