@@ -167,6 +167,15 @@ def test_a_model_that_does_more_than_its_graph_runs_as_it_is():
     same(disturbed(Doubled(start, conv_norm(start, layers.Conv2D(4, 3)))))
 
 
+@pytest.mark.parametrize("axis", [1, 3, 4, -1, -2])
+def test_maps_are_joined_along_the_axis_that_is_asked_for(axis):
+    start = image()
+    maps = layers.Conv2D(4, 3, padding="same")(start)
+    planes = [keras.ops.expand_dims(some, 3) for some in (maps, keras.ops.tanh(maps) + 0.3)]
+    joined = layers.Concatenate(axis=axis)(planes)  # (N, H, W, 1 or 2, 4 or 8)
+    same(keras.Model(start, keras.ops.mean(keras.ops.max(joined, axis=3), axis=-1, keepdims=True)))
+
+
 def test_weights_may_change():
     start = image()
     model = disturbed(keras.Model(start, conv_norm(start, layers.Conv2D(4, 3))))

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from nucleiseg.engines.lean import WIDE, followed_by_norm, inner_model, steps_of
+from nucleiseg.engines.lean import WIDE, followed_by_norm, inner_model, joins_channels, steps_of
 
 __all__ = ["pixel_bytes"]
 
@@ -120,7 +120,8 @@ def _held_in(model: keras.Model, steps: Any) -> dict[int, set[int]]:
     held = {id(tensor): {id(tensor)} for tensor in model.inputs}
     for operation, node in steps:
         in_place = isinstance(operation, keras.layers.ReLU) and users[id(node.input_tensors[0])] == 1
-        copies = not (in_place or id(operation) in absorbed or type(operation) is keras.layers.Concatenate)
+        joins = joins_channels(operation, node.output_tensors[0])
+        copies = not (in_place or joins or id(operation) in absorbed)
         for tensor in node.output_tensors:
             inputs = (held[id(one)] for one in node.input_tensors)
             held[id(tensor)] = {id(tensor)} if copies else set().union(*inputs)

@@ -13,7 +13,7 @@ from keras import ops
 
 from nucleiseg.engines.enlarging import for_any_size
 
-__all__ = ["WIDE", "followed_by_norm", "inner_model", "lean", "steps_of"]
+__all__ = ["WIDE", "followed_by_norm", "inner_model", "joins_channels", "lean", "steps_of"]
 
 _NARROW = 4  # channels; with sixteen, as many as oneDNN computes at a time, the usual way is quicker
 WIDE = 16
@@ -66,8 +66,8 @@ def lean(model: keras.Model, once: Callable[[], AbstractContextManager[Any]] = n
                 return lambda images, **_: nested(_whole(images))
             if id(operation) in absorbed:
                 return lambda images, **_: images
-            if type(operation) is keras.layers.Concatenate and operation.axis in (-1, 3):
-                return lambda parts, **_: _Joined([_whole(part) for part in parts])
+            if type(operation) is keras.layers.Concatenate:
+                return lambda parts, **_: _join(operation, [_whole(part) for part in parts])
             if id(operation) in norms or _can_be_split(operation):
                 return lambda images, **_: _convolve(operation, norms.get(id(operation)), images, once)
             operation = for_any_size(operation)
@@ -88,6 +88,11 @@ def inner_model(operation: Any) -> Any:
     # Keras promises neither of these names: a version without them runs the model as it is.
     known = all(hasattr(inner, name) for name in ("_run_through_graph", "_nodes_by_depth"))
     return inner if functional and known else None
+
+
+def joins_channels(operation: Any, maps: Any) -> bool:
+    """Whether a step puts maps side by side along their last axis, and does nothing else."""
+    return type(operation) is keras.layers.Concatenate and operation.axis in (-1, len(maps.shape) - 1)
 
 
 def steps_of(model: keras.Model) -> list[tuple[Any, Any]]:
@@ -203,6 +208,10 @@ def _beside(layer: Any, factor: Any) -> Any:
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         return ops.reshape(factor, layer.kernel.shape[2:])
     return ops.expand_dims(factor, -1) if isinstance(layer, keras.layers.Conv2DTranspose) else factor
+
+
+def _join(operation: Any, parts: Sequence[Any]) -> Any:
+    return _Joined(parts) if joins_channels(operation, parts[0]) else operation(parts)
 
 
 def _whole(images: Any) -> Any:
