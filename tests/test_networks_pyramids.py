@@ -54,12 +54,45 @@ def test_padding_before_a_strided_layer_is_no_map(image):
     assert [tap.shape[-1] for tap in pyramid(keras.Model(image, x)).outputs] == [2, 3, 4, 5, 6]
 
 
-def test_a_layer_that_is_used_twice_is_passed_over(image):
-    x, shared = image, layers.ReLU()
+def test_a_layer_that_is_used_twice_has_a_map_at_each_place(image):
+    x, wanted, shared = image, [], layers.ReLU()
     for filters in (2, 3, 4, 5, 6):
         x = shared(convolution(filters)(x))
+        wanted.append(x)
     taps = pyramid(keras.Model(image, x)).outputs
-    assert [tap.shape[-1] for tap in taps] == [2, 3, 4, 5, 6]
+    assert [tap is map_ for tap, map_ in zip(taps, wanted, strict=True)] == [True] * 5
+
+
+def gate(filters):
+    maps, seen = keras.Input((None, None, filters)), keras.Input((None, None, filters))
+    return keras.Model([maps, seen], layers.Multiply()([maps, layers.Conv2D(filters, 1, activation="sigmoid")(seen)]))
+
+
+def functional(filters):
+    maps = keras.Input((None, None, filters))
+    return keras.Model(maps, layers.ReLU()(convolution(filters, strides=1)(maps)))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda x, filters: keras.Sequential([convolution(filters, strides=1), layers.ReLU()])(x),
+        lambda x, filters: functional(filters)(x),
+        lambda x, filters: gate(filters)([x, convolution(filters, strides=1)(x)]),
+        lambda x, filters: x + functional(filters)(x),
+    ],
+)
+def test_models_within_are_steps_like_others(block, image):
+    x, wanted = image, []
+    for filters in (2, 3, 4, 5, 6):
+        x = block(convolution(filters)(x), filters)
+        wanted.append(x)
+    model = keras.Model(image, x)
+    taps = pyramid(model)
+    assert [tap is map_ for tap, map_ in zip(taps.outputs, wanted, strict=True)] == [True] * 5
+    assert set(map(id, taps.weights)) == set(map(id, model.weights))
+    images = np.random.default_rng(0).random((1, 64, 96, 3), np.float32)
+    np.testing.assert_array_equal(taps(images)[-1], model(images))
 
 
 def test_five_outputs_that_fit_are_kept(image):

@@ -82,15 +82,17 @@ def _check_input(model: keras.Model) -> None:
 
 
 def _feature_maps(model: keras.Model) -> list[keras.KerasTensor]:
-    """Every single-output (N, H, W, C) tensor of the graph, in the order of computation."""
+    """Every (N, H, W, C) tensor of the graph that is all of what a step makes, in the order of computation.
+
+    They are read from the places of layers in the graph: a nested model has another output of its own, and a layer that
+    is used at several places has several.
+    """
+    order = {id(operation): number for number, operation in enumerate(model.operations)}
     maps = []
-    for operation in model.operations:
-        try:
-            output = operation.output
-        except (AttributeError, ValueError):  # a layer used at several places has no single output
-            continue
-        if isinstance(output, keras.KerasTensor) and len(output.shape) == 4:
-            maps.append(output)
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in sorted(model._nodes_by_depth[depth], key=lambda node: order[id(node.operation)]):
+            if len(node.output_tensors) == 1 and len(node.output_tensors[0].shape) == 4:
+                maps.append(node.output_tensors[0])
     return maps
 
 
