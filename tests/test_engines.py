@@ -14,6 +14,7 @@ import pytest
 import skimage.data
 
 from nucleiseg import PredictOptions, Segmenter, engines
+from nucleiseg.engines import keras_engine
 from nucleiseg.engines.formats import _formats
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances import match
@@ -179,11 +180,49 @@ def test_a_loaded_model_has_constant_weights_until_somebody_asks_for_it(tiny_seg
     assert before.probability.max() != 0.5
 
 
-def test_one_function_serves_all_sizes(model):
+@pytest.fixture
+def traces(monkeypatch):
+    """One more with every trace."""
+    found = []
+    whole = keras_engine.computed_in
+    monkeypatch.setattr(keras_engine, "computed_in", lambda *given: found.append(given) or whole(*given))
+    return found
+
+
+def test_one_function_serves_all_sizes(model, traces):
     engine = engines.KerasEngine(model)
     for side in (32, 64, 96):
         engine(batch(1, side, side))
-    assert engine._call.experimental_get_tracing_count() == 1
+    assert len(traces) == 1
+
+
+def test_layers_that_must_know_the_size_are_traced_for_each(traces):
+    class Enlarged(keras.layers.Layer):
+        def call(self, maps, like):
+            return keras.ops.image.resize(maps, keras.ops.shape(like)[1:3])
+
+        def compute_output_shape(self, maps_shape, like_shape):
+            return (*like_shape[:3], maps_shape[3])
+
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, Enlarged()(keras.layers.AveragePooling2D(2)(image), image))
+    engine = engines.KerasEngine(model)
+    for shape in ((1, 32, 64), (2, 32, 64), (1, 96, 32), (1, 32, 64)):
+        images = batch(*shape)
+        np.testing.assert_allclose(engine(images), np.asarray(model(images)), atol=1e-6)
+    assert len(traces) == 1 + 2
+
+
+def test_what_fails_at_every_size_fails_with_its_own_error():
+    class Broken(keras.layers.Layer):
+        def call(self, maps):
+            if not isinstance(maps, keras.KerasTensor):
+                raise RuntimeError("out of order")
+            return maps
+
+    image = keras.Input((None, None, 3))
+    with pytest.raises(RuntimeError, match="out of order"):
+        engines.KerasEngine(keras.Model(image, Broken()(image)))(batch(1, 32, 32))
 
 
 # ---- Kinds of files. ----

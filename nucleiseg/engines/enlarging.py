@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["for_any_size", "interpolates"]
+__all__ = ["become_any_size", "for_any_size", "interpolates"]
 
 
 def interpolates(operation: Any) -> bool:
@@ -22,6 +22,12 @@ def interpolates(operation: Any) -> bool:
 def for_any_size(operation: Any) -> Any:
     """The same layer for a height and width that nobody knows while it is traced; what is no such layer, itself."""
     return _AnySize.from_config(operation.get_config()) if interpolates(operation) else operation
+
+
+def become_any_size(layer: Any) -> None:
+    """Make such a layer one for any size, where it stands: within a layer of somebody else, for example."""
+    if interpolates(layer):
+        layer.__class__ = _AnySize
 
 
 class _AnySize(keras.layers.UpSampling2D):

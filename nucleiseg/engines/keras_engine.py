@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import keras
@@ -24,6 +24,7 @@ from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks.precision import computed_in
 
 _LARGE = 2**18  # pixels whose pass takes far longer than giving memory back
+_SIZES = 16  # of images, whose traces are kept
 _tracing = threading.RLock()  # layers compute in another precision meanwhile, which no other trace must see
 
 
@@ -31,8 +32,9 @@ class KerasEngine:
     """Runs a functional Keras model from (N, H, W, 3) to (N, H, W, C).
 
     On TensorFlow, one function is traced for all sizes; tracing anew for every image size takes longer than running the
-    network. JAX compiles anew for every size, which takes a second or two; with `nucleiseg.Tiling` there is one size.
-    PyTorch compiles nothing. Weights may change between calls, unless they are to be constant.
+    network, and is done only where a layer must know the size. JAX compiles anew for every size, which takes a second
+    or two; with `nucleiseg.Tiling` there is one size. PyTorch compiles nothing. Weights may change between calls,
+    unless they are to be constant.
 
     Parameters
     ----------
@@ -142,7 +144,23 @@ def _on_tensorflow(model: keras.Model, precision: Precision, constant: bool) -> 
         with _tracing, computed_in(model, precision):
             return maps(images)
 
-    return tf.function(traced, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+    @lru_cache(_SIZES)
+    def traced_for(height: int | None, width: int | None) -> Any:
+        signature = [tf.TensorSpec((None, height, width, 3), tf.float32)]
+        return tf.function(traced, input_signature=signature).get_concrete_function()
+
+    @cache
+    def traced_for_all() -> Any:
+        try:
+            return traced_for(None, None)
+        except Exception:  # whatever a layer brings up that must know the size
+            return None
+
+    def run(images: npt.NDArray[np.float32]) -> Any:
+        one = traced_for_all() or traced_for(*images.shape[1:3])
+        return one(tf.constant(images))
+
+    return run
 
 
 def _on_jax(model: keras.Model, precision: Precision) -> Any:

@@ -13,10 +13,10 @@ import numpy as np
 from nucleiseg._files import atomic_path
 from nucleiseg._optional import import_extra, import_framework
 from nucleiseg._version import __version__
-from nucleiseg._weights import give_weights
 from nucleiseg.engines.onnx_metadata import with_settings
 from nucleiseg.engines.onnx_operators import add_operators
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.modelfile import copy_network
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +38,8 @@ def write_onnx(path: Path, model: keras.Model, settings: Mapping[str, Any]) -> N
     Raises
     ------
     InvalidInputError
-        If Keras does not run on TensorFlow, or the network computes by operators that ONNX has not.
+        If Keras does not run on TensorFlow, or the network has a layer that must know the size of an image, or computes
+        by operators that ONNX has not.
     MissingPackageError
         If onnx or tf2onnx is not installed.
     """
@@ -55,31 +56,34 @@ def to_onnx(model: keras.Model) -> bytes:
             f"ONNX files are written on Keras's TensorFlow backend, this one is {keras.backend.backend()!r}; save the "
             "model as .keras, and run 'KERAS_BACKEND=tensorflow nucleiseg export'"
         )
+    from nucleiseg.engines.enlarging import become_any_size
+
     onnx = import_extra("onnx", "onnx", "writing an ONNX file")
     import_extra("tf2onnx", "onnx", "writing an ONNX file")
     add_operators()
     # A copy, since tracing adds to what the model holds.
-    copy = keras.models.clone_model(model, clone_function=_any_size, recursive=True)
-    give_weights(copy, model)
+    copy = copy_network(model)
     for layer in copy._flatten_layers():
+        become_any_size(layer)
         if isinstance(layer, keras.layers.Normalization):  # its tensors would become inputs of the network
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
     signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32", name=_INPUT)]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tf2onnx uses names that NumPy no longer has
         path = Path(folder) / "network.onnx"
-        copy.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
+        try:
+            copy.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
+        except Exception as error:  # whatever layers, TensorFlow and tf2onnx bring up
+            reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+            raise InvalidInputError(
+                f"an ONNX file must be of a network that takes images of any size, and writing this one failed: "
+                f"{reason}; save it as .keras, or build it without layers that must know the size"
+            ) from error
         network = onnx.load(path)
     _name(network)
     _check(network, onnx)
     content: bytes = network.SerializeToString()
     return content
-
-
-def _any_size(layer: Any) -> Any:
-    from nucleiseg.engines.enlarging import for_any_size, interpolates
-
-    return for_any_size(layer) if interpolates(layer) else type(layer).from_config(layer.get_config())
 
 
 def _name(network: Any) -> None:
