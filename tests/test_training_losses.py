@@ -242,6 +242,32 @@ def test_losses_can_be_added_and_summed():
         losses._losses.unregister("mae")
 
 
+@pytest.mark.parametrize(
+    "loss", [lambda y_true, y_pred: keras.ops.mean(y_true - y_pred), keras.losses.binary_crossentropy]
+)
+def test_a_loss_in_place_of_the_function_that_gives_it_is_refused(loss):
+    losses.register_loss("two")(loss)
+    try:
+        with pytest.raises(
+            InvalidInputError, match=r"without parameters that gives it, which 'two' is not .*y_true.*;"
+        ) as e:
+            losses.check_loss("two", one_nucleus(1), 1)
+        assert str(e.value).endswith("register it by register_loss('two')(lambda: my_loss)")
+    finally:
+        losses._losses.unregister("two")
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: keras.losses.binary_crossentropy, lambda more=1: keras.losses.MeanSquaredError()]
+)
+def test_functions_that_give_functions_or_have_defaults_are_taken(build):
+    losses.register_loss("taken")(build)
+    try:
+        losses.check_loss("taken", one_nucleus(1), 1)
+    finally:
+        losses._losses.unregister("taken")
+
+
 def one_nucleus(channels):
     """Maps of which the first is 1 in a nucleus and the others elsewhere."""
     maps = np.zeros((8, 8, channels), np.float32)

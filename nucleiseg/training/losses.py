@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -52,14 +53,24 @@ def get(name: str) -> keras.losses.Loss:
     Raises
     ------
     InvalidInputError
-        If there is no such loss.
+        If there is no such loss, or it was registered as the loss itself.
 
     Examples
     --------
     >>> round(float(get("dice")([[[[1.0]]]], [[[[1.0]]]])), 6)
     0.0
     """
-    return _losses.get(name)()
+    builder = _losses.get(name)
+    try:
+        inspect.signature(builder).bind()
+    except TypeError as error:
+        raise InvalidInputError(
+            f"a loss is registered as a function without parameters that gives it, which {name!r} is not ({error}); "
+            f"register it by register_loss({name!r})(lambda: my_loss)"
+        ) from error
+    except ValueError:  # written in C, which tells no parameters
+        pass
+    return builder()
 
 
 def check_loss(name: str, target: npt.NDArray[np.float32], channels: int) -> None:
