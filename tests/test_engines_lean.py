@@ -176,6 +176,21 @@ def test_maps_are_joined_along_the_axis_that_is_asked_for(axis):
     same(keras.Model(start, keras.ops.mean(keras.ops.max(joined, axis=3), axis=-1, keepdims=True)))
 
 
+def test_maps_may_be_passed_by_name():
+    start = image()
+    inner = layers.Input((None, None, 8))
+    block = keras.Model(inner, conv_norm(inner, layers.Conv2D(4, 3, padding="same")))
+    maps = layers.Conv2D(4, 3, padding="same")(inputs=start)
+    maps = layers.BatchNormalization()(inputs=maps)
+    joined = layers.Concatenate()(inputs=[maps, layers.ReLU()(inputs=maps)])
+    pooled = layers.MaxPooling2D(2)(inputs=joined)
+    attended = layers.MultiHeadAttention(1, 2, attention_axes=(1, 2))(
+        query=layers.AveragePooling2D(4)(inputs=block(inputs=joined)),
+        value=layers.Concatenate()([layers.AveragePooling2D(2)(pooled), layers.MaxPooling2D(2)(pooled)]),
+    )
+    same(disturbed(keras.Model(start, attended)), side=16)
+
+
 def test_weights_may_change():
     start = image()
     model = disturbed(keras.Model(start, conv_norm(start, layers.Conv2D(4, 3))))

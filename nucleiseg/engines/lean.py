@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -60,19 +61,21 @@ def lean(model: keras.Model, once: Callable[[], AbstractContextManager[Any]] = n
 
     def run(batch: Any) -> Any:
         def step(operation: Any) -> Callable[..., Any]:
+            # Keras's layers call what they take inputs, by which some networks pass it.
             inner = inner_model(operation)
             if inner is not None:
                 nested = lean(inner, once)
-                return lambda images, **_: nested(_whole(images))
+                return lambda inputs, **_: nested(_whole(inputs))
             if id(operation) in absorbed:
-                return lambda images, **_: images
+                return lambda inputs, **_: inputs
             if type(operation) is keras.layers.Concatenate:
-                return lambda parts, **_: _join(operation, [_whole(part) for part in parts])
+                return lambda inputs, **_: _join(operation, [_whole(part) for part in inputs])
             if id(operation) in norms or _can_be_split(operation):
-                return lambda images, **_: _convolve(operation, norms.get(id(operation)), images, once)
+                return lambda inputs, **_: _convolve(operation, norms.get(id(operation)), inputs, once)
             operation = for_any_size(operation)
             fixed = {"training": False} if "training" in inspect.signature(operation.call).parameters else {}
-            return lambda *args, **kwargs: operation(*keras.tree.map_structure(_whole, args), **{**kwargs, **fixed})
+            whole = partial(keras.tree.map_structure, _whole)
+            return lambda *args, **kwargs: operation(*whole(args), **{**whole(kwargs), **fixed})
 
         maps = keras.tree.map_structure(_whole, graph._run_through_graph(batch, step))
         # As the model itself gives the one output of a list.
