@@ -213,13 +213,92 @@ def test_errors_go_with_their_images(model, tmp_path):
     assert not (tmp_path / "out" / "errors.csv").exists()
 
 
-def test_tables_of_an_earlier_run_do_not_stay_beside_one_in_which_everything_failed(model, tmp_path):
-    path = save(tmp_path / "a.png")
+def test_an_image_that_fails_keeps_what_was_found_before(model, tmp_path, capfd):
+    paths = [save(tmp_path / f"{name}.png", count) for name, count in (("a", 1), ("b", 2))]
+    whole = paths[0].read_bytes()
+    assert predict(*paths, "-o", tmp_path / "out") == 0
+    paths[0].write_bytes(whole[:20])
+    capfd.readouterr()
+    assert predict(*paths, "-o", tmp_path / "out") == 1
+    assert capfd.readouterr().err.splitlines()[1:] == [
+        "nucleiseg: the earlier result of 1 image that could not be segmented now is kept"
+    ]
+    assert rows(tmp_path / "out") == {"b.png": 2, "a.png": 1}
+    assert pd.read_csv(tmp_path / "out" / "measurements.csv")["labels"].tolist() == 2 * ["b_labels.tif"] + [
+        "a_labels.tif"
+    ]
+    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image"].tolist() == [str(paths[0])]
+    paths[0].write_bytes(whole)
+    model.seen.clear()
+    assert predict(*paths, "-o", tmp_path / "out", "--resume") == 0
+    assert model.seen == []
+    assert not (tmp_path / "out" / "errors.csv").exists()
+
+
+def test_a_run_that_segments_nothing_leaves_tables_as_they_were(model, tmp_path, capfd):
+    paths = [save(tmp_path / f"{name}.png") for name in "ab"]
+    out = tmp_path / "out"
+    assert predict(*paths, "-o", out) == 0
+
+    def files():
+        return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file() and path.name != "errors.csv"}
+
+    kept = files()
+    capfd.readouterr()
+    for flags in (("--channel", "7"), ("--channel", "7", "--export", "coco", "--resume")):
+        assert predict(*paths, "-o", out, *flags) == 1
+        lines = capfd.readouterr().err.splitlines()
+        assert lines[2:] == ["nucleiseg: the earlier results of 2 images that could not be segmented now are kept"]
+        assert len(pd.read_csv(out / "errors.csv")) == 2
+        assert files() == kept
+    assert predict(tmp_path / "none.png", paths[0], "-o", out, "--channel", "7") == 1  # and what was not there at all
+    model.seen.clear()
+    assert predict(*paths, "-o", out, "--resume") == 0
+    assert model.seen == []
+
+
+def test_an_image_that_fails_with_other_options_stays_out_of_their_tables(model, tmp_path, capfd):
+    one, two = save(tmp_path / "a.png"), tmp_path / "b.tif"
+    tifffile.imwrite(two, np.stack(2 * [np.asarray(Image.open(one))]), metadata={"axes": "CYX"}, ome=True)
+    assert predict(one, two, "-o", tmp_path / "out", "--channel", "0") == 0
+    capfd.readouterr()
+    assert predict(one, two, "-o", tmp_path / "out", "--channel", "1") == 1
+    err = capfd.readouterr().err
+    assert "rows of 1 image made with another model, options or version are left out of the tables" in err
+    assert "the earlier result of 1 image that could not be segmented now is kept" in err
+    assert rows(tmp_path / "out") == {"b.tif": 1}
+    model.seen.clear()
+    assert predict(one, two, "-o", tmp_path / "out", "--channel", "0", "--resume") == 0
+    assert model.seen == ["b.tif"]
+    assert rows(tmp_path / "out") == {"a.png": 1, "b.tif": 1}
+
+
+def test_an_image_that_was_moved_and_fails_keeps_what_was_found_before(model, tmp_path, capfd):
+    path = save(tmp_path / "one" / "a.png")
     assert predict(path, "-o", tmp_path / "out") == 0
-    path.write_bytes(b"")
-    assert predict(path, "-o", tmp_path / "out", "--min-area", "5") == 1
-    tables = {file.name for file in (tmp_path / "out").iterdir()} & batch.TABLES.keys()
-    assert tables == {"errors.csv", "run.json"}
+    (tmp_path / "one").rename(tmp_path / "two")
+    capfd.readouterr()
+    assert predict(tmp_path / "two", "-o", tmp_path / "out", "--channel", "7") == 1
+    assert capfd.readouterr().err.splitlines()[-1].endswith("1 image that could not be segmented now is kept")
+
+
+def test_rows_of_files_that_were_replaced_go(model, tmp_path, monkeypatch, capfd):
+    """Labels are written, then the disk is full: what the tables tell of the image is no longer there."""
+    paths = [save(tmp_path / f"{name}.png") for name in "ab"]
+    assert predict(*paths, "-o", tmp_path / "out") == 0
+
+    def write_mask(path, mask):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    capfd.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr("nucleiseg.inference.prediction.write_mask", write_mask)
+        assert predict(paths[0], "-o", tmp_path / "out") == 1
+    assert "kept" not in capfd.readouterr().err
+    assert rows(tmp_path / "out") == {"b.png": 1}
+    model.seen.clear()
+    assert predict(*paths, "-o", tmp_path / "out", "--resume") == 0
+    assert model.seen == ["a.png"]
 
 
 def test_an_image_that_changes_while_it_is_segmented_is_done_again(model, tmp_path, monkeypatch, capfd):

@@ -155,17 +155,20 @@ def test_images_made_with_other_options_are_not_held(plate, tmp_path):
     assert_joint_files_hold_what_the_tables_hold(out, plate)
 
 
-def test_an_image_that_fails_now_goes_from_tables_and_joint_files(plate, tmp_path):
+def test_an_image_that_fails_now_stays_in_tables_and_joint_files(plate, tmp_path):
     out = tmp_path / "out"
-    assert predict(plate / "one", "-o", out, *FLAGS) == 0
+    assert predict(plate / "one", plate / "two", "-o", out, *FLAGS) == 0
+    whole = (plate / "one" / "b.png").read_bytes()
     (plate / "one" / "b.png").write_bytes(b"")
-    assert predict(plate / "one" / "b.png", "-o", out, *FLAGS) == 1
-    assert coco_names(out) == ["a.png"]
+    for given in ("one/b.png", "one", "two"):  # alone, with others, and left to others
+        assert predict(plate / given, "-o", out, *FLAGS) == (0 if given == "two" else 1)
+        assert sorted(coco_names(out)) == ["one/a.png", "one/b.png", "two/a.png"]
+        (plate / "one" / "b.png").write_bytes(whole)
+        assert_joint_files_hold_what_the_tables_hold(out, plate)
+        (plate / "one" / "b.png").write_bytes(b"")
     (plate / "one" / "a.png").write_bytes(b"")
-    assert predict(plate / "one", "-o", out, *FLAGS) == 1
-    left = {path.name for path in out.iterdir()}
-    assert "a_labels.tif" in left
-    assert not {"measurements.csv", "summary.csv", *JOINT} & left
+    assert predict(plate / "one" / "a.png", "-o", out, "--pictures") == 1
+    assert {path.name for path in out.iterdir()} >= JOINT
 
 
 def test_no_nuclei_leave_no_histogram_of_before(plate, tmp_path):

@@ -91,7 +91,7 @@ class Batch:
 
     ``nuclei`` is how many there are in the images that are ``done``; ``left_out`` is how many images have no rows in
     the tables, because they were made with other settings, and ``incomplete`` how many of earlier runs have none,
-    because files of theirs are gone or were changed.
+    because files of theirs are gone or were changed. ``kept`` is how many of those that failed have results of before.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Batch:
         self.nuclei = 0
         self.left_out = 0
         self.incomplete = 0
+        self.kept = 0
         self._found: dict[str, Entry] = {}
         self.failed: list[Entry] = []
         self._output = output
@@ -113,6 +114,7 @@ class Batch:
         self._finished = finished
         self._reading = reading
         self._stems: set[str] = set()
+        self._spoiled: set[str] = set()  # files of theirs were replaced before the others could not be written
         self._states: dict[str, tuple[int, int] | None] = {}
 
     @property
@@ -153,9 +155,15 @@ class Batch:
                 self._write_further(found, path, stem)
 
     def fail(self, path: Path, stem: str, reason: str) -> None:
-        """Note why an image could not be segmented, or files of a finished one not be written."""
+        """Note why an image could not be segmented, or files of a finished one not be written.
+
+        What an earlier run has found in it stays as it is, with its files.
+        """
         self.failed.append(Entry(printable(path), error=reason))
         if stem in self._stems:
+            return
+        if stem not in self._spoiled and self._journal.has_result(path, stem):
+            self.kept += 1
             return
         try:
             noted = self._journal.fail(path, stem, reason)
@@ -165,13 +173,16 @@ class Batch:
             self._stems.add(stem)
 
     def finish(self, started: str, facts: Mapping[str, Any]) -> None:
-        """Write the files of all images."""
+        """Write the files of all images; those of an earlier run stay if this one has segmented nothing."""
         with self._journal.tables():
-            others, self.left_out, self.incomplete = self._journal.others(self._stems)
+            others, left_out, incomplete = self._journal.others(self._stems)
+            self._write_errors([*self.failed, *(entry for entry in others if entry.error)])
+            if not self._found and not self._spoiled and (self._output / "summary.csv").exists():
+                return
+            self.left_out, self.incomplete = left_out, incomplete
             everything = [*self.done, *(entry for entry in others if not entry.error)]
             self._write_rows([entry.table for entry in everything if entry.table is not None], "measurements.csv")
             self._write_rows([entry.summary for entry in everything if entry.summary is not None], "summary.csv")
-            self._write_errors([*self.failed, *(entry for entry in others if entry.error)])
             self._write_manifest(started, facts)
             # Here, too: of two processes the one that comes last knows all images of the other.
             self._journal.note_together(self._further.joint, self._further.finish(everything))
@@ -194,10 +205,19 @@ class Batch:
         facts = name, sha256, result.pixel_size, "", result.precision, names
         entry = Entry(*facts, stem=stem, path=placed(path), table=found.table, summary=found.summary)
         with self._journal.writing(path, stem):
-            result.save_images(self._output, stem)
-            self._further.add(entry, path, stem, result.labels, result.image)
-            self._journal.add(path, stem, entry)
+            before = self._states_of(names)
+            try:
+                result.save_images(self._output, stem)
+                self._further.add(entry, path, stem, result.labels, result.image)
+                self._journal.add(path, stem, entry)
+            except BaseException:
+                if self._states_of(names) != before:
+                    self._spoiled.add(stem)
+                raise
         return entry
+
+    def _states_of(self, names: Sequence[str]) -> list[tuple[int, int] | None]:
+        return [_state(self._output / name) for name in names]
 
     def _write_further(self, entry: Entry, path: Path, stem: str) -> None:
         """Exports and pictures of an image that an earlier run has segmented, from the labels that it wrote."""
@@ -252,7 +272,7 @@ class Batch:
 
 
 def _state(path: Path) -> tuple[int, int] | None:
-    """What changes when an image does; None if it can't be looked at, which reading says."""
+    """What changes when a file does; None if it can't be looked at, which reading says."""
     try:
         found = path.stat()
     except OSError:

@@ -154,6 +154,14 @@ class Journal:
         self._together.drop([name for name in names if name not in contents])
         self._together.add(contents)
 
+    def has_result(self, path: Path, stem: str) -> bool:
+        """Whether an image has files of before, with whatever options, that are all there as they were written."""
+        stored = self._load(self._path(stem), any_key=True)
+        if stored is None or "table" not in stored:
+            return False
+        # One that was moved is known by its name; what is newer than this process may be of another image.
+        return whence(stored) == source_of(path) or bool(stored["time"] <= self._started)
+
     def fail(self, path: Path, stem: str, message: str) -> bool:
         """Note why an image could not be segmented; not if another image has taken its name meanwhile."""
         earlier = read_entry(self._path(stem))

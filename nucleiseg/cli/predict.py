@@ -140,6 +140,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"rows of {images} made with another model, options or version are left out of the tables; segment all "
             "with the same, or choose another output folder"
         )
+    if batch.kept:
+        kept = "result of 1 image" if batch.kept == 1 else f"results of {batch.kept:,} images"
+        warn(f"the earlier {kept} that could not be segmented now {'is' if batch.kept == 1 else 'are'} kept")
     further.tell_left_out(batch.incomplete)
     say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {batch.nuclei} nuclei; results in {output}")
     return 1 if batch.failed else 0
