@@ -838,6 +838,33 @@ def test_a_file_that_leaves_the_channel_open_is_reported_and_the_others_go_on(mo
     assert segmented(tmp_path / "out") == ["b.png"]
 
 
+def test_results_of_another_plane_that_are_replaced_are_told(model, tmp_path, capfd):
+    paths = [tmp_path / f"{name}.ome.tif" for name in "ab"]
+    for path in paths:
+        movie = np.stack([squares((1, 2)), squares((1, 2), (8, 8)), squares()])
+        tifffile.imwrite(path, movie, ome=True, metadata={"axes": "TYX"})
+
+    def told(*arguments, out="out"):
+        assert predict(*arguments, "-o", tmp_path / out, "--quiet") == 0
+        return capfd.readouterr().err
+
+    text = "nucleiseg: replaced the earlier {} made with other options ({}); choose another output folder to keep {}\n"
+    assert told(*paths, "--select", "T=0") == ""
+    assert told(*paths, "--select", "T=0", "--min-area", "5") == ""  # of the same plane
+    assert told(paths[0], "--select", "T=1") == text.format("result of 1 image", "--select T=0", "it") + (
+        "nucleiseg: rows of 1 image made with another model, options or version are left out of the tables; segment "
+        "all with the same, or choose another output folder\n"
+    )
+    assert told(*paths, "--select", "T=2", "--channel", "0", "--resume") == text.format(
+        "results of 2 images", "no --channel, --select T=1; no --channel, --select T=0", "them"
+    )
+    assert told(*paths, "--select", "T=1", out="other") == ""
+    for entry in (tmp_path / "other" / ".nucleiseg").glob("*.json"):  # as versions wrote them that did not note it
+        older = {key: value for key, value in json.loads(entry.read_text()).items() if key != "plane"}
+        entry.write_text(json.dumps(older))
+    assert told(*paths, "--select", "T=0", out="other") == ""
+
+
 @pytest.mark.parametrize("item", ["T", "T=x", "T=-1", "=1", "Y=3"])
 def test_selections_that_make_no_sense(model, tmp_path, capfd, item):
     path = save(tmp_path / "a.png", squares((1, 1)))

@@ -32,6 +32,7 @@ from nucleiseg.cli.entries import (
     whence,
 )
 from nucleiseg.cli.leftovers import Together, as_written, remove_own
+from nucleiseg.cli.planes import changes, plane_of
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["Entry", "Journal", "Others"]
@@ -72,12 +73,16 @@ class Journal:
     ------
     InvalidInputError
         If the folder can't be written into.
+
+    ``replaced`` tells, for each image whose result was of another channel or plane before, of which.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], since: int | None = None) -> None:
         self._results = folder
         self._folder = folder / FOLDER
         self._key = digest(json.dumps(settings, sort_keys=True))
+        self._plane = plane_of(settings)
+        self.replaced: list[str] = []
         self._started = time.time_ns() if since is None else since
         self._together = Together(folder, self._folder / "together")
         try:
@@ -120,7 +125,10 @@ class Journal:
                     f"{path}: another process has just written the results of {other['image']} under the same name "
                     f"into {self._results}; choose another output folder"
                 )
+            was = {} if other is None else other
             yield
+            if told := changes(was.get("plane", self._plane), self._plane):  # which older entries don't tell
+                self.replaced.append(told)
 
     def add(self, path: Path, stem: str, entry: Entry) -> None:
         """Note that an image is finished, and its files are there.
@@ -131,6 +139,7 @@ class Journal:
             "image": entry.image,
             "sha256": entry.sha256,
             "pixel_size": entry.pixel_size,
+            "plane": self._plane,
             "precision": entry.precision,
             "table": columns_of(entry.table),
             "summary": columns_of(entry.summary),

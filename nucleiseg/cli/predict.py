@@ -28,6 +28,7 @@ from nucleiseg.cli.entries import Entry, find_held
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
 from nucleiseg.cli.journal import Journal
 from nucleiseg.cli.large import is_large, run_large
+from nucleiseg.cli.planes import tell_replaced
 from nucleiseg.cli.quality import tell_quality
 from nucleiseg.cli.running import run_all, segment_here
 from nucleiseg.cli.sharing import add_cluster, shared_out
@@ -134,6 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
             batch.finish(started, facts)
     resumed = f" ({len(finished)} of them before)" if finished else ""
     tell_quality(batch.done, options)
+    tell_replaced(journal.replaced)
     if batch.left_out:
         images = f"{batch.left_out:,} {'image' if batch.left_out == 1 else 'images'}"
         warn(
