@@ -285,6 +285,31 @@ def test_a_folder_of_results_can_be_learned_from(paired, tmp_path):
         np.testing.assert_array_equal(sample.labels, labels)
 
 
+def test_results_beside_the_images_are_no_images(paired):
+    labels = np.kron([[1, 0, 2], [0, 0, 0]], np.ones((2, 2), np.int32))
+    found = Prediction(np.zeros((4, 6)), np.zeros((4, 6), np.float32), labels)
+    before = datasets.read(paired)
+    for name in "ab":
+        found.save(paired / "images", name)
+        found.export(paired / "images", name, ["imagej", "ome", "geojson"])
+        write_picture(paired / "images" / f"{name}_colours.png", found.overlay())
+    for name in ("contact_sheet", "histograms"):
+        write_picture(paired / "images" / f"{name}.png", found.overlay())
+    assert datasets.read(paired).ids == before.ids == ("a", "b")
+    # Those of other programs count, and lack labels, as do pictures without the labels that they are of.
+    theirs = paired / "images" / "a_mask.png"
+    save(theirs, np.zeros((5, 7), np.uint8))
+    (paired / "images" / "b_labels.tif").unlink()
+    with pytest.raises(DatasetError, match="4 lack labels: a_mask, b_colours, b_mask, b_overlay;"):
+        datasets.read(paired)
+    # Nor is a folder that holds nothing else empty.
+    for path in (paired / "images").iterdir():
+        if path == theirs or not path.stem.startswith("a_"):
+            path.unlink()
+    with pytest.raises(DatasetError, match="lack labels: a_colours"):
+        datasets.read(paired)
+
+
 def test_a_mask_by_itself_is_no_by_product(paired):
     mask = np.eye(5, 7, dtype=np.uint8) * 255
     save(paired / "labels" / "b_mask.png", mask)

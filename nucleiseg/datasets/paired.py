@@ -25,6 +25,7 @@ from nucleiseg.datasets.records import (
 from nucleiseg.errors import DatasetError
 from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.images.reading import IMAGE_SUFFIXES
+from nucleiseg.instances.exporting import is_own_file
 from nucleiseg.instances.splitting import split_components
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
 
 _ENDING = re.compile(r"_((imagej_)?labels?|masks?|rois?|RoiSet)(\.ome)?$")
 _LABELS = "_labels"
+_LABEL_TIFFS = ("_labels.tif", "_labels.ome.tif")
 # What predict writes beside <stem>_labels.tif, and for a whole folder.
 _BESIDE_LABELS = ("_mask", "_overlay", "_colours", "_imagej_labels", "_labels.ome")
 _OF_FOLDER = ("contact_sheet", "histograms")
@@ -90,8 +92,11 @@ def find_label_folder(folder: Path) -> Path | None:
 def find_pairs(
     images: Path, labels: Path, unpaired: list[Unpaired] | None = None, reading: ReadOptions | None = None
 ) -> list[PairRecord]:
-    """Images and labels of the same name; endings such as ``_labels``, ``_mask`` and ``.ome`` need not be alike."""
-    image_files = by_name(images, list_images(images, READABLE_SUFFIXES), lambda path: path.stem)
+    """Images and labels of the same name; endings such as ``_labels``, ``_mask`` and ``.ome`` need not be alike.
+
+    What `nucleiseg predict` wrote beside the images is left out.
+    """
+    image_files = by_name(images, _without_results(list_images(images, READABLE_SUFFIXES)), lambda path: path.stem)
     label_paths = _list_label_files(labels, LABEL_SUFFIXES)
     # Endings on all labels: x_mask.png belongs to x and x_mask_mask.png to x_mask, which the very names would mix up.
     if sorted(map(label_name, label_paths)) == sorted(image_files):
@@ -169,6 +174,14 @@ def _list_label_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     paths = list_images(folder, suffixes)
     stems = {path.stem for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
     return [path for path in paths if not _is_by_product(path, stems)]
+
+
+def _without_results(paths: Sequence[Path]) -> list[Path]:
+    """Images, less labels and pictures that `nucleiseg predict` wrote beside them; all if there is nothing else."""
+    labels = {path for path in paths if path.name.endswith(_LABEL_TIFFS) and is_own_file(path)}
+    stems = {path.stem for path in labels}
+    results = {path for path in paths if _is_by_product(path, stems) and is_own_file(path)} | labels
+    return [path for path in paths if path not in results] or list(paths)
 
 
 def _image_name(path: Path, images: Collection[str]) -> str:

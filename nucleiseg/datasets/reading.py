@@ -49,9 +49,10 @@ def read(
           one wins;
         - a folder with ``images`` and ``labels`` (or ``masks``), or a folder of images with ``labels`` another one,
           paired by name; ``a_labels.tif`` and ``a_mask.png`` belong to ``a.png``, or to an image of that very name,
-          and ``a_labels.tif`` to ``a.ome.tif``, too. Files with only the values 0 and 1, or 0 and 255, are masks: their
-          connected components become the labels. Instead of label images there may be ``a.npy`` or ``a.npz`` (with an
-          array ``labels``), polygons of QuPath, ``a.geojson``, and regions of ImageJ, ``a_rois.zip`` or ``a.roi``;
+          and ``a_labels.tif`` to ``a.ome.tif``, too. What ``nucleiseg predict`` wrote beside the images is left out.
+          Files with only the values 0 and 1, or 0 and 255, are masks: their connected components become the labels.
+          Instead of label images there may be ``a.npy`` or ``a.npz`` (with an array ``labels``), polygons of QuPath,
+          ``a.geojson``, and regions of ImageJ, ``a_rois.zip`` or ``a.roi``;
         - a folder of images with ``labels`` a CSV of run lengths (``ImageId,EncodedPixels``); or the CSV by itself, if
           the images lie beside it or in ``images`` beside it;
         - the same with a JSON file in COCO's format, of run lengths or polygons: all categories count, crowds do not;
