@@ -149,6 +149,22 @@ def test_only_the_images_of_the_split_are_decoded(model, tmp_path, disc_dataset,
     assert evaluate(data, "--splits", table, "--split", "train") == 1
 
 
+@pytest.mark.parametrize("table", ["nosuch.csv", "folder", "n" * 300 + ".csv"])
+@pytest.mark.parametrize("command", ["evaluate", "check", "fine-tune", "train"])
+def test_a_table_of_splits_that_is_not_there_is_told_before_images_are_looked_for(
+    command, table, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr("nucleiseg.datasets.reading.open_dataset", lambda *_: pytest.fail("images were looked for"))
+    output = ["-o", "mine.keras"] if command in ("fine-tune", "train") else []
+    assert main([command, "no_images", "--splits", table, *output]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    told = "cannot be looked at" if table.startswith("nn") else "which is none; check the path"
+    assert table in line
+    assert told in line
+
+
 def test_splits_may_be_numbered(model, disc_dataset, splits):
     table = splits(0, 1, 2, 0, 1, 2)
     assert evaluate(disc_dataset, "--splits", table, "--split", "2") == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nucleiseg._files import check_reachable
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.errors import DatasetError, InvalidInputError
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset
@@ -57,6 +57,15 @@ def check_start(start: str) -> None:
         check_choice(start, "shipped model to start from", list_pretrained())
     elif not Path(start).is_file():
         raise InvalidInputError(f"the model to start from must be a file, got {start}, which is none; check the path")
+
+
+def check_splits(table: str | None) -> None:
+    """``--splits``, or that of a recipe, before any image is looked for."""
+    if table is None:
+        return
+    check_reachable(table, DatasetError)
+    if not Path(table).is_file():
+        raise DatasetError(f"the table of splits must be a file, got {table}, which is none; check the path")
 
 
 def import_engine(model: Path) -> None:

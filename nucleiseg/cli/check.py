@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nucleiseg.cli.arguments import DATA_HELP, add_read_options, read_options
+from nucleiseg.cli.arguments import DATA_HELP, add_read_options, check_splits, read_options
 from nucleiseg.cli.terminal import say
 from nucleiseg.errors import InvalidInputError
 
@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings, reading = CheckSettings(crop=arguments.crop), read_options(arguments)
     _check_outputs(arguments.report, arguments.fix)
+    check_splits(arguments.splits)
     data, unpaired = open_for_check(arguments.data, arguments.labels, arguments.splits, reading)
     report = check(data, settings, unpaired=unpaired)
     fixed = repair(data, arguments.fix, settings, unpaired) if arguments.fix is not None else None

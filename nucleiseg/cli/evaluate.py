@@ -18,6 +18,7 @@ from nucleiseg.cli.arguments import (
     check_folder,
     check_model,
     check_score_output,
+    check_splits,
     check_writable,
     import_engine,
     predict_options,
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_writable(arguments.pictures)
     if arguments.split is not None and arguments.splits is None:
         raise InvalidInputError("--split needs --splits, the table that says which image belongs to which split")
+    check_splits(arguments.splits)
     _check_pixel_size(options)
     pixel_size = options.reading.pixel_size
     data = read_data(arguments.data, arguments.labels, replace(options.reading, pixel_size=None))

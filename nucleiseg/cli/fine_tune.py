@@ -11,6 +11,7 @@ from nucleiseg.cli.arguments import (
     DATA_HELP,
     add_read_options,
     check_new_model,
+    check_splits,
     check_start,
     read_data,
     read_options,
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_count(arguments.epochs, "epochs")
     check_range(arguments.tolerance, "tolerance", 0, 1)
     check_count(arguments.seed, "seed", 0)
+    check_splits(arguments.splits)
     reading = read_options(arguments)
     data = read_data(arguments.data, arguments.labels, reading)
     own: Dataset | tuple[Dataset, Dataset, Dataset] = data

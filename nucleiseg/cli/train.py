@@ -14,6 +14,7 @@ from nucleiseg.cli.arguments import (
     add_read_options,
     check_model,
     check_new_model,
+    check_splits,
     check_start,
     read_data,
     read_options,
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidInputError(
             "there must be labelled images to learn from, got none; name them, or a recipe's [data]"
         )
+    check_splits(recipe.splits)
     data = read_data(recipe.data, recipe.labels, read_options(arguments))
     train, val, test = _split(data, recipe)
     for stage in stages:
