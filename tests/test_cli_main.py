@@ -70,7 +70,7 @@ WRONG = {
     "unknown model": ([*PREDICT, "--model", "nuclie"], 2, ["nuclie", "did you mean 'nuclei'?"]),
     "missing model file": ([*PREDICT, "--model", "NEW/none.keras"], 1, ["none.keras does not exist"]),
     "damaged model file": ([*PREDICT, "--model", "NEW/damaged.keras"], 1, ["damaged.keras is damaged"]),
-    "missing input": (["predict", "NEW/none.png", "-o", "NEW/out"], 2, ["no images found in", "none.png"]),
+    "missing input": (["predict", "NEW/none.png", "-o", "NEW/out"], 2, ["no such file or folder", "none.png"]),
     "missing inputs": (["predict", "NEW/1.png", "NEW/2*.png", "-o", "NEW/out"], 2, ["1.png", "2*.png"]),
     "output is a file": (["predict", "DATA/images", "-o", "NEW/file"], 2, ["must be a folder", "file"]),
     "demo into a file": (["demo", "-o", "NEW/file"], 2, ["must be a folder", "file"]),

@@ -352,8 +352,25 @@ def test_images_are_found_in_files_folders_and_patterns(tmp_path):
     assert names(f"{tmp_path}/**/*.jpg") == ["d.jpg"]
     assert names(tmp_path / "c.txt") == ["c.txt"]
     assert find_images(str(tmp_path)) == find_images([tmp_path])
-    for inputs in ([tmp_path / "missing.png"], [f"{tmp_path}/*.bmp"], [tmp_path, tmp_path / "*.txt"]):
+    for inputs in ([f"{tmp_path}/*.bmp"], [tmp_path, tmp_path / "*.txt"]):
         with pytest.raises(InvalidInputError, match="no images found in"):
             find_images(inputs)
+    with pytest.raises(InvalidInputError, match=r"missing.png: no such file or folder; check the path$"):
+        find_images([tmp_path / "a.png", tmp_path / "missing.png"])
     with pytest.raises(InvalidInputError, match="no images given"):
         find_images([])
+
+
+def test_a_folder_whose_images_lie_deeper_says_where(tmp_path, monkeypatch):
+    for name in ("plate[7]/notes.txt", "plate[7]/.cache/a.png", "plate[7]/A01/thumbs/b.txt", "plate[7]/A02/z/c.TIF"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInputError, match="subfolders are not searched, of which 'plate.*z' holds") as caught:
+        find_images(["plate[7]"])
+    pattern = str(caught.value).split('"')[1]
+    assert Path(pattern) == Path("plate[[]7]/**/*.TIF")
+    assert find_images([pattern]) == [Path("plate[7]/A02/z/c.TIF")]
+    (tmp_path / "plate[7]" / "A02" / "z" / "c.TIF").unlink()
+    with pytest.raises(InvalidInputError, match="known endings"):
+        find_images(["plate[7]"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ Array = NDArray[Any]
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".lsm", ".stk")  # the last two are TIFFs
 MICROSCOPE_SUFFIXES = (".czi", ".lif", ".nd2", ".svs")
 """Whole-slide and microscopes' own formats, which need the extra ``nucleiseg[microscopy]``."""
+
+_MOST_FOLDERS = 1000  # that are looked into for images, where there are none in the folder that was named
 
 
 def read_micrograph(path: str | os.PathLike[str], options: ReadOptions | None = None) -> Micrograph:
@@ -172,15 +175,30 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
                 f"{path}: cannot be listed ({error.strerror}); check the path and the permissions of its folders"
             ) from error
         if not paths:
-            raise InvalidInputError(
-                f"no images found in {str(item)!r}; pass image files, folders of them or patterns such as "
-                f"'plate7/*.tif' (known endings: {', '.join(IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES)})"
-            )
+            raise InvalidInputError(_why_none(str(item)))
         for path in paths:
             found.setdefault(path.resolve(), path)
     if not found:
         raise InvalidInputError("no images given; pass at least one image file, folder or pattern")
     return list(found.values())
+
+
+def _why_none(item: str) -> str:
+    path = Path(item)
+    if not (glob.has_magic(item) or path.exists()):
+        return f"{item}: no such file or folder; check the path"
+    below = itertools.islice(_folders(path), _MOST_FOLDERS) if path.is_dir() else ()
+    image = next((child for folder in below for child in sorted(folder.iterdir()) if _is_image_name(child)), None)
+    if image is not None:
+        pattern = Path(glob.escape(item), "**", f"*{image.suffix}")
+        return (
+            f"no images found in {item!r} itself, and subfolders are not searched, of which {str(image.parent)!r} "
+            f'holds some; pass "{pattern}" with the quotation marks to search them all'
+        )
+    return (
+        f"no images found in {item!r}; pass image files, folders of them or patterns such as 'plate7/*.tif' "
+        f"(known endings: {', '.join(IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES)})"
+    )
 
 
 def _matches(pattern: str) -> Iterator[Path]:
