@@ -124,7 +124,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
             config = _portable(saved)
             count = check_network(config, source)
             check_weights(archive.read(WEIGHTS), count, source)
-            if config != saved:
+            if config != saved or source.suffix != ".keras":  # Keras takes no capitals
                 source = _with_config(archive, config, Path(folder) / "model.keras")
             model = keras.saving.load_model(os.fspath(source), compile=False, safe_mode=True)
     except ModelFileError:

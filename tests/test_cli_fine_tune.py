@@ -70,6 +70,13 @@ def test_a_better_model_is_written(tuned, start, disc_dataset, tmp_path, capfd):
     assert tuned["reference"] is None
 
 
+def test_the_case_of_an_ending_does_not_matter(tuned, start, disc_dataset, tmp_path):
+    capital = tmp_path / "M.KERAS"
+    capital.write_bytes(start.read_bytes())
+    assert run(disc_dataset, "-o", tmp_path / "mine.keras", "--start", capital) == 0
+    assert isinstance(tuned["segmenter"], Segmenter)
+
+
 def test_a_worse_model_is_not_written(tuned, start, disc_dataset, tmp_path, capfd):
     tuned["after"] = 5
     assert run(disc_dataset, "-o", tmp_path / "mine.keras", "--start", start) == 1

@@ -543,6 +543,7 @@ def test_a_model_that_does_not_become_better_is_told(recorder, trained, disc_dat
     [
         (["--start", "nuclie"], "unknown shipped model to start from 'nuclie'; did you mean 'nuclei'?"),
         (["--start", "gone.keras"], "the model to start from must be a file, got gone.keras, which is none"),
+        (["--start", "gone.KERAS"], "the model to start from must be a file, got gone.KERAS, which is none"),
         (["--start", "gone.keras", "--head", "distance"], "got head beside gone.keras; leave out one of the two"),
     ],
 )

@@ -48,12 +48,17 @@ def check_new_model(output: Path) -> None:
     check_writable(output.parent)
 
 
+def is_model_file(start: str) -> bool:
+    """Whether ``--start`` is a file and no shipped model; whatever the case of its ending, as `find_format` has it."""
+    return start.lower().endswith(".keras")
+
+
 def check_start(start: str) -> None:
     """``--start``: a shipped model or a ``.keras`` file."""
     from nucleiseg._checks import check_choice
     from nucleiseg.pretrained import list_pretrained
 
-    if not start.endswith(".keras"):
+    if not is_model_file(start):
         check_choice(start, "shipped model to start from", list_pretrained())
     elif not Path(start).is_file():
         raise InvalidInputError(f"the model to start from must be a file, got {start}, which is none; check the path")

@@ -13,6 +13,7 @@ from nucleiseg.cli.arguments import (
     check_new_model,
     check_splits,
     check_start,
+    is_model_file,
     read_data,
     read_options,
 )
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nucleiseg.segmenter import Segmenter
 
     start: str = arguments.start
-    segmenter = Segmenter.load(start) if start.endswith(".keras") else Segmenter.from_pretrained(start)
+    segmenter = Segmenter.load(start) if is_model_file(start) else Segmenter.from_pretrained(start)
     for each in (data, reference):
         if each is not None:
             each.prepare()
