@@ -505,6 +505,76 @@ def damage(folder):
         path.write_text(path.read_text()[:-30])
 
 
+def deep(folder):
+    for path in (folder / ".nucleiseg").glob("*.json"):
+        path.write_text("[" * 10**5 + "]" * 10**5)
+    (folder / ".nucleiseg" / "together").write_text("[" * 10**5)
+
+
+def altered(*names, drop=False, value=None):
+    """A function that leaves something out of an entry, or puts another value there."""
+
+    def change(folder):
+        for path in (folder / ".nucleiseg").glob("*.json"):
+            stored = json.loads(path.read_text())
+            *outer, last = names
+            inner = stored
+            for name in outer:
+                inner = inner[name]
+            if drop:
+                del inner[last]
+            else:
+                inner[last] = value
+            path.write_text(json.dumps(stored))
+
+    return change
+
+
+DAMAGED = {
+    "a list": lambda folder: [path.write_text("[1]") for path in (folder / ".nucleiseg").glob("*.json")],
+    "deep": deep,
+    **{
+        f"no {name}": altered(name, drop=True) for name in ("image", "time", "files", "sha256", "pixel_size", "summary")
+    },
+    **{
+        f"wrong {name}": altered(name, value=5)
+        for name in ("image", "sha256", "files", "left", "plane", "table", "stem")
+    },
+    "wrong time": altered("time", value="now"),
+    "wrong size": altered("files", "a_labels.tif", value="large"),
+    "wrong column": altered("table", "area", value=5),
+    "wrong type": altered("table", "area", 0, value=5),
+    "short column": altered("table", "area", 1, value=[]),
+    "no columns": altered("table", value={}),
+    "no row": altered("summary", value={"count": ["int64", []]}),
+    "no name": altered("files", "a\0.tif", value=5),
+}
+
+
+@pytest.mark.parametrize("change", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_entries_are_passed_over(model, tmp_path, change):
+    paths = [save(tmp_path / f"{name}.png") for name in "ab"]
+    assert predict(paths[0], "-o", tmp_path / "out", "--pictures") == 0
+    change(tmp_path / "out")
+    assert predict(paths[1], "-o", tmp_path / "out", "--pictures") == 0
+    assert rows(tmp_path / "out") == {"b.png": 1}
+    (tmp_path / "out" / ".nucleiseg" / f"{journal.digest('b')}.json").unlink()
+    model.seen.clear()
+    assert predict(paths[0], "-o", tmp_path / "out", "--resume") == 0
+    assert model.seen == ["a.png"]
+    assert rows(tmp_path / "out") == {"a.png": 1}
+    assert_whole(tmp_path / "out", "a", 1)
+
+
+def test_entries_that_tell_of_no_quality_are_kept(model, tmp_path):
+    path = save(tmp_path / "a.png")
+    assert predict(path, "-o", tmp_path / "out") == 0
+    altered("summary", "quality", drop=True)(tmp_path / "out")
+    model.seen.clear()
+    assert predict(path, "-o", tmp_path / "out", "--resume", "--export", "geojson,coco") == 0
+    assert model.seen == []
+
+
 @pytest.mark.parametrize("change", [delete, shorten, forget, damage])
 def test_what_is_not_complete_is_done_again(model, tmp_path, change):
     path = save(tmp_path / "a.png")

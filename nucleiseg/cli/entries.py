@@ -38,6 +38,11 @@ FOLDER = ".nucleiseg"
 
 _TABLES = ("table", "summary")
 
+# What an entry must have; that of an image with results; and what it may have.
+_KINDS = {"image": str, "time": int, "files": dict}
+_KINDS_OF_RESULTS = {"sha256": str, "pixel_size": int | float | None, "table": dict, "summary": dict}
+_MORE_KINDS = {"left": dict, "plane": dict} | dict.fromkeys(("key", "stem", "source", "path", "precision"), str)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -67,7 +72,9 @@ class Entry:
     @property
     def quality(self) -> str:
         """What speaks against trusting the image; empty as a rule."""
-        return "" if self.summary is None else str(self.summary["quality"].iloc[0])
+        if self.summary is None or "quality" not in self.summary:  # which the oldest entries don't tell
+            return ""
+        return str(self.summary["quality"].iloc[0])
 
 
 @dataclass(frozen=True)
@@ -134,10 +141,30 @@ def read_entry(path: Path) -> dict[str, Any] | None:
     """An entry as it is, whatever has become of its files; None if there is none, or it is damaged."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        kinds = {"image": str, "time": int, "files": dict}
-        return dict(stored) if all(isinstance(stored[name], kind) for name, kind in kinds.items()) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return None
+    return dict(stored) if isinstance(stored, dict) and _is_sound(stored) else None
+
+
+def _is_sound(stored: Mapping[str, Any]) -> bool:
+    """Whether all that is there, and has to be, is of its kind."""
+    kinds = {**_KINDS, **(_KINDS_OF_RESULTS if "table" in stored else {})}
+    known = {**_MORE_KINDS, **kinds}
+    if not kinds.keys() <= stored.keys() or not all(
+        isinstance(stored[name], known[name]) for name in known.keys() & stored.keys()
+    ):
+        return False
+    if not all(isinstance(size, int) for size in files_of(stored).values()):
+        return False
+    return "table" not in stored or (_rows(stored["table"]) is not None and _rows(stored["summary"]) == 1)
+
+
+def _rows(columns: Mapping[str, Any]) -> int | None:
+    """How many rows a table has; None unless each column has a type and as many values as the others."""
+    if not all(isinstance(one, list) and list(map(type, one)) == [str, list] for one in columns.values()):
+        return None
+    counts = {len(values) for _, values in columns.values()}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def files_of(stored: Mapping[str, Any]) -> dict[str, int]:

@@ -16,7 +16,7 @@ def as_written(folder: Path, sizes: Mapping[str, int]) -> dict[str, int]:
     """Those of these files that are there, and as large as they were; ``sizes`` in bytes, by name."""
     found = {}
     for name, size in sizes.items():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # the name may be none that a file can have
             if Path(name).name == name and (folder / name).stat().st_size == size:
                 found[name] = size
     return found
@@ -80,5 +80,5 @@ class Together:
         try:
             known = json.loads(self._record.read_text(encoding="utf-8"))
             return {str(name): (int(size), [str(stem) for stem in stems]) for name, (size, stems) in known.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return {}
