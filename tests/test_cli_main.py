@@ -73,6 +73,18 @@ WRONG = {
     "missing input": (["predict", "NEW/none.png", "-o", "NEW/out"], 2, ["no such file or folder", "none.png"]),
     "missing inputs": (["predict", "NEW/1.png", "NEW/2*.png", "-o", "NEW/out"], 2, ["1.png", "2*.png"]),
     "output is a file": (["predict", "DATA/images", "-o", "NEW/file"], 2, ["must be a folder", "file"]),
+    "output like a file": (
+        ["predict", "DATA/images", "-o", "NEW/out.PNG"],
+        2,
+        ["must be a folder", "out.PNG ends like a file (.tif and .zarr are the", "use a name such as"],
+    ),
+    "output like a table": (["predict", "DATA/images", "-o", "NEW/out.csv"], 2, ["must be a folder", "out.csv ends"]),
+    "errors like a file": (
+        [*EVALUATE, "--pictures", "NEW/errors.tif"],
+        2,
+        ["must be a folder", "errors.tif ends like"],
+    ),
+    "demo like a file": (["demo", "-o", "NEW/demo.png"], 2, ["must be a folder", "demo.png ends like a file; use"]),
     "demo into a file": (["demo", "-o", "NEW/file"], 2, ["must be a folder", "file"]),
     "no .keras": (["train", "DATA", "-o", "NEW/model.h5"], 2, [".keras", "'model.h5'", "use model.keras"]),
     "model is a folder": (["train", "DATA", "-o", "NEW/folder.keras"], 2, ["folder.keras is a folder"]),

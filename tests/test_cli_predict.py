@@ -558,6 +558,15 @@ def test_names_of_older_journals_are_known(model, tmp_path):
     assert counts(out) == {"img-2_labels.tif": 2, "img_labels.tif": 1}
 
 
+@pytest.mark.parametrize(("name", "made"), [("out.v2", False), ("day.1", False), ("out.png", True)])
+def test_folders_may_have_dots_in_their_names(model, tmp_path, name, made):
+    path = save(tmp_path / "a.png", squares((1, 1)))
+    if made:  # whoever has one may go on with it
+        (tmp_path / name).mkdir()
+    assert predict(path, "-o", tmp_path / name) == 0
+    assert "a_labels.tif" in names(tmp_path / name)
+
+
 def test_a_second_run_does_not_take_what_the_first_wrote(model, tmp_path):
     for name in ("a.png", "b.tif"):
         save(tmp_path / name, squares((1, 1)))

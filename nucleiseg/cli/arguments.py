@@ -20,6 +20,8 @@ DATA_HELP = (
     "Kaggle's run-length CSV or a COCO JSON file beside its images, or an .npz file"
 )
 
+_OTHER_FILES = (".csv", ".json", ".geojson", ".npy", ".npz", ".zip", ".keras", ".onnx")
+
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """``--model``: a shipped model or a file."""
@@ -211,9 +213,16 @@ def check_score_output(arguments: argparse.Namespace) -> None:
     check_writable(arguments.per_image.parent)
 
 
-def check_folder(folder: Path) -> None:
-    """``--output`` where it is a folder, which need not exist yet."""
+def check_folder(folder: Path, files: str = "") -> None:
+    """``--output`` where it is a folder, which need not exist yet; ``files`` tells what may be named instead."""
+    from nucleiseg.images.reading import IMAGE_SUFFIXES, MICROSCOPE_SUFFIXES
+
     check_reachable(folder, InvalidInputError)
+    if folder.suffix.lower() in (*IMAGE_SUFFIXES, *MICROSCOPE_SUFFIXES, *_OTHER_FILES) and not folder.exists():
+        raise InvalidInputError(
+            f"the output must be a folder, which holds several files, but {folder} ends like a file{files}; "
+            f"use a name such as {folder.with_suffix('')}"
+        )
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"the output must be a folder, but {folder} is a file; choose another name")
 

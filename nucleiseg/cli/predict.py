@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     exporters = find_exporters(arguments.export)
     model = check_model(arguments.model)
     output: Path = arguments.output
-    check_folder(output)
+    check_folder(output, " (.tif and .zarr are the files of one image larger than memory)")
     paths, problems = _find(arguments.input, output)
     since = time.time_ns()
     further = FurtherFiles(output, exporters, arguments.pictures, paths)
