@@ -169,7 +169,7 @@ def check_saveable(model: Any) -> None:
 
 
 def check_weights(content: bytes, count: int, path: Path) -> None:
-    """Refuse weights that refer to other files, or claim more values than the network has.
+    """Refuse weights that refer to other files or to themselves, or claim more values than the network has.
 
     Raises
     ------
@@ -183,12 +183,17 @@ def check_weights(content: bytes, count: int, path: Path) -> None:
     values = 0
     with h5py.File(io.BytesIO(content), "r") as file:
         groups = [file]
+        reached = {h5py.h5o.get_info(file.id).addr}
         while groups:
             group = groups.pop()
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                     raise ModelFileError(f"{path} has weights that lie elsewhere ({name!r}); don't use it")
                 item = group[name]
+                place = h5py.h5o.get_info(item.id).addr
+                if place in reached:  # a group that holds itself has no end
+                    raise ModelFileError(f"{path} has weights that lie in several places ({name!r}); don't use it")
+                reached.add(place)
                 if isinstance(item, h5py.Group):
                     groups.append(item)
                     continue

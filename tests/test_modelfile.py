@@ -308,6 +308,14 @@ HOSTILE = {
         with_weights(lambda weights: link(weights, h5py.SoftLink("/"))),
         "has weights that lie elsewhere",
     ),
+    "a group that holds itself": (
+        with_weights(lambda weights: weights.create_group("zz").__setitem__("again", weights["zz"])),
+        r"has weights that lie in several places \('again'\)",
+    ),
+    "a group that holds all": (
+        with_weights(lambda weights: weights.__setitem__("zz", weights["/"])),
+        r"has weights that lie in several places \('zz'\)",
+    ),
     "an array in another file": (
         with_weights(lambda weights: weights.create_dataset("raw", (4,), "f4", external=[("/etc/passwd", 0, 16)])),
         "has weights that are no plain numbers",
