@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances import fill_polygons, trace_polygons
+from nucleiseg.instances import fill_polygons, polygons, trace_polygons
 
 SIDES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 LABELS = hnp.arrays(np.int64, SIDES, elements=st.sampled_from([0, 0, 3, 2**40]))
@@ -88,6 +90,32 @@ def _crossings(corners, x, y):
         if (y0 <= y) != (y1 <= y):
             count += x0 + (y - y0) / (y1 - y0) * (x1 - x0) <= x
     return count
+
+
+def test_long_sides_take_memory_for_some_of_them_at_once(monkeypatch):
+    zigzag = [(index % 7, 0 if index % 2 else 1000) for index in range(4000)]
+    tracemalloc.start()
+    try:
+        filled = fill_polygons([[zigzag]], (1000, 8))[2]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 * 2**20
+    for at_once in (1, 999, 2**40):
+        monkeypatch.setattr(polygons, "_AT_ONCE", at_once)
+        np.testing.assert_array_equal(fill_polygons([[zigzag[:100]]], (1000, 8))[2], _filled_at_once(zigzag[:100]))
+    assert filled.any()
+    assert not filled.all()
+
+
+def _filled_at_once(corners):
+    """By the rule of `_crossings`, for all centres of (1000, 6) pixels."""
+    x, y = np.meshgrid(np.arange(6) + 0.5, np.arange(1000) + 0.5)
+    count = np.zeros(x.shape, int)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y0 != y1:
+            count += ((y0 <= y) != (y1 <= y)) & (x0 + (y - y0) / (y1 - y0) * (x1 - x0) <= x)
+    return count % 2 == 1
 
 
 def test_polygons_beyond_the_image_are_cut():

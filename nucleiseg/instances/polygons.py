@@ -18,6 +18,7 @@ Ring: TypeAlias = npt.NDArray[np.int64]
 Polygon: TypeAlias = list[Ring]
 
 _FARTHEST = 2.0**53  # beyond it there are no halves, so no centres of pixels
+_AT_ONCE = 2**18  # crossings of sides with rows, of which files may ask for any number
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,12 +198,13 @@ def _fill(rings: Sequence[npt.NDArray[np.float64]], top: int, left: int, shape: 
     low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
     first = np.clip(np.ceil(low - 0.5 - top), 0, shape[0]).astype(np.int64)
     count = np.clip(np.ceil(high - 0.5 - top), 0, shape[0]).astype(np.int64) - first
-    side = np.repeat(np.arange(count.size), count)
-    row = np.arange(side.size) - np.repeat(np.cumsum(count) - count, count) + first[side]
-    slope = (end[side, 0] - start[side, 0]) / (end[side, 1] - start[side, 1])
-    x = start[side, 0] + (row + top + 0.5 - start[side, 1]) * slope
-    column = np.clip(np.ceil(x - 0.5 - left), 0, shape[1]).astype(np.int64)
     crossings = np.zeros((shape[0], shape[1] + 1), np.int32)
-    np.add.at(crossings, (row, column), 1)
+    for part in np.split(np.arange(count.size), np.flatnonzero(np.diff(np.cumsum(count) // _AT_ONCE)) + 1):
+        side = np.repeat(part, count[part])
+        row = np.arange(side.size) - np.repeat(np.cumsum(count[part]) - count[part], count[part]) + first[side]
+        slope = (end[side, 0] - start[side, 0]) / (end[side, 1] - start[side, 1])
+        x = start[side, 0] + (row + top + 0.5 - start[side, 1]) * slope
+        column = np.clip(np.ceil(x - 0.5 - left), 0, shape[1]).astype(np.int64)
+        np.add.at(crossings, (row, column), 1)
     inside: Array = np.cumsum(crossings[:, :-1], axis=1) % 2 == 1
     return inside
