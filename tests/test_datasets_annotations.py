@@ -105,6 +105,7 @@ def test_arrays_are_labels_too(folder, labels):
     ("name", "content", "message"),
     [
         ("a.geojson", b"{", "a.geojson: is no JSON"),
+        pytest.param("a.geojson", b"[" * 10**6, "a.geojson: is no JSON", id="nested without end"),
         ("a.geojson", b"[1]", "a.geojson: GeoJSON must be"),
         ("a.npy", b"?", "a.npy: cannot be read"),
         ("a.npz", b"PK", "a.npz: cannot be read"),
@@ -187,7 +188,7 @@ def test_coco_that_does_not_fit_is_refused(folder, labels):
         path.write_text(good.replace(old, new))
         with pytest.raises(DatasetError, match=message):
             datasets.read(path)[0]
-    for text in ("{", "[]"):
+    for text in ("{", "[]", "[" * 10**6):
         path.write_text(text)
         with pytest.raises(DatasetError, match="annotations in COCO's format"):
             datasets.read(path)

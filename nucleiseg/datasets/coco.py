@@ -80,7 +80,7 @@ def find_coco(
     """The images that the file names. Others in the folder do not count: they may belong to another split."""
     try:
         listed = group_coco(json.loads(table.read_bytes()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last one of what is nested without end
         raise DatasetError(f"{table}: {error}; a file of annotations in COCO's format is needed") from error
     names = [PurePosixPath(image.file_name.replace("\\", "/")) for image in listed]
     alike = Counter(name.name for name in names)

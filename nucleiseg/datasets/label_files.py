@@ -66,7 +66,7 @@ def decode_label_file(data: bytes, name: str, shape: tuple[int, int]) -> Array:
 def _load_json(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # nested without end
         raise InvalidInputError(f"is no JSON ({error}); export it again") from error
 
 
