@@ -96,7 +96,11 @@ class Decoding:
         return Decoded(found.probability, labels)
 
     def part(self, maps: Maps) -> Decoded:
-        """The nuclei of a window; which of them count is known only when all windows are stitched."""
+        """The nuclei of a window; which of them count is known only when all windows are stitched.
+
+        Holes are filled in the window, since the image as a whole has no room for it: of a nucleus that no window has
+        whole they may stay open.
+        """
         found = self._decoded(maps, 0)
         if not self.options.fill_holes:
             return found
