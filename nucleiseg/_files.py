@@ -17,6 +17,7 @@ __all__ = [
     "SOFTWARE",
     "atomic_path",
     "check_reachable",
+    "check_stem",
     "check_suffix",
     "escaped",
     "file_sha256",
@@ -91,6 +92,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write a value as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def check_stem(stem: str) -> None:
+    """How file names in a folder begin: by no other folder, since the files would lie there."""
+    if Path(stem).name != str(stem):
+        raise InvalidInputError(
+            f"stem must be the beginning of a file name, without folders, got {str(stem)!r}; use Path(path).stem"
+        )
 
 
 def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import Micrograph, ReadOptions, as_micrograph, read_image, read_micrograph
 from nucleiseg.inference import Prediction
 from nucleiseg.inference import prediction as prediction_module
@@ -100,6 +101,15 @@ def test_it_is_saved_in_four_files(prediction, tmp_path):
     np.testing.assert_array_equal(read_image(paths["overlay"]), prediction.overlay())
     read = pd.read_csv(paths["measurements"], keep_default_na=False)  # or empty texts would be read as missing
     pd.testing.assert_frame_equal(read, prediction.table(), check_dtype=False)
+
+
+@pytest.mark.parametrize("write", ["save", "save_images", "export"])
+@pytest.mark.parametrize("stem", ["sub/a", "../a", "a/", "ABSOLUTE"])
+def test_stems_name_no_folder(prediction, tmp_path, write, stem):
+    stem = stem.replace("ABSOLUTE", str(tmp_path / "input.tif"))
+    with pytest.raises(InvalidInputError, match=r"stem must be the beginning of a file name.*use Path\(path\)\.stem"):
+        getattr(prediction, write)(tmp_path / "out", stem)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("channels", [(), ("a", "a", "b")])

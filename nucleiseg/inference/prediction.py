@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._files import write_text
+from nucleiseg._files import check_stem, write_text
 from nucleiseg._precision import Precision
 from nucleiseg.images import Micrograph, judge_image, overlay
 from nucleiseg.images.channels import has_alpha
@@ -194,7 +194,13 @@ class Prediction:
         -------
         dict of str to Path
             ``labels``, ``mask`` and ``overlay``.
+
+        Raises
+        ------
+        InvalidInputError
+            If the stem names a folder.
         """
+        check_stem(stem)
         paths = {
             "labels": Path(folder) / f"{stem}_labels.tif",
             "mask": Path(folder) / f"{stem}_mask.png",
@@ -221,6 +227,11 @@ class Prediction:
         -------
         dict of str to Path
             ``labels``, ``mask``, ``overlay`` and ``measurements``.
+
+        Raises
+        ------
+        InvalidInputError
+            If the stem names a folder.
         """
         measurements = Path(folder) / f"{stem}_measurements.csv"
         paths = self.save_images(folder, stem)
@@ -249,7 +260,7 @@ class Prediction:
         Raises
         ------
         InvalidInputError
-            If a format is unknown.
+            If a format is unknown, or the stem names a folder.
         MissingPackageError
             If a package that a format needs is not installed.
 
@@ -260,6 +271,7 @@ class Prediction:
         >>> found.export(tempfile.mkdtemp(), "a", ["geojson", "coco"])["coco"].name
         'a_coco.json'
         """
+        check_stem(stem)
         exporters = [get_exporter(name) for name in formats]
         for exporter in exporters:
             exporter.check()
