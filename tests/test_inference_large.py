@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
@@ -13,6 +15,7 @@ from nucleiseg.images import rescale
 from nucleiseg.images.lazy import open_lazy
 from nucleiseg.inference.large import LargeJob, plan_job, run_here, write_labels_of
 from nucleiseg.inference.memory import Plan
+from nucleiseg.inference.scratch import Scratch
 from nucleiseg.inference.segmenting import Decoding, segment
 from nucleiseg.instances import get_decoder, rate
 from nucleiseg.instances.label_stores import check_label_store
@@ -263,6 +266,22 @@ def test_the_folder_for_unfinished_work_is_not_taken_from_others(picture, tmp_pa
     (tmp_path / "labels.tif.part" / "notes.txt").touch()
     with pytest.raises(InvalidInputError, match="holds other files"):
         predict(picture, tmp_path / "labels.tif")
+
+
+def test_what_a_kill_leaves_is_not_taken_for_files_of_others(tmp_path, monkeypatch):
+    folder = tmp_path / "labels.tif.part"
+    folder.mkdir()
+    (folder / ".tmp-facts.json").write_text("{")
+    scratch = Scratch(folder, FACTS)
+    scratch.save("window", 0, np.zeros((2, 2), np.int32))
+    left = []
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path, **_: left.extend(inside.name for inside in path.iterdir()))
+        scratch.remove()
+    assert left == ["facts.json"]
+    Scratch(folder, FACTS).remove()
+    assert not folder.exists()
+    scratch.remove()  # which another process may have done
 
 
 @pytest.mark.parametrize("name", ["labels.tif", "labels.zarr"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ __all__ = ["Scratch"]
 
 Array = npt.NDArray[Any]
 
+_RECORD = "facts.json"
 _SHORT = 32  # letters
 
 
@@ -52,7 +54,7 @@ class Scratch:
     def __init__(self, folder: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
         wanted = json.loads(json.dumps(facts))
-        record = self.folder / "facts.json"
+        record = self.folder / _RECORD
         if record.is_file():
             found = self._read(record)
             if found != wanted:
@@ -62,7 +64,7 @@ class Scratch:
                     f"{self.folder} holds an unfinished prediction with another {told}; "
                     "repeat that one to finish it, or remove the folder"
                 )
-        elif self.folder.exists() and any(self.folder.iterdir()):
+        elif self.folder.exists() and any(not path.name.startswith(".tmp-") for path in self.folder.iterdir()):
             raise InvalidInputError(f"{self.folder} is needed for unfinished work, but holds other files; remove it")
         else:
             with atomic_path(record, lasting=True) as temporary:
@@ -106,7 +108,11 @@ class Scratch:
         return values
 
     def remove(self) -> None:
-        """When all is done."""
+        """When all is done. The record goes last: without it, what a kill leaves would be taken for files of others."""
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if path.name != _RECORD:
+                    path.unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, kind: str, number: int) -> Path:
