@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import pickle
 import random
 
@@ -40,6 +41,23 @@ def test_is_a_sequence_of_samples_and_datasets():
     assert repr(data[:1]) == "Dataset(1 sample: a)"
     assert repr(data[:0]) == "Dataset(0 samples)"
     assert pickle.loads(pickle.dumps(data)).load(workers=2)[3].image.max() == 3
+
+
+@pytest.mark.parametrize("again", [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy, copy.copy])
+def test_whatever_is_known_of_samples_is_pickled_and_copied(tmp_path, again):
+    data = with_kinds(tmp_path, "abc", "xyx")
+    (tmp_path / "splits.csv").write_text("id,split\na,train\nb,test\nc,train\n")
+    for part in (data, data[1:], data.select("b"), *data.split_by(tmp_path / "splits.csv")):
+        other = again(part)
+        assert other.ids == part.ids
+        assert other.metadata == part.metadata
+    for sample in (data[1], make("a")[0]):
+        other = again(sample)
+        assert (other.id, other.metadata) == (sample.id, sample.metadata)
+        np.testing.assert_array_equal(other.image, sample.image)
+    assert again(data[1]).metadata == {"kind": "y"}
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        again(data[1]).metadata["kind"] = "z"
 
 
 def test_workers_are_counted():

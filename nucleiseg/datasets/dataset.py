@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import overload
 
 import numpy as np
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 
 from nucleiseg._checks import check_count
 from nucleiseg.datasets.cache import Cache
+from nucleiseg.datasets.known import NO_METADATA, Known
 from nucleiseg.datasets.metadata import read_metadata
 from nucleiseg.datasets.records import Array, Record, shorten
-from nucleiseg.datasets.sample import NO_METADATA, Sample
+from nucleiseg.datasets.sample import Sample
 from nucleiseg.datasets.splitting import split_at_random, split_by_column
 from nucleiseg.datasets.stacking import stack_samples
 from nucleiseg.datasets.threads import in_threads
@@ -27,7 +27,7 @@ class Dataset(Sequence[Sample]):
     """Samples in a fixed order; an immutable sequence that reads a sample when it is asked for.
 
     Made by `read` and `from_arrays`. ``dataset[i]`` and iteration give `Sample`; ``dataset[2:5]`` gives a Dataset.
-    It may be used from many threads, and pickled.
+    It may be used from many threads, copied and pickled.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class Dataset(Sequence[Sample]):
             If the file cannot be read, or its ids are not those of the dataset.
         """
         table = read_metadata(path, self.ids)
-        merged = {name: MappingProxyType({**self._metadata.get(name, {}), **table[name]}) for name in self.ids}
+        merged = {name: Known({**self._metadata.get(name, {}), **table[name]}) for name in self.ids}
         return Dataset(self._records, merged, self._cache)
 
     def load(self, workers: int | None = None) -> list[Sample]:

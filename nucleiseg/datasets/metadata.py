@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
+from nucleiseg.datasets.known import Known
 from nucleiseg.datasets.records import shorten
 from nucleiseg.errors import DatasetError
 
@@ -72,10 +72,7 @@ def _read_table(path: str | os.PathLike[str]) -> dict[str, Mapping[str, object]]
         twice = next(name for index, name in enumerate(ids) if name in ids[:index])
         raise DatasetError(f"{path}: each id must have one row, {twice!r} has several; remove the others")
     values = {column: _numbers([row[column] for row in rows]) for column in columns if column not in (key, "")}
-    return {
-        name: MappingProxyType({column: cells[index] for column, cells in values.items()})
-        for index, name in enumerate(ids)
-    }
+    return {name: Known({column: cells[index] for column, cells in values.items()}) for index, name in enumerate(ids)}
 
 
 def _numbers(cells: list[str]) -> list[object]:

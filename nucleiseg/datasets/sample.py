@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.datasets.known import NO_METADATA
 from nucleiseg.datasets.records import Array
 
 __all__ = ["Sample"]
-
-NO_METADATA: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.datasets.doctor.regions import Ints, find_regions
+from nucleiseg.datasets.known import NO_METADATA
 from nucleiseg.datasets.records import Array, Record, SourceNotes
-from nucleiseg.datasets.sample import NO_METADATA
 from nucleiseg.errors import LabelTypeError, NucleisegError, SizeMismatchError
 from nucleiseg.images.channels import colour_channels
 
