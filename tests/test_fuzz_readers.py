@@ -95,7 +95,7 @@ def beside(path):
 def parts(path):
     # What is read part by part: a TIFF file, or the folder of a Zarr of which this is a file.
     zarr = [parent for parent in path.parents if parent.suffix == ".zarr"]
-    found = open_micrograph(open_lazy(zarr[0] if zarr else path, ReadOptions(channel=0)), max_pixels=2**22)
+    found = open_micrograph(open_lazy(zarr[0] if zarr else path, ReadOptions(channel=0, max_pixels=2**22)))
     assert found.shown.ndim == 2
 
 read = {"image": image, "labels": labels, "dataset": dataset, "beside": beside, "parts": parts}[kind]

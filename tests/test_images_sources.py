@@ -60,6 +60,19 @@ def test_one_that_is_too_large_is_not_read_and_the_remedy_named():
         open_micrograph(Huge())
 
 
+def test_the_options_say_how_many_pixels_are_too_many(pixels, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(str(tmp_path / "a.zarr"), shape=pixels.shape, dtype="u1", chunks=(16, 16, 3))
+    array[...] = pixels
+    enough, few = ReadOptions(max_pixels=40 * 60), ReadOptions(max_pixels=40 * 60 - 1)
+    for source in (tmp_path / "a.zarr", array):
+        np.testing.assert_array_equal(open_micrograph(source, enough).shown, pixels)
+        with pytest.raises(InvalidInputError, match=r"at most 2,399 pixels, got .* with 40 x 60; .*--max-pixels"):
+            open_micrograph(source, few)
+    with pytest.raises(InvalidInputError, match="at most 2,399 pixels"):
+        open_micrograph(open_lazy(tmp_path / "a.zarr", few), enough)
+
+
 def test_a_folder_that_is_no_zarr(tmp_path):
     with pytest.raises(ImageFileError, match="is a folder, not an image; pass the files in it"):
         open_micrograph(tmp_path)

@@ -8,7 +8,6 @@ from typing import Any
 
 from nucleiseg._files import check_reachable
 from nucleiseg.errors import ImageFileError, InvalidInputError
-from nucleiseg.images.decoding import MAX_PIXELS
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.micrograph import Micrograph, as_micrograph
 from nucleiseg.images.read_options import ReadOptions
@@ -17,7 +16,7 @@ from nucleiseg.images.reading import read_micrograph
 __all__ = ["open_micrograph"]
 
 
-def open_micrograph(image: Any, options: ReadOptions | None = None, *, max_pixels: int = MAX_PIXELS) -> Micrograph:
+def open_micrograph(image: Any, options: ReadOptions | None = None) -> Micrograph:
     """Read an image into memory, wherever it is.
 
     Parameters
@@ -26,9 +25,7 @@ def open_micrograph(image: Any, options: ReadOptions | None = None, *, max_pixel
         As for `read_micrograph` and `as_micrograph`; a folder that is a Zarr array or an OME-Zarr image, a Zarr or Dask
         array, and what `open_lazy` gives, are read as a whole. A `Micrograph` stays as it is.
     options : ReadOptions, optional
-        Channel, planes, level, pixel size. Those of a `LazyImage` are its own.
-    max_pixels : int
-        Refuse Zarr and Dask arrays with more pixels (height times width) than this.
+        Channel, planes, level, pixel size, most pixels. Those of a `LazyImage` are its own.
 
     Returns
     -------
@@ -67,11 +64,12 @@ def open_micrograph(image: Any, options: ReadOptions | None = None, *, max_pixel
     else:
         lazy = image
     height, width = lazy.shape
-    if height * width > max_pixels:
+    most = lazy.options.max_pixels
+    if height * width > most:
         raise InvalidInputError(
-            f"an image in memory has at most {max_pixels:,} pixels, got {lazy.name} with {height:,} x {width:,}; "
+            f"an image in memory has at most {most:,} pixels, got {lazy.name} with {height:,} x {width:,}; "
             "use nucleiseg.predict_large (in a terminal: --output LABELS.zarr), which reads it part by part, "
-            "or a smaller level"
+            "a smaller level, or allow more with --max-pixels (max_pixels in Python)"
         )
     return lazy.read(slice(0, height), slice(0, width))
 
