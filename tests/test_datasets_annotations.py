@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import pickle
 import sys
@@ -15,7 +16,7 @@ from nucleiseg import datasets
 from nucleiseg.datasets.doctor.checking import open_for_check
 from nucleiseg.datasets.records import SourceNotes
 from nucleiseg.errors import DatasetError
-from nucleiseg.instances import NamedLabels, get_exporter, list_exporters, to_rois, write_rois
+from nucleiseg.instances import NamedLabels, get_exporter, list_exporters, to_rois, write_rois, write_run_lengths
 
 
 @pytest.fixture
@@ -196,6 +197,18 @@ def test_coco_that_does_not_fit_is_refused(folder, labels):
     path.write_text(good)
     with pytest.raises(DatasetError, match="same height and width"):
         datasets.read(path)[0]
+
+
+def test_run_lengths_of_large_nuclei_are_read_again(folder):
+    labels = np.zeros((40, 14_000), int)
+    labels[5:30] = 1
+    Image.fromarray((labels * 9).astype(np.uint8)).save(folder / "wide.png")
+    limit = csv.field_size_limit()
+    write_run_lengths(folder / "runs.csv", [NamedLabels("wide", labels)])
+    assert (folder / "runs.csv").stat().st_size > limit
+    (sample,) = datasets.read(folder, labels=folder / "runs.csv", cache=False)
+    np.testing.assert_array_equal(sample.labels, labels)
+    assert csv.field_size_limit() == limit
 
 
 def test_annotations_that_change_are_read_anew(folder, labels):

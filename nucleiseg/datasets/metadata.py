@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nucleiseg.datasets.known import Known
@@ -15,6 +17,8 @@ from nucleiseg.errors import DatasetError
 __all__ = ["read_metadata", "read_rows"]
 
 _ID_COLUMNS = ("image_id", "id", "ImageId")
+_LIMIT = threading.Lock()
+_LONGEST = 2**31 - 1  # what csv takes on every machine
 # Narrower than what int and float take, which make one number of different names: of the plates 1_1 and 11, of the
 # wells 1E2 and 10E1, of barcodes that a float rounds. What starts with a zero is a name, too.
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,999})")
@@ -27,7 +31,7 @@ _DECIMAL = re.compile(
 def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, str]]]:
     """Column names and rows of a CSV file with a header."""
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file, _fields_up_to(os.fstat(file.fileno()).st_size):
             reader = csv.DictReader(file, restkey="", restval="")
             rows, columns = list(reader), list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -35,6 +39,18 @@ def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, s
     if not columns or not rows:
         raise DatasetError(f"{path}: must have a header and at least one row; check that it is the right file")
     return columns, rows
+
+
+@contextlib.contextmanager
+def _fields_up_to(size: int) -> Iterator[None]:
+    """Let fields be as long as that, which run lengths of a large nucleus may be. The limit is one of the process."""
+    with _LIMIT:
+        before = csv.field_size_limit()
+        csv.field_size_limit(max(before, min(size, _LONGEST)))
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
 
 def read_metadata(
