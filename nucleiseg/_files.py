@@ -19,6 +19,7 @@ __all__ = [
     "check_reachable",
     "check_stem",
     "check_suffix",
+    "cut_stem",
     "escaped",
     "file_sha256",
     "flush",
@@ -27,6 +28,8 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+_LONGEST_STEM = 200  # bytes
 
 SOFTWARE = "nucleiseg"
 """What files say they were written by, so that they can be told from others of the same name."""
@@ -100,6 +103,18 @@ def check_stem(stem: str) -> None:
         raise InvalidInputError(
             f"stem must be the beginning of a file name, without folders, got {str(stem)!r}; use Path(path).stem"
         )
+
+
+def cut_stem(stem: str) -> str:
+    """The stem, or as much of it as leaves room for endings in the 255 bytes that file systems allow a name.
+
+    Examples
+    --------
+    >>> len(cut_stem("x" * 300)), len(cut_stem("核" * 300)), cut_stem("well_A01")
+    (200, 66, 'well_A01')
+    """
+    name = os.fsencode(stem)
+    return stem if len(name) <= _LONGEST_STEM else name[:_LONGEST_STEM].decode(errors="ignore")
 
 
 def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:

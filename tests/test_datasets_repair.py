@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -126,13 +127,15 @@ def test_images_are_copied_to_the_last_bit(tmp_path, channels, dtype):
 
 
 def test_names_are_made_for_files(tmp_path):
-    names = ["../up", "a/b", "a_b", "A_B", "x_mask", "x", ".hidden", "größe 1"]
+    long = ["y" * 246, "y" * 247, "核" * 300]
+    names = ["../up", "a/b", "a_b", "A_B", "x_mask", "x", ".hidden", "größe 1", *long]
     images = np.zeros((len(names), 4, 4), np.uint8)
     images += np.arange(len(names), dtype=np.uint8)[:, None, None]
     result = repair(from_arrays(images, images * 0 + 1, names), tmp_path / "copy")
     assert {path.name for path in tmp_path.iterdir()} == {"copy"}
     written = [one.name for one in result.samples]
     assert len({name.lower() for name in written}) == len(names)
+    assert all(len(os.fsencode(path.name)) <= 255 for path in (tmp_path / "copy").rglob("*"))
     copy = read(tmp_path / "copy", cache=False)
     assert sorted(copy.ids) == sorted(written)
     for sample in copy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,6 +54,15 @@ def test_whatever_images_are_called_all_are_there(tmp_path_factory, stems):
     found = read(folder)
     assert sorted(sample.labels.min() for sample in found) == list(range(len(stems)))
     assert all(sample.image[0, 0] == sample.labels[0, 0] for sample in found)
+
+
+@pytest.mark.parametrize("character", ["x", "é", "核"])
+def test_long_names_are_cut_to_what_file_systems_allow(tmp_path, character):
+    for number in range(3):
+        datasets.write_pair(tmp_path, GREY + number, LABELS, character * 300)
+    paths = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(read(tmp_path)) == len({path.stem for path in paths}) == 3
+    assert all(len(os.fsencode(path.name)) <= 255 for path in paths)
 
 
 @pytest.mark.parametrize("stem", ["cells_mask", "cells_labels", "a_rois_mask", "x_labels.ome", "../../x", ""])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from nucleiseg._files import cut_stem
 from nucleiseg.cli.entries import Held, content_sha256, printable, source_of
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["unique_stems"]
-
-_LONGEST = 200  # bytes of a stem, so that endings fit into the 255 that file systems allow
 
 
 def unique_stems(
@@ -79,8 +77,7 @@ def _check_kept(
 
 
 def _free(start: str, endings: Sequence[str], taken: Collection[str]) -> str:
-    name = os.fsencode(start)
-    stem = start = start if len(name) <= _LONGEST else name[:_LONGEST].decode(errors="ignore")
+    stem = start = cut_stem(start)
     number = 2
     while not _files(stem, endings).isdisjoint(taken):
         stem, number = f"{start}-{number}", number + 1

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import check_image, check_labels, check_pixel_size, check_same_size
-from nucleiseg._files import SOFTWARE, atomic_path
+from nucleiseg._files import SOFTWARE, atomic_path, cut_stem
 from nucleiseg.datasets.paired import label_name
 from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.images.channels import has_alpha
@@ -19,7 +19,6 @@ from nucleiseg.instances.label_tiffs import write_labels
 
 __all__ = ["write_pair"]
 
-_LONGEST = 120  # characters of a name, so that endings and numbers fit into what file systems allow
 _MASK_VALUES = (1, 255)  # labels with no other value would be read as a mask, and taken apart
 _MOST = np.iinfo(np.int32).max  # what datasets hold
 
@@ -42,9 +41,9 @@ def write_pair(
     labels : array-like of int, (H, W)
         0 background.
     stem : str
-        What the files are called, without an ending; characters that file systems don't allow become ``_``. If the
-        dataset has the same pixels under that name, their labels are replaced. If it has another image of that name,
-        a number is added, and both stay.
+        What the files are called, without an ending; characters that file systems don't allow become ``_``, and
+        very long names are cut. If the dataset has the same pixels under that name, their labels are replaced. If it
+        has another image of that name, a number is added, and both stay.
     pixel_size : float, optional
         Height and width of a pixel in µm, noted in both files.
 
@@ -113,7 +112,7 @@ def _check_folder(root: Path) -> None:
 
 def _clean(stem: str) -> str:
     """A name for files of images and labels: readers take endings such as ``_mask`` off those of labels."""
-    name = re.sub(r"[^\w-]+", "_", stem)[:_LONGEST].strip("_") or "image"
+    name = cut_stem(re.sub(r"[^\w-]+", "_", stem)).strip("_") or "image"
     while label_name(Path(f"{name}.tif")) != name:
         name = f"{name}-1"
     return name

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nucleiseg._files import atomic_path, write_text
+from nucleiseg._files import atomic_path, cut_stem, write_text
 from nucleiseg.datasets.dataset import Dataset
 from nucleiseg.datasets.doctor.facts import Facts, measure_labels
 from nucleiseg.datasets.doctor.findings import plural
@@ -192,7 +192,7 @@ def _file_names(ids: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     names = []
     for identity in ids:
-        plain = re.sub(r"[^\w.-]", "_", identity).lstrip(".") or "_"
+        plain = cut_stem(re.sub(r"[^\w.-]", "_", identity).lstrip(".")) or "_"
         name, number = plain, 2
         while name.lower() in taken:
             name, number = f"{plain}-{number}", number + 1
