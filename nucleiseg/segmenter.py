@@ -338,7 +338,7 @@ class Segmenter:
         Raises
         ------
         InvalidInputError
-            If the dataset is empty.
+            If the dataset is empty, or a group is called "all".
         """
         return evaluate_images(data, lambda sample: self.predict(sample.image, options), group, watch)
 

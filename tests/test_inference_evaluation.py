@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nucleiseg.datasets import from_arrays
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.inference import Evaluation, ImageScore
+from nucleiseg.inference.evaluation import evaluate_images
 from nucleiseg.instances import match, score_images
 
 ONE, OTHER = np.array([[1, 1, 0, 0]]), np.array([[0, 0, 7, 7]])
@@ -65,6 +67,18 @@ def test_each_image_has_a_row_of_its_own_scores(evaluation, tmp_path):
 def test_no_image_is_no_evaluation():
     with pytest.raises(InvalidInputError, match="at least one image, got none"):
         Evaluation([])
+
+
+def test_no_group_takes_the_name_of_all_images(evaluation):
+    with pytest.raises(InvalidInputError, match="a group must not be called 'all'.*; rename it"):
+        Evaluation([*evaluation.images, ImageScore("d", "all", GOOD)])
+
+
+def test_such_a_group_is_refused_before_anything_is_predicted(tmp_path):
+    (tmp_path / "kinds.csv").write_text("id,kind\na,tissue\nb,all\n")
+    data = from_arrays(np.zeros((2, 4, 4), np.uint8), np.zeros((2, 4, 4), int), ids=["a", "b"])
+    with pytest.raises(InvalidInputError, match="a group must not be called 'all'"):
+        evaluate_images(data.with_metadata(tmp_path / "kinds.csv"), lambda sample: pytest.fail("predicted"), "kind")
 
 
 def test_intervals_hold_the_score_and_narrow_with_images(evaluation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset, Sample
     from nucleiseg.inference.prediction import Prediction
 
+_ALL = "all"
 # What is printed, as tables below each other: scores of nuclei, of pixels, and kinds of errors.
 _PRINTED = {
     "nuclei": "images nuclei found dsb ap50 ap75 ap90 f1_50 precision_50 recall_50",
@@ -63,7 +64,7 @@ class Evaluation:
     Parameters
     ----------
     images : sequence of ImageScore
-        At least one.
+        At least one; none of a group "all", which is the name of all of them.
 
     Examples
     --------
@@ -81,6 +82,7 @@ class Evaluation:
     def __post_init__(self) -> None:
         if not self.images:
             raise InvalidInputError("an evaluation needs at least one image, got none; check the split and the dataset")
+        _check_groups(image.group for image in self.images)
 
     def to_dict(self) -> dict[str, dict[str, float]]:
         """Scores by group name; ``"all"`` is over all images."""
@@ -89,7 +91,7 @@ class Evaluation:
     def _groups(self) -> dict[str, Sequence[ImageScore]]:
         groups = sorted({image.group for image in self.images} - {""})
         parts = {group: [image for image in self.images if image.group == group] for group in groups}
-        return {**parts, "all": self.images}
+        return {**parts, _ALL: self.images}
 
     def intervals(
         self,
@@ -181,8 +183,9 @@ def evaluate_images(
     Raises
     ------
     InvalidInputError
-        If the dataset is empty.
+        If the dataset is empty, or a group is called "all".
     """
+    _check_groups(str(known.get(group, "")) for known in data.metadata)  # before the work is done
     scores = []
     for sample in progress(data, "evaluating", len(data)):
         found = predict(sample)
@@ -190,3 +193,11 @@ def evaluate_images(
             watch(sample, found)
         scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), match(sample.labels, found.labels)))
     return Evaluation(scores)
+
+
+def _check_groups(groups: Iterable[str]) -> None:
+    if _ALL in groups:
+        raise InvalidInputError(
+            f"a group must not be called {_ALL!r}, as the scores over all images are, got one; "
+            "rename it in the table, or group by another column"
+        )
