@@ -140,7 +140,7 @@ def test_channels_may_have_names():
         "intensity_mean-DAPI",
         "intensity_mean-CD3",
     ]
-    for names in (["DAPI"], ["DAPI", "DAPI"], ["a", "b", "c"]):
+    for names in (["DAPI"], ["DAPI", "DAPI"], ["a", "b", "c"], ["a", "a", "b"]):
         with pytest.raises(InvalidInputError, match="channels must have one name of its own for each of 2 channels"):
             measure(np.ones((2, 2), int), image, channels=names)
 
@@ -190,6 +190,13 @@ def test_channels_that_a_file_gives_one_name_are_measured(tmp_path):
     assert found == dict(zip([f"intensity_mean-{name}" for name in ("Cy5", "Cy5-3", "Cy5-2")], means, strict=True))
     with pytest.raises(InvalidInputError, match="channels must have one name of its own"):  # which a user can mend
         measure(labels, source.pixels, channels=source.channels)
+
+
+def test_labels_that_no_column_holds_are_refused():
+    high = 2**63 - 1
+    assert measure(np.array([[high, 0, 5]], np.uint64))["label"].tolist() == [5, high]
+    with pytest.raises(InvalidInputError, match=r"labels must be below 2\*\*63 to be measured, got 92233\d+8"):
+        measure(np.array([[high + 1, 0, 5]], np.uint64))
 
 
 def test_arguments_are_checked():

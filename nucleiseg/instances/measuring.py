@@ -21,6 +21,7 @@ __all__ = ["distinct_names", "measure", "measure_columns"]
 
 _Column: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]"
 
+_HIGHEST = np.iinfo(np.int64).max
 # How the name of a length or an area changes when it is given in µm.
 _LENGTHS = (
     "centroid-0",
@@ -92,7 +93,8 @@ def measure(
     Raises
     ------
     InvalidInputError
-        If an argument has another shape or dtype, the sizes differ, or there is not one name for each channel.
+        If an argument has another shape or dtype, the sizes differ, there is not one name for each channel, or a label
+        is 2**63 or more.
 
     Examples
     --------
@@ -117,6 +119,11 @@ def measure_columns(
     [3]
     """
     values = check_labels(labels)
+    if values.dtype == np.uint64 and values.max() > _HIGHEST:
+        raise InvalidInputError(
+            f"labels must be below 2**63 to be measured, got {values.max()}; number them anew, e.g. with "
+            "nucleiseg.instances.filter_labels"
+        )
     layers = [] if image is None else _check_layers(image, values)
     names = _check_names(channels, layers)
     if pixel_size is not None and not 0 < pixel_size < float("inf"):
@@ -212,7 +219,7 @@ def _check_names(channels: Sequence[str], layers: Sequence[Array]) -> list[str]:
     if not channels:
         return [str(i) for i in range(len(layers))]
     names = list(channels)
-    if len(set(names)) != len(layers):
+    if len(names) != len(layers) or len(set(names)) < len(names):
         raise InvalidInputError(
             f"channels must have one name of its own for each of {len(layers)} channels, got {names}; "
             "leave them out to use numbers"
