@@ -13,7 +13,7 @@ from scipy import ndimage
 from nucleiseg import Tiling
 from nucleiseg.images import tiles
 from nucleiseg.inference.settling import stitch, stitch_stored
-from nucleiseg.inference.stitching import final_numbers, make_piece
+from nucleiseg.inference.stitching import final_numbers, make_piece, settle
 from nucleiseg.instances import filter_labels, match, split_by_distance, split_components
 
 LAW = settings(max_examples=40, deadline=None)
@@ -168,6 +168,19 @@ def test_no_more_than_nine_windows_are_held(monkeypatch):
     assert sum(1 for _ in stitch_stored(load, [0] * len(windows), windows, shape)) == len(windows) > 200
     assert max(held) <= 9
     assert len(loaded) < 4 * len(windows)
+
+
+@pytest.mark.parametrize("own", [0, 1], ids=["background", "torn"])
+def test_of_several_windows_that_have_a_nucleus_whole_the_first_decides(own):
+    shape = (1, 20)
+    left, middle, right = tiles(shape, Tiling(12, 8))
+    assert middle.keep == (slice(0, 1), slice(8, 12))
+    here, before, after = np.zeros((3, 1, 12), np.int32)
+    here[0, 2:] = own  # up to the end of the window, so it may go on
+    before[0, 8:11] = after[0, 1:4] = 1  # in pixels 8 to 10 and 9 to 11 of the image
+    others = [make_piece(left, before, shape, 10), make_piece(right, after, shape, 20)]
+    settled = settle(make_piece(middle, here, shape), others, shape)
+    assert settled.labels.tolist() == [[11, 11, 11, 21]]
 
 
 @pytest.mark.parametrize("empty", [True, False])
