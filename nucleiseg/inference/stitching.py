@@ -2,8 +2,9 @@
 
 Every window is decoded by itself, so that neither memory nor machines need hold the whole image. A nucleus that touches
 a side of its window which is not a side of the image may be cut off there: it is *torn*; all others are *whole*. Every
-pixel is decided by the window that keeps it, unless what that window has there is torn and another window has a whole
-nucleus: then that one counts. Labels of two windows are one nucleus where the windows overlap
+pixel is decided by the window that keeps it, unless that window has a torn nucleus or background there and another
+window has a whole nucleus: then that one counts, of several the first. Labels of two windows are one nucleus where the
+windows overlap
 
 - if both are whole: when they share half of their union;
 - if one is torn: when the whole one covers half of it;
