@@ -81,7 +81,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     lazy = open_lazy(image, options.reading)
     sample = sample_pixels(lazy)  # once, since it is read from all over the image
     options, factor = at_one_scale(lazy, engine, settings, options, sample)
-    decoding = decoding_of(settings, options).beside(factor)
+    decoding = decoding_of(settings, options)
     job = plan_job(lazy, engine, settings.scaling, decoding, factor, False, sample)
 
     part = lazy.part(shown_only=True)

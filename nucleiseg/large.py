@@ -140,7 +140,7 @@ def label_large(
     asked = facts_of(segmenter, options)
     sample = sample_pixels(lazy)  # once, since it is read from all over the image
     options, factor = at_one_scale(lazy, engine, settings, options, sample, levels=2)
-    decoding = decoding_of(settings, options).beside(factor)
+    decoding = decoding_of(settings, options)
     job = plan_job(lazy, engine, settings.scaling, decoding, factor, bool(export), sample)
 
     def compute(missing: list[int]) -> Iterator[tuple[int, Found]]:

@@ -63,8 +63,8 @@ def test_windows_and_the_whole_have_the_same_nuclei(seed, case):
 
 
 @pytest.mark.parametrize("thresholds", [{"probability": 0.5}, {"probability": 0.5, "min_area": 40}])
-def test_the_smallest_area_is_the_same_in_windows_and_in_the_whole_of_a_magnified_image(thresholds):
-    """Ten of the image's own pixels are asked for, or forty of what the network sees."""
+def test_the_smallest_area_is_the_same_in_windows_and_in_the_whole_of_a_resized_image(thresholds):
+    """Ten of the image's own pixels are asked for, or forty of what the network sees twice as large."""
     image, engine = blobs(600), Pointwise()
     for wanted in (10, None) if len(thresholds) > 1 else (10,):
         kinds = {"tiling": None}, {"max_memory": "110MB"}
@@ -73,9 +73,16 @@ def test_the_smallest_area_is_the_same_in_windows_and_in_the_whole_of_a_magnifie
         ]
         whole, windows = (segment_resized(image, engine, "minmax", one, 2.0).labels for one in decodings)
         areas = [np.bincount(labels.ravel())[1:] for labels in (whole, windows)]
-        assert areas[1].min() >= 10
-        assert areas[0].min() >= (10 if wanted else 8)  # forty pixels may be eight or twelve of those twice as large
-        assert len(areas[0]) == pytest.approx(len(areas[1]), abs=0 if wanted else 2)
+        assert len(areas[0]) == len(areas[1])
+        assert min(areas[0].min(), areas[1].min()) >= 10
+
+
+def test_the_area_of_the_model_is_in_pixels_that_the_network_sees():
+    image = np.zeros((64, 64), np.uint8)
+    image[4:10, 4:10] = image[30:50, 30:50] = 255  # 36 and 400 pixels
+    for factor, own, count in ((2.0, 36 * 4, 2), (2.0, 36 * 5, 1), (0.5, 9 - 4, 2), (0.5, 9 + 4, 1)):
+        one = Decoding(get_decoder("components"), {"probability": 0.5, "min_area": own}, PredictOptions())
+        assert segment_resized(image, Pointwise(), "minmax", one, factor).labels.max() == count
 
 
 @pytest.mark.parametrize(("factor", "side"), [(0.5, 2400), (2.5, 1200)])

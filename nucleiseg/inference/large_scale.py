@@ -67,9 +67,8 @@ def at_one_scale(
         factor, wanted = _found_factor(image, engine, settings, options, sample)
         if factor != wanted:
             _warn(image, engine, options, factor, wanted, levels)
-    area = options.min_area
-    if area is None and factor != 1:  # the model's own is in pixels that the network sees
-        area = round(smallest_area(None, settings.thresholds) / factor**2)
+    # Without a scale it stays open, as options are compared when an interrupted prediction goes on.
+    area = options.min_area if factor == 1 else smallest_area(options.min_area, settings.thresholds, factor)
     return replace(options, scale=factor, diameter=None, min_area=area), factor
 
 

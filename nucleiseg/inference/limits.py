@@ -21,15 +21,26 @@ MIN_CONFIDENCE = "min_confidence"
 """And a least confidence under this one; see `least_confidence`."""
 
 
-def smallest_area(min_area: int | None, thresholds: Mapping[str, float]) -> int:
-    """The smallest area that is wanted, or else the model's own, or else 0.
+def smallest_area(min_area: int | None, thresholds: Mapping[str, float], factor: float = 1.0) -> int:
+    """The smallest area that is wanted, or else the model's own, or else 0: in pixels of the image.
+
+    Parameters
+    ----------
+    min_area : int or None
+        What is wanted.
+    thresholds : mapping of str to float
+        Of the model. Its own area is in pixels that the network sees.
+    factor : float
+        By how much the network sees the image magnified.
 
     Examples
     --------
     >>> smallest_area(None, {"probability": 0.5, "min_area": 20.0}), smallest_area(5, {"min_area": 20.0})
     (20, 5)
+    >>> [smallest_area(None, {"min_area": 20.0}, factor) for factor in (0.5, 2.0)]
+    [80, 5]
     """
-    return int(thresholds.get(MIN_AREA, 0)) if min_area is None else min_area
+    return round(int(thresholds.get(MIN_AREA, 0)) / factor**2) if min_area is None else min_area
 
 
 def is_familiar(areas: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64]) -> bool:

@@ -102,9 +102,7 @@ def segment_at_scale(
     fits = partial(has_room, engine=engine)
     factor, seen, wanted = choose_scale(source.shown, look, settings, options, fits)
     found, evidence = seen or (look(factor), None)
-    area = smallest_area(options.min_area, decoding.thresholds)
-    if options.min_area is None:
-        area = round(area / factor**2)  # the model's own is in pixels that the network sees
+    area = smallest_area(options.min_area, decoding.thresholds, factor)
     if options.fill_holes:
         labels = filter_labels(found.labels, area, remove_edge=options.remove_edge, fill_holes=True)
         evidence = None

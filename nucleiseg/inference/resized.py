@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nucleiseg.engines.engine import Engine
 from nucleiseg.images.sampling import LARGEST, PATCH, sample_pixels
 from nucleiseg.images.scaling import Bound, scaling_range
+from nucleiseg.inference.limits import smallest_area
 from nucleiseg.inference.maps import Maps, Network, predict_maps
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.resizing import resize_labels, resize_maps
@@ -63,6 +64,8 @@ def segment_resized(
     if factor == 1:
         return segment(image, engine, scaling, decoding, bounds=bounds)
     size = (image.shape[0], image.shape[1])
+    area = smallest_area(decoding.options.min_area, decoding.thresholds, factor)
+    decoding = replace(decoding, options=replace(decoding.options, min_area=area))
     options = options_for_whole(size, engine, decoding.options, factor)
     if options is None:
         return _in_windows(image, engine, scaling, decoding, factor, bounds)
@@ -70,14 +73,12 @@ def segment_resized(
     bounds = resized_range(image, scaling, factor) if bounds is None else bounds
     if factor < 1:
         return decoding.whole(predict_resized(image, engine, scaling, decoding.options, factor, bounds))
-    # The area that somebody asks for counts on the image's own pixels, not on those of the magnified one.
-    wanted = decoding.options.min_area
-    if wanted is not None:
-        decoding = replace(decoding, options=replace(decoding.options, min_area=0))
+    # The area counts on the image's own pixels, not on those of the magnified one.
+    decoding = replace(decoding, options=replace(options, min_area=0))
     probability, labels = segment(_resize(image, factor), engine, scaling, decoding, bounds=bounds)
     labels = resize_labels(labels, size)
-    if wanted:
-        labels = filter_labels(labels, wanted)
+    if area:
+        labels = filter_labels(labels, area)
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), labels)
 
 
@@ -161,7 +162,6 @@ def _in_windows(
     factor: float,
     bounds: tuple[Bound, Bound] | None,
 ) -> Decoded:
-    decoding = decoding.beside(factor)
     options = decoding.options
     size = (image.shape[0], image.shape[1])
     plan = windows_in_memory(size, engine, options, factor)

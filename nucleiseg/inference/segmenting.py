@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -64,21 +64,6 @@ class Decoding:
     def area(self) -> int:
         """Nuclei with fewer pixels are left out."""
         return smallest_area(self.options.min_area, self.thresholds)
-
-    def beside(self, factor: float) -> Decoding:
-        """The same for labels that lie on the image's own pixels, while the network sees it resized.
-
-        The model's own area was chosen on what networks see: of a magnified image, it is that of the larger one.
-
-        Examples
-        --------
-        >>> decoding = Decoding(lambda maps, thresholds, area: None, {"min_area": 30.0}, PredictOptions())
-        >>> [decoding.beside(factor).area for factor in (0.5, 1.0, 2.0)]
-        [30, 30, 8]
-        """
-        if factor <= 1 or self.options.min_area is not None:
-            return self
-        return replace(self, options=replace(self.options, min_area=round(self.area / factor**2)))
 
     @property
     def least_confidence(self) -> LeastConfidence:

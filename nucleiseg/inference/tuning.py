@@ -126,11 +126,9 @@ def _mean_precision(counts: Sequence[InstanceCounts]) -> float:
 def decoded(case: Case, decode: Decoder, thresholds: Mapping[str, float], min_area: int | None) -> Decoded:
     """What `nucleiseg.inference.rescaling.segment_at_scale` makes of the maps."""
     truth, maps, factor = case[0], case[1], _factor(case)
-    area = smallest_area(min_area, thresholds)
+    area = smallest_area(min_area, thresholds, factor)
     if factor == 1:
         return decode(maps, thresholds, area)
-    if min_area is None:
-        area = round(area / factor**2)  # the model's own is in pixels that the network sees
     found = decode_window(maps, lambda seen: decode(seen, thresholds, 0), (truth.shape[0], truth.shape[1]))
     return Decoded(found.probability, leave_out(np.require(found.labels, np.int32, "W"), area, remove_edge=False))
 
