@@ -135,7 +135,8 @@ class FitOptions:
             if getattr(self, name) and self.keep != "last":
                 raise InvalidInputError(
                     "averaged weights are kept from the last epoch, since scores of epochs are those of the weights "
-                    f"before they are averaged, got {name} {getattr(self, name)} and keep {self.keep!r}; pass keep='last'"
+                    f"before they are averaged, got {name} {getattr(self, name)} and keep {self.keep!r}; "
+                    "pass keep='last'"
                 )
         check_range(self.learning_rate, "learning_rate", 0, 10)
         check_range(self.fine_tune_rate, "fine_tune_rate", 0, 10)
