@@ -141,14 +141,14 @@ def test_what_is_found_elsewhere_says_nothing_about_pieces(engine, whole, scale)
 class Grain(Echo):
     """Sees grain around the nuclei in what is larger than it knows, and nuclei in what is not, somewhat surer."""
 
-    def __init__(self, known, width):
+    def __init__(self, known, width, whole=0.755):
         super().__init__()
-        self.known, self.width = known, width
+        self.known, self.width, self.whole = known, width, whole
 
     def __call__(self, images):
         bright = super().__call__(images) > 0.5
         if images.shape[1] <= self.known:
-            return np.where(bright, 0.755, 0.0).astype(np.float32)
+            return np.where(bright, self.whole, 0.0).astype(np.float32)
         rows, columns = np.indices(images.shape[1:3]) % (2 * self.width) < self.width
         return np.where(~bright & (rows & columns)[..., np.newaxis], 0.69, 0.0).astype(np.float32)
 
@@ -161,6 +161,15 @@ def test_grain_beside_far_larger_nuclei_is_none(width, scale):
     found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
     assert found.scale == scale
     assert (found.count == 3) == (scale < 1)
+
+
+@pytest.mark.usefixtures("small_ones_too")
+def test_a_few_clumps_beside_many_nuclei_are_none_however_sure():
+    labels = discs(30)
+    engine = Grain(labels.shape[0] / 2, 9, whole=0.95)
+    found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
+    assert (found.scale, len(engine.seen)) == (1, 2)
+    assert found.count > 8 * 3
 
 
 @pytest.mark.usefixtures("small_ones_too")
