@@ -163,6 +163,17 @@ def test_a_trained_model_goes_on_in_two_phases(trained, discs, tmp_path):
     assert [row["phase"] for row in history.rows] == ["frozen", "fine-tune"]
 
 
+@pytest.mark.filterwarnings("ignore::nucleiseg.errors.TrainingWarning")
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_share_of_the_weights_before_keeps_the_sizes_that_they_knew(trained, discs, tmp_path, share):
+    again = Segmenter.load(trained[0].save(tmp_path / "model.keras"))
+    low, typical, high = again._settings.passport
+    again._settings = replace(again._settings, passport=(low / 2, typical, 3 * high))
+    again.fit(discs[:3], epochs=1, options=replace(QUICK, keep="last", start_share=share))
+    found = again._settings.passport
+    assert (found[0] == low / 2, found[2] == 3 * high) == (share > 0, share > 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
