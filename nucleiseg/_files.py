@@ -24,6 +24,7 @@ __all__ = [
     "file_sha256",
     "flush",
     "locked",
+    "state_of",
     "text_sha256",
     "write_json",
     "write_text",
@@ -126,41 +127,49 @@ def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Wait until no other process is in such a block with the same file. A process that is killed lets go of it."""
+def locked(path: str | os.PathLike[str], wait: bool = True) -> Iterator[bool]:
+    """A block that no other process is in with the same file; a process that is killed leaves it.
+
+    It waits for its turn; without ``wait`` it goes on at once, and gets whether it is alone in the block.
+    """
     with Path(path).open("ab") as file:
-        release = _lock(file.fileno())
+        release = _lock(file.fileno(), wait)
         try:
-            yield
+            yield release is not None
         finally:
-            release()
+            if release is not None:
+                release()
 
 
-def _lock(handle: int) -> Callable[[], None]:
+def _lock(handle: int, wait: bool) -> Callable[[], None] | None:
+    """What lets go of it; None where another process holds it."""
     try:
         import fcntl
     except ImportError:  # Windows
-        return _lock_on_windows(handle)
+        return _lock_on_windows(handle, wait)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
     except OSError:  # a file system without locks; all that is lost is the order in which processes write
         return lambda: None
     return lambda: fcntl.flock(handle, fcntl.LOCK_UN)
 
 
-def _lock_on_windows(handle: int) -> Callable[[], None]:
+def _lock_on_windows(handle: int, wait: bool) -> Callable[[], None] | None:
     import msvcrt
 
     def unlock() -> None:
         os.lseek(handle, 0, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined,unused-ignore]
 
-    for _ in range(60):  # each try waits for ten seconds
+    way = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined,unused-ignore]
+    for _ in range(60 if wait else 1):  # each try that waits does so for ten seconds
         os.lseek(handle, 0, os.SEEK_SET)
         with contextlib.suppress(OSError):
-            msvcrt.locking(handle, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
+            msvcrt.locking(handle, way, 1)  # type: ignore[attr-defined,unused-ignore]
             return unlock
-    return lambda: None
+    return (lambda: None) if wait else None
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -170,6 +179,15 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def state_of(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Size and time of the last change (ns), which tell that a file has changed; None where it can't be looked at."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (of either kind of path)
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def escaped(text: str) -> str:

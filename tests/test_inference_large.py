@@ -10,6 +10,7 @@ import tifffile
 from scipy import ndimage
 
 from nucleiseg import PredictOptions, ReadOptions, Tiling
+from nucleiseg._files import locked
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images import rescale
 from nucleiseg.images.lazy import open_lazy
@@ -282,6 +283,20 @@ def test_what_a_kill_leaves_is_not_taken_for_files_of_others(tmp_path, monkeypat
     Scratch(folder, FACTS).remove()
     assert not folder.exists()
     scratch.remove()  # which another process may have done
+
+
+def test_two_processes_do_not_write_one_output(picture, expected, tmp_path):
+    path = tmp_path / "labels.tif"
+    with pytest.raises(MemoryError):
+        predict(picture, path, Brightness(fails_at=5))
+    with (
+        locked(tmp_path / "labels.tif.part" / ".tmp-lock"),
+        pytest.raises(InvalidInputError, match=r"another one is writing .*labels\.tif; wait for it"),
+    ):
+        predict(picture, path)
+    predict(picture, path)
+    np.testing.assert_array_equal(tifffile.imread(path), expected)
+    assert not (tmp_path / "labels.tif.part").exists()
 
 
 @pytest.mark.parametrize("name", ["labels.tif", "labels.zarr"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleiseg._allocator import give_back
-from nucleiseg._files import write_json, write_text
+from nucleiseg._files import state_of, write_json, write_text
 from nucleiseg._manifest import describe_run
 from nucleiseg._memory import is_out_of_memory
 from nucleiseg.cli.entries import Entry, content_sha256, placed, printable
@@ -134,7 +134,7 @@ class Batch:
 
         if stem in self._finished:
             return self._finished[stem]
-        self._states[stem] = _state(path)
+        self._states[stem] = state_of(path)
         return open_micrograph(path, self._reading)
 
     def segment(self, segmenter: Segmenter, source: Micrograph | Entry, options: PredictOptions) -> Found | Entry:
@@ -200,7 +200,7 @@ class Batch:
             rows.insert(1, "labels", printable(Path(f"{stem}{OUTPUTS[0]}")))
         names = (*(f"{stem}{ending}" for ending in OUTPUTS), *self._further.names(stem))
         sha256 = content_sha256(path)
-        if stem in self._states and self._states.pop(stem) != _state(path):  # else labels and hash are of two images
+        if stem in self._states and self._states.pop(stem) != state_of(path):  # else labels and hash are of two images
             raise NucleisegError("changed while it was segmented; run again with --resume")
         facts = name, sha256, result.pixel_size, "", result.precision, names
         entry = Entry(*facts, stem=stem, path=placed(path), table=found.table, summary=found.summary)
@@ -217,7 +217,7 @@ class Batch:
         return entry
 
     def _states_of(self, names: Sequence[str]) -> list[tuple[int, int] | None]:
-        return [_state(self._output / name) for name in names]
+        return [state_of(self._output / name) for name in names]
 
     def _write_further(self, entry: Entry, path: Path, stem: str) -> None:
         """Exports and pictures of an image that an earlier run has segmented, from the labels that it wrote."""
@@ -269,15 +269,6 @@ class Batch:
         }
         made = {**facts, "images": images, "computed in": sorted({entry.precision for entry in self.done})}
         write_json(self._output / "run.json", describe_run(started, made))
-
-
-def _state(path: Path) -> tuple[int, int] | None:
-    """What changes when a file does; None if it can't be looked at, which reading says."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def is_full(error: Exception) -> bool:

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._files import locked, state_of
 from nucleiseg._progress import progress
 from nucleiseg.engines.engine import Engine
+from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import Tile
 from nucleiseg.images.lazy import LazyImage
 from nucleiseg.images.sampling import sample_pixels
@@ -161,6 +163,11 @@ def write_labels_of(
     -------
     Written
         What is known of the nuclei.
+
+    Raises
+    ------
+    InvalidInputError
+        If another process is writing that output.
     """
     target = Path(output)
     known: dict[str, Any] = {
@@ -172,28 +179,33 @@ def write_labels_of(
         "file of the image": _state(job.image),
     }
     scratch = Scratch(target.with_name(f"{target.name}.part"), {**facts, **known})
-    every = range(len(job.windows))
-    kinds = ("window", "probability") if job.rated else ("window",)
-    missing = [number for number in every if not all(scratch.has(kind, number) for kind in kinds)]
-    for number, found in progress(compute(missing), "tiles", len(missing)):
-        if found.probability is not None:  # first, since a window with labels is finished
-            scratch.save("probability", number, found.probability)
-        scratch.save("window", number, found.labels)
-
-    numbers, written = _settle(job, scratch, decoding, calibration)
-    write_label_store(target, job.image.shape, lambda rows: _band(job, scratch, numbers, rows), job.image.pixel_size)
-    if finish is not None:
-        finish(written)
+    with locked(scratch.lock, wait=False) as alone:
+        if not alone:
+            raise InvalidInputError(
+                f"one process at a time may write an output, but another one is writing {target}; "
+                "wait for it, or choose another name"
+            )
+        kinds = ("window", "probability") if job.rated else ("window",)
+        every = range(len(job.windows))
+        missing = [number for number in every if not all(scratch.has(kind, number) for kind in kinds)]
+        for number, found in progress(compute(missing), "tiles", len(missing)):
+            if found.probability is not None:  # first, since a window with labels is finished
+                scratch.save("probability", number, found.probability)
+            scratch.save("window", number, found.labels)
+        numbers, written = _settle(job, scratch, decoding, calibration)
+        write_label_store(
+            target, job.image.shape, lambda rows: _band(job, scratch, numbers, rows), job.image.pixel_size
+        )
+        if finish is not None:
+            finish(written)
     scratch.remove()
     return written
 
 
 def _state(image: LazyImage) -> list[int]:
     """Size of an image's file and time of its last change; nothing of a folder, whose own say nothing of its chunks."""
-    if not image.from_file or not Path(image.name).is_file():
-        return []
-    found = Path(image.name).stat()
-    return [found.st_size, found.st_mtime_ns]
+    in_a_file = image.from_file and Path(image.name).is_file()
+    return list(state_of(image.name) or ()) if in_a_file else []
 
 
 def _settle(

@@ -82,6 +82,11 @@ class Scratch:
             )
         return found
 
+    @property
+    def lock(self) -> Path:
+        """A file for `nucleiseg._files.locked`, gone with the folder."""
+        return self.folder / ".tmp-lock"
+
     def has(self, kind: str, number: int) -> bool:
         """Whether that window is finished, and its file whole."""
         try:

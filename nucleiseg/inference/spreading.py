@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._files import state_of
 from nucleiseg._optional import import_extra
 from nucleiseg._version import __version__
 from nucleiseg.errors import ClusterError, InvalidInputError
@@ -163,8 +164,6 @@ def once(make: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _state(argument: Any) -> tuple[int, int] | None:
-    """Time of the last change of a file, and its size."""
-    if not isinstance(argument, (str, os.PathLike)) or not Path(argument).is_file():
-        return None
-    found = Path(argument).stat()
-    return found.st_mtime_ns, found.st_size
+    """What changes when a file does, of the path of one."""
+    is_path = isinstance(argument, (str, os.PathLike)) and Path(argument).is_file()
+    return state_of(argument) if is_path else None
