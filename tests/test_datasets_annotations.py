@@ -16,6 +16,7 @@ from nucleiseg import datasets
 from nucleiseg.datasets.doctor.checking import open_for_check
 from nucleiseg.datasets.records import SourceNotes
 from nucleiseg.errors import DatasetError
+from nucleiseg.inference import Prediction
 from nucleiseg.instances import NamedLabels, get_exporter, list_exporters, to_rois, write_rois, write_run_lengths
 
 
@@ -209,6 +210,13 @@ def test_run_lengths_of_large_nuclei_are_read_again(folder):
     (sample,) = datasets.read(folder, labels=folder / "runs.csv", cache=False)
     np.testing.assert_array_equal(sample.labels, labels)
     assert csv.field_size_limit() == limit
+
+
+def test_results_beside_the_images_of_run_lengths_are_no_images(folder, labels):
+    write_run_lengths(folder / "runs.csv", named(labels))
+    for name, values in labels.items():
+        Prediction(np.zeros(values.shape), np.zeros(values.shape, np.float32), values).save(folder / "images", name)
+    assert datasets.read(folder / "images", labels=folder / "runs.csv").ids == ("a", "b")
 
 
 def test_annotations_that_change_are_read_anew(folder, labels):

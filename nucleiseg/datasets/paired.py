@@ -38,6 +38,7 @@ __all__ = [
     "label_name",
     "list_images",
     "pick_files",
+    "without_results",
 ]
 
 _ENDING = re.compile(r"_((imagej_)?labels?|masks?|rois?|RoiSet)(\.ome)?$")
@@ -96,7 +97,7 @@ def find_pairs(
 
     What `nucleiseg predict` wrote beside the images is left out.
     """
-    image_files = by_name(images, _without_results(list_images(images, READABLE_SUFFIXES)), lambda path: path.stem)
+    image_files = by_name(images, without_results(list_images(images, READABLE_SUFFIXES)), lambda path: path.stem)
     label_paths = _list_label_files(labels, LABEL_SUFFIXES)
     # Endings on all labels: x_mask.png belongs to x and x_mask_mask.png to x_mask, which the very names would mix up.
     if sorted(map(label_name, label_paths)) == sorted(image_files):
@@ -176,7 +177,7 @@ def _list_label_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return [path for path in paths if not _is_by_product(path, stems)]
 
 
-def _without_results(paths: Sequence[Path]) -> list[Path]:
+def without_results(paths: Sequence[Path]) -> list[Path]:
     """Images, less labels and pictures that `nucleiseg predict` wrote beside them; all if there is nothing else."""
     labels = {path for path in paths if path.name.endswith(_LABEL_TIFFS) and is_own_file(path)}
     stems = {path.stem for path in labels}

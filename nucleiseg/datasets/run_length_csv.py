@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nucleiseg._files import escaped
 from nucleiseg.datasets.image_files import READABLE_SUFFIXES, read_pixels
 from nucleiseg.datasets.metadata import read_rows
-from nucleiseg.datasets.paired import by_name, pick_files
+from nucleiseg.datasets.paired import by_name, pick_files, without_results
 from nucleiseg.datasets.records import Array, SourceNotes, Unpaired, complain, file_stamp, shorten
 from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.images.read_options import ReadOptions
@@ -94,7 +94,7 @@ def find_run_lengths(
 def _find_files(folder: Path) -> dict[str, Path]:
     """Images by name: those in the folder, or else those in ``<id>/images``, as Kaggle has them."""
     for pattern in ("*", "*/images/*"):
-        found = pick_files(folder.glob(pattern), READABLE_SUFFIXES)
+        found = without_results(pick_files(folder.glob(pattern), READABLE_SUFFIXES))
         if found:
             # As `nucleiseg.instances.write_run_lengths` writes names that are no text.
             return by_name(folder, found, lambda path: escaped(path.stem))
