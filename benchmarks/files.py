@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def main() -> None:
 
         def in_one_thread() -> None:
             output = root / f"out_{next(number)}"
-            batch = Batch(output, Journal(output, {}), FurtherFiles(output, [], False, paths), {}, ReadOptions())
+            journal = Journal(output, {"options": {"reading": asdict(ReadOptions())}})
+            batch = Batch(output, journal, FurtherFiles(output, [], False, paths), {}, ReadOptions())
             for path in paths:
                 found = batch.segment(segmenter, batch.read(path, path.stem), PredictOptions())
                 batch.write(found, path, path.stem)
