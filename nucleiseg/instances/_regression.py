@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-# Weight of the penalty on large coefficients, against one nucleus: a prior that counts the less, the more there is to learn
-# from. As a share of the loss, it would keep the coefficients small of however many nuclei.
+# Weight of the penalty on large coefficients, against one nucleus: a prior that counts the less, the more is learned
+# from. As a share of the loss, it would keep coefficients small however many nuclei there are.
 _PRIOR = 1.0
 _EVEN = 1e-6  # spread below which a number is the same everywhere: its rounding must not get a coefficient of any size
 
