@@ -34,14 +34,16 @@ class _Pixels:
 
         zarr = import_extra("zarr", "zarr", "reading large TIFF files part by part")
         with tifffile.TiffFile(self.path) as file:
-            level = file.series[self.series].levels[self.level]
+            series = file.series[self.series]
+            level = series.levels[self.level]
             # Nothing is compressed, and what is left out need not be read. Scenes of OME may be in other files.
             if level.dataoffset is not None and level.keyframe.parent is file:
                 stored = np.memmap(
                     self.path, self.dtype.newbyteorder(file.byteorder), "r", level.dataoffset, self.shape
                 )
                 return np.array(stored[window], self.dtype.newbyteorder("="))
-            with level.aszarr(squeeze=False) as store:
+            # The full size is the series itself, which without a number is a group of all levels.
+            with series.aszarr(level=self.level, squeeze=False) as store:
                 return np.asarray(zarr.open_array(store, mode="r")[window])
 
 
