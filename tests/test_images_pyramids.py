@@ -11,7 +11,8 @@ from stubs import MODEL, Echo
 
 import nucleiseg.large
 from nucleiseg import PredictOptions
-from nucleiseg.images import ReadOptions, open_lazy, read_image
+from nucleiseg.errors import ImageFileError
+from nucleiseg.images import ReadOptions, open_lazy, read_image, read_micrograph
 
 pytest.importorskip("zarr")
 
@@ -54,3 +55,58 @@ def test_a_level_of_a_pyramid_is_predicted_from_file_to_file(level, side, tmp_pa
     assert nucleiseg.large.predict_large("any", tmp_path / "a.ome.tif", tmp_path / "labels.tif", options) == 3
     labels = tifffile.imread(tmp_path / "labels.tif")
     assert (labels.shape, labels.max()) == ((side, side), 3)
+
+
+def write_zarr(path, *levels):
+    """An OME-Zarr of levels, each of which has a shape and maybe the size of a pixel."""
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(str(path), mode="w", zarr_format=2)
+    datasets = []
+    for number, (shape, *size) in enumerate(levels):
+        group.create_array(str(number), shape=shape, dtype="u1")
+        steps = [{"type": "scale", "scale": scale} for scale in size]
+        datasets.append({"path": str(number), **({"coordinateTransformations": steps} if steps else {})})
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": datasets}]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("full", "level", "size"),
+    [
+        (((20, 4000), [0.25, 0.25]), ((3, 500), [2.0, 2.0]), 2.0),  # 20 / 3 is more by a tenth
+        (((20, 4000), [0.25, 0.25]), ((3, 500),), 2.0),
+        (((1030, 1030), [0.25, 0.25]), ((32, 32), [8.0, 8.0]), 8.0),
+        (((100, 400), [0.5, 0.5]), ((100, 200), [0.5, 1.0]), None),
+        (((100, 400), [0.5, 0.5]), ((100, 200),), None),
+        (((400, 100), [0.5, 1.0]), ((200, 100), [1.0, 1.0]), 1.0),
+    ],
+)
+def test_a_level_of_an_ome_zarr_has_the_size_that_it_says(full, level, size, tmp_path):
+    image = open_lazy(write_zarr(tmp_path / "a.zarr", full, level), ReadOptions(level=1))
+    assert image.pixel_size == image.read(slice(0, 1), slice(0, 1)).pixel_size == size
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "shape", "scale"),
+    [(8, 8, (20, 4000), 8.0), (8, 8, (4000, 20), 8.0), (2, 2, (1, 31), 31 / 16), (1, 2, (30, 40), None)],
+)
+def test_a_level_of_a_tiff_has_a_size_if_both_sides_are_shrunk_alike(rows, columns, shape, scale, tmp_path):
+    pixels = np.zeros(shape, np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        metadata = {"axes": "YX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+        writer.write(pixels, subifds=1, metadata=metadata)
+        writer.write(pixels[::rows, ::columns], subfiletype=1)
+    size = None if scale is None else 0.25 * scale
+    for read in (open_lazy, read_micrograph):
+        assert read(tmp_path / "a.ome.tif", ReadOptions(level=1)).pixel_size == size
+        if scale is not None:
+            assert read(tmp_path / "a.ome.tif", ReadOptions(level=1, pixel_size=3)).pixel_size == 3 * scale
+
+
+def test_a_size_that_is_given_is_of_square_pixels_which_not_every_level_has(tmp_path):
+    path = write_zarr(tmp_path / "a.zarr", ((100, 400),), ((100, 200),))
+    told = r"a\.zarr: pixel_size is of square pixels, got 0\.5 for level 1, of 100 × 200 pixels where level 0 has 100 ×"
+    with pytest.raises(ImageFileError, match=told):
+        open_lazy(path, ReadOptions(level=1, pixel_size=0.5))
+    assert open_lazy(path, ReadOptions(level=0, pixel_size=0.5)).pixel_size == 0.5

@@ -12,7 +12,7 @@ from nucleiseg._checks import Array
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import ImageFileError
 from nucleiseg.images._narrowing import meant_axes
-from nucleiseg.images._scenes import check_level
+from nucleiseg.images._scenes import at_level, check_level, level_scale
 from nucleiseg.images._stored import StoredPixels
 from nucleiseg.images.read_options import ReadOptions
 
@@ -100,7 +100,9 @@ def open_lazy_tiff(path: Path, options: ReadOptions) -> StoredPixels:
             stored = series.get_axes(False)
             palette = palette_of(file, series.keyframe)
             y, x = stored.index("Y"), stored.index("X")
-            check_level(str(path), options.level, [(size[y], size[x]) for size in sizes])
+            sides = [(size[y], size[x]) for size in sizes]
+            check_level(str(path), options.level, sides)
+            scale = level_scale(str(path), options, sides)
             check_colours(str(path), series.keyframe)
             shape = tuple(sizes[options.level])
             # Wherever the process that reads it was started.
@@ -110,13 +112,12 @@ def open_lazy_tiff(path: Path, options: ReadOptions) -> StoredPixels:
                 sizes = [_with_colours(size, stored) for size in sizes]
                 stored = stored.replace("S", "") + "S"
             axes = meant_axes(stored, sizes[0], options) or stored
-            y = axes.index("Y")
             return StoredPixels(
                 pixels,
                 axes,
                 channel_names(file, number, stored, sizes[0]),
-                pixel_size(file, number),
-                sizes[0][y] / sizes[options.level][y],
+                at_level(pixel_size(file, number), scale),
+                scale,
                 has_no_alpha(series.keyframe),
                 has_stains(file),
             )

@@ -12,7 +12,7 @@ import numpy as np
 
 from nucleiseg.errors import ImageFileError
 from nucleiseg.images._pillow import check_bytes, check_pixels
-from nucleiseg.images._scenes import check_level, find_scene
+from nucleiseg.images._scenes import at_level, check_level, find_scene
 from nucleiseg.images._stacks import Stack
 from nucleiseg.images._tiff_metadata import square_size
 from nucleiseg.images.read_options import ReadOptions
@@ -49,7 +49,7 @@ def read_czi(path: str, options: ReadOptions) -> Stack:
     metres = [float(distances.get(axis) or 0) * _MICROMETRES_PER_METRE for axis in "YX"]
     axes = "".join(ranges) + "YXS"
     complete = _complete(names, len(ranges.get("C", "C")))
-    return Stack(pixels, axes, path, complete, square_size(*metres), scale=1 / zoom)
+    return Stack(pixels, axes, path, complete, at_level(square_size(*metres), 1 / zoom), 1 / zoom)
 
 
 def read_nd2(path: str, options: ReadOptions) -> Stack:

@@ -33,9 +33,10 @@ class Stack:
     channels : tuple of str
         Names along C; empty if unknown.
     pixel_size : float or None
-        In µm, at full size.
-    scale : float
-        How many pixels of the full size are one, along a side; more than 1 in the smaller levels of a pyramid.
+        In µm, as the file says it of these pixels.
+    scale : float or None
+        How many pixels of the full size, of which options tell the size, are one along a side: more than 1 in the
+        smaller levels of a pyramid, None where rows and columns are not shrunk alike.
     from_file : bool
         Whether errors are about a file.
     size : (int, int) or None
@@ -51,7 +52,7 @@ class Stack:
     name: str
     channels: tuple[str, ...] = ()
     pixel_size: float | None = None
-    scale: float = 1.0
+    scale: float | None = 1.0
     from_file: bool = True
     size: tuple[int, int] | None = None
     opaque: bool = False

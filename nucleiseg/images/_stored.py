@@ -18,7 +18,7 @@ class StoredPixels:
     pixels: Any = field(repr=False)
     axes: str
     channels: tuple[str, ...] = ()
-    full_pixel_size: float | None = None
-    scale: float = 1.0
+    stored_pixel_size: float | None = None
+    scale: float | None = 1.0
     opaque: bool = False
     stained: bool = False

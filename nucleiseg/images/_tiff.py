@@ -13,7 +13,7 @@ from PIL import TiffImagePlugin
 
 from nucleiseg.errors import ImageFileError
 from nucleiseg.images._pillow import check_bytes, check_pixels, pillow_to_array
-from nucleiseg.images._scenes import check_level, find_scene
+from nucleiseg.images._scenes import at_level, check_level, find_scene, level_scale
 from nucleiseg.images._stacks import Stack
 from nucleiseg.images._tiff_metadata import channel_names, has_no_alpha, has_stains, pixel_size
 from nucleiseg.images.read_options import ReadOptions
@@ -39,15 +39,15 @@ def read_tiff(
         number = find_series(file, name, options)
         series = file.series[number]
         sizes = [(level.get_shape(False), level.get_axes(False)) for level in series.levels]
-        heights = [shape[axes.index("Y")] for shape, axes in sizes]
-        widths = [shape[axes.index("X")] for shape, axes in sizes]
-        check_level(name, options.level, list(zip(heights, widths, strict=True)))
-        check_pixels(heights[options.level], widths[options.level], name, options.max_pixels, levels=len(sizes))
+        sides = [(shape[axes.index("Y")], shape[axes.index("X")]) for shape, axes in sizes]
+        check_level(name, options.level, sides)
+        check_pixels(*sides[options.level], name, options.max_pixels, levels=len(sizes))
+        scale = level_scale(name, options, sides)
         shape, axes = sizes[options.level]
         check_bytes(shape, series.dtype.itemsize, name)
         page = series.keyframe
         names = channel_names(file, number, axes, shape)
-        size = pixel_size(file, number)
+        size = at_level(pixel_size(file, number), scale)
         opaque, stained = has_no_alpha(page), has_stains(file)
         palette = palette_of(file, page) if palette_to_colour else None
         is_first = len(file.pages) == 1 and options.level == 0  # Pillow sees nothing else
@@ -71,7 +71,6 @@ def read_tiff(
             array, axes = array.squeeze(axes.index("S")), axes.replace("S", "")
         array, axes = coloured(array, palette), axes + "S"
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    scale = heights[0] / heights[options.level]
     return Stack(array, axes, name, names, size, scale, opaque=opaque, stained=stained)
 
 

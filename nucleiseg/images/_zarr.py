@@ -12,7 +12,7 @@ from nucleiseg._units import MICROMETRES
 from nucleiseg.errors import ImageFileError
 from nucleiseg.images._narrowing import meant_axes
 from nucleiseg.images._pillow import check_bytes
-from nucleiseg.images._scenes import check_level, find_scene
+from nucleiseg.images._scenes import at_level, check_level, find_scene, level_scale
 from nucleiseg.images._stored import StoredPixels
 from nucleiseg.images._tiff_metadata import square_size
 from nucleiseg.images.read_options import ReadOptions
@@ -75,14 +75,19 @@ def _level_of(node: Any, attributes: Mapping[str, Any], path: Path, options: Rea
             f"say what its axes are, e.g. --axes {meant} (axes={meant!r} in Python)"
         )
     y, x = axes.index("Y"), axes.index("X")
-    check_level(str(path), options.level, [(array.shape[y], array.shape[x]) for array in arrays])
+    sides = [(array.shape[y], array.shape[x]) for array in arrays]
+    check_level(str(path), options.level, sides)
+    scale = level_scale(str(path), options, sides)
+    level = datasets[options.level]
+    is_sized = any(step.get("type") == "scale" for step in level.get("coordinateTransformations", []))
+    size = _pixel_size(multiscale, level if is_sized else datasets[0], axes)
     labels = tuple(str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", []))
     return StoredPixels(
         arrays[options.level],
         axes,
         labels if all(labels) else (),
-        _pixel_size(multiscale, datasets[0], axes),
-        arrays[0].shape[y] / arrays[options.level].shape[y],
+        size if is_sized else at_level(size, scale),
+        scale,
     )
 
 
@@ -104,7 +109,7 @@ def _letter(axis: str | Mapping[str, Any]) -> str:
 
 
 def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], axes: str) -> float | None:
-    """Of the full size, in µm."""
+    """Of one level, in µm."""
     described = multiscale.get("axes", [])
     # What is done to all levels comes on top of what is done to one.
     steps = [*dataset.get("coordinateTransformations", []), *multiscale.get("coordinateTransformations", [])]

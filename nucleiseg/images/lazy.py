@@ -16,6 +16,7 @@ from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError
 from nucleiseg.images._lazy_tiff import open_lazy_tiff
 from nucleiseg.images._narrowing import Part, meant_axes, narrow
 from nucleiseg.images._pillow import check_bytes
+from nucleiseg.images._scenes import at_level
 from nucleiseg.images._stacks import Stack
 from nucleiseg.images._zarr import open_zarr
 from nucleiseg.images.decoding import undecodable
@@ -43,10 +44,11 @@ class LazyImage:
         Which channel and planes are looked at.
     channels : tuple of str
         Names along C; empty if unknown.
-    full_pixel_size : float or None
-        In µm, at full size.
-    scale : float
-        How many pixels of the full size are one, along a side.
+    stored_pixel_size : float or None
+        In µm, as the file says it of these pixels.
+    scale : float or None
+        How many pixels of the full size, of which options tell the size, are one along a side; None where rows and
+        columns are not shrunk alike.
     from_file : bool
         Whether errors are about a file.
     opaque : bool
@@ -66,8 +68,8 @@ class LazyImage:
     name: str
     options: ReadOptions = field(default_factory=ReadOptions)
     channels: tuple[str, ...] = ()
-    full_pixel_size: float | None = None
-    scale: float = 1.0
+    stored_pixel_size: float | None = None
+    scale: float | None = 1.0
     from_file: bool = True
     opaque: bool = False
     stained: bool = False
@@ -91,8 +93,8 @@ class LazyImage:
     @property
     def pixel_size(self) -> float | None:
         """Height and width of a pixel in µm, where it is known."""
-        size = self.full_pixel_size if self.options.pixel_size is None else float(self.options.pixel_size)
-        return None if size is None else size * self.scale
+        size = self.options.pixel_size
+        return self.stored_pixel_size if size is None else at_level(float(size), self.scale)
 
     def read(self, rows: slice, columns: slice) -> Micrograph:
         """A window with all of its channels."""
@@ -110,7 +112,7 @@ class LazyImage:
             part.axes,
             self.name,
             part.channels,
-            self.full_pixel_size,
+            self.stored_pixel_size,
             self.scale,
             self.from_file,
             self.shape,
@@ -191,7 +193,7 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
 def _open_file(path: Path, options: ReadOptions) -> LazyImage:
     found = open_lazy_tiff(path, options) if path.is_file() else open_zarr(path, options)
     axes = found.axes or _axes_of(found.pixels.shape, options)
-    known = found.channels, found.full_pixel_size, found.scale
+    known = found.channels, found.stored_pixel_size, found.scale
     return LazyImage(found.pixels, axes, str(path), options, *known, opaque=found.opaque, stained=found.stained)
 
 

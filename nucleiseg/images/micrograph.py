@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import MAX_CHANNELS, Array, check_image, check_number_array
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.images._scenes import at_level
 from nucleiseg.images._stacks import Stack, check_flat
 from nucleiseg.images.channels import has_alpha
 from nucleiseg.images.read_options import Channel, ReadOptions
@@ -113,8 +114,7 @@ def flatten(stack: Stack, options: ReadOptions) -> Micrograph:
     order = [stack.axes.index(axis) for axis in "YXCS" if axis in stack.axes]
     pixels = np.ascontiguousarray(stack.pixels.transpose(order))
     names = stack.channels if len(stack.channels) == (pixels.shape[2] if pixels.ndim == 3 else 1) else ()
-    size = stack.pixel_size if options.pixel_size is None else float(options.pixel_size)
-    size = None if size is None else size * stack.scale
+    size = stack.pixel_size if options.pixel_size is None else at_level(float(options.pixel_size), stack.scale)
     shown = _shown(replace(stack, channels=names), pixels, options.wanted_channels)
     alpha = "S" in stack.axes and has_alpha(pixels) and not names and not stack.opaque
     return Micrograph(pixels, shown, names, size, alpha)
