@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from nucleiseg.errors import InvalidInputError, MissingPackageError
-from nucleiseg.images import open_lazy
+from nucleiseg.images import open_lazy, read_micrograph
 from nucleiseg.instances.label_stores import write_label_store
 
 zarr = pytest.importorskip("zarr")
@@ -48,7 +48,7 @@ def test_an_ome_zarr_is_what_its_specification_says(labels, pixel_size, scale, t
     assert open_lazy(path).pixel_size == pixel_size
 
 
-@pytest.mark.parametrize("pixel_size", [0.25, None])
+@pytest.mark.parametrize("pixel_size", [0.25, np.float32(0.25), None])
 def test_a_zarr_is_an_array_that_says_what_it_is(labels, pixel_size, tmp_path):
     path = tmp_path / "further" / "a.zarr"
     write_label_store(path, labels.shape, lambda rows: labels[rows], pixel_size)
@@ -60,16 +60,21 @@ def test_a_zarr_is_an_array_that_says_what_it_is(labels, pixel_size, tmp_path):
     assert open_lazy(path).pixel_size == pixel_size
 
 
-@pytest.mark.parametrize("pixel_size", [0.25, None])
-def test_a_tiff_is_tiled_and_knows_its_size(labels, pixel_size, tmp_path):
-    write_label_store(tmp_path / "a.tif", labels.shape, lambda rows: labels[rows], pixel_size)
-    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+@pytest.mark.parametrize("pixel_size", [0.25, 0.325, None])
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.OME.TIFF"])
+def test_a_tiff_is_tiled_and_knows_its_size(labels, name, pixel_size, tmp_path):
+    path = tmp_path / name
+    write_label_store(path, labels.shape, lambda rows: labels[rows], pixel_size)
+    write_label_store(path, labels.shape, lambda rows: labels[rows], pixel_size)  # our own is replaced
+    for read in (open_lazy, read_micrograph):
+        assert read(path).pixel_size == (None if pixel_size is None else pytest.approx(pixel_size, rel=1e-6))
+    with tifffile.TiffFile(path) as file:
+        assert file.is_ome == ("ome" in name.lower())
+        assert file.is_imagej == (not file.is_ome and pixel_size is not None)
         (page,) = file.pages
         assert (file.is_bigtiff, page.tile, page.dtype, page.software) == (True, (512, 512), np.int32, "nucleiseg")
         assert page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
         assert page.photometric == tifffile.PHOTOMETRIC.MINISBLACK
-        if pixel_size:
-            assert page.get_resolution("micrometer") == pytest.approx((4, 4))
         np.testing.assert_array_equal(page.asarray(), labels)
 
 

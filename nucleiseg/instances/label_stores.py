@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._checks import check_pixel_size
 from nucleiseg._files import SOFTWARE, atomic_path, flush
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances.label_tiffs import ome_metadata, scale_for_imagej
 
 __all__ = ["LABEL_STORES", "check_label_store", "write_label_store"]
 
@@ -63,7 +65,8 @@ def write_label_store(
     ----------
     path : path
         ``.ome.zarr`` becomes an OME-Zarr image (version 0.4) of labels, which stands alone: it is not listed in the
-        ``labels`` group of another image. ``.zarr`` becomes a Zarr array, ``.tif`` a tiled BigTIFF with deflate.
+        ``labels`` group of another image. ``.zarr`` becomes a Zarr array, ``.tif`` a tiled BigTIFF with deflate,
+        which is an OME-TIFF if its name ends in ``.ome.tif``.
     shape : tuple of int
         Height and width.
     bands : function
@@ -74,7 +77,7 @@ def write_label_store(
     Raises
     ------
     InvalidInputError, MissingPackageError
-        As `check_label_store`.
+        As `check_label_store`; if the pixel size is not above 0.
 
     Examples
     --------
@@ -85,7 +88,7 @@ def write_label_store(
     >>> bool((tifffile.imread(path) == labels).all())
     True
     """
-    target = check_label_store(path)
+    target, pixel_size = check_label_store(path), check_pixel_size(pixel_size)
     if target.suffix.lower() == ".zarr":
         _write_zarr(target, shape, bands, pixel_size)
     else:
@@ -150,10 +153,14 @@ def _write_tiff(target: Path, shape: tuple[int, int], bands: Bands, pixel_size: 
             for start in range(0, shape[1], CHUNK):
                 yield np.ascontiguousarray(band[:, start : start + CHUNK])
 
-    resolution: dict[str, Any] = {}
-    if pixel_size is not None:
-        resolution = {"resolution": (1e4 / pixel_size, 1e4 / pixel_size), "resolutionunit": "CENTIMETER"}
-    with atomic_path(target, lasting=True) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as writer:
+    as_ome = target.name.lower().endswith((".ome.tif", ".ome.tiff"))
+    described: dict[str, Any] = {"metadata": ome_metadata(pixel_size) if as_ome else None}
+    if pixel_size is not None and not as_ome:
+        described = scale_for_imagej(pixel_size)
+    with (
+        atomic_path(target, lasting=True) as temporary,
+        tifffile.TiffWriter(temporary, bigtiff=True, ome=as_ome) as writer,
+    ):
         writer.write(
             blocks(),
             shape=shape,
@@ -162,8 +169,7 @@ def _write_tiff(target: Path, shape: tuple[int, int], bands: Bands, pixel_size: 
             compression="zlib",
             photometric="minisblack",
             software=SOFTWARE,
-            metadata=None,
-            **resolution,
+            **described,
         )
 
 

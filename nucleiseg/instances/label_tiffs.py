@@ -15,7 +15,7 @@ from nucleiseg._checks import check_labels, check_pixel_size
 from nucleiseg._files import SOFTWARE, atomic_path, check_suffix
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["write_imagej_labels", "write_labels", "write_ome_labels"]
+__all__ = ["ome_metadata", "scale_for_imagej", "write_imagej_labels", "write_labels", "write_ome_labels"]
 
 _EXACT_IN_FLOAT32 = 2**24
 _LARGE = 2048**2  # pixels, beyond which neither a copy nor the whole file is held in memory
@@ -50,12 +50,7 @@ def write_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pixel_size
     """
     values = _check(path, labels, np.iinfo(np.uint32).max, "fit a TIFF")
     size = check_pixel_size(pixel_size)
-    scale: dict[str, Any] = {}
-    if size is not None:
-        # What ImageJ's own format has; tifffile would allow it 16-bit integers only.
-        scale = {"description": "ImageJ=1.54f\nunit=micron\n", "metadata": None}
-        scale |= {"resolution": (1 / size, 1 / size), "resolutionunit": 1}  # no inch: the description has the unit
-    _write(path, values, _smallest(values), **scale)
+    _write(path, values, _smallest(values), **({} if size is None else scale_for_imagej(size)))
 
 
 def write_imagej_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pixel_size: float | None = None) -> None:
@@ -122,12 +117,36 @@ def write_ome_labels(path: str | os.PathLike[str], labels: npt.ArrayLike, pixel_
     """
     check_suffix(path, ".ome.tif", ".ome.tiff")
     values = _check(path, labels, np.iinfo(np.uint32).max, "fit a TIFF")
-    size = check_pixel_size(pixel_size)
+    _write(path, values, _smallest(values), ome=True, metadata=ome_metadata(check_pixel_size(pixel_size)))
+
+
+def scale_for_imagej(size: float) -> dict[str, Any]:
+    """What tifffile is to write for ImageJ and Fiji to know the size of a pixel, in µm.
+
+    Examples
+    --------
+    >>> scale_for_imagej(0.5)["resolution"]
+    (2.0, 2.0)
+    """
+    # What ImageJ's own format has; tifffile would allow it 16-bit integers only, and no file of more than 4 GB.
+    described: dict[str, Any] = {"description": "ImageJ=1.54f\nunit=micron\n", "metadata": None}
+    # No inch: the description has the unit.
+    return described | {"resolution": (1 / size, 1 / size), "resolutionunit": 1}
+
+
+def ome_metadata(size: float | None) -> dict[str, Any]:
+    """What tifffile is to write for labels as OME-TIFF, with the size of a pixel in µm where it is known.
+
+    Examples
+    --------
+    >>> ome_metadata(None)
+    {'axes': 'YX', 'Name': 'labels'}
+    """
     metadata: dict[str, Any] = {"axes": "YX", "Name": "labels"}
     if size is not None:
         metadata |= {f"PhysicalSize{axis}": size for axis in "XY"}
         metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-    _write(path, values, _smallest(values), ome=True, metadata=metadata)
+    return metadata
 
 
 def _check(path: str | os.PathLike[str], labels: npt.ArrayLike, limit: int, what: str) -> npt.NDArray[Any]:
