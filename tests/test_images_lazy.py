@@ -254,6 +254,34 @@ def test_axes_of_which_nothing_is_known_are_guessed(shape, axes, tmp_path):
         assert open_lazy(source, ReadOptions(channel=0, select={"?": 0} if "?" in axes else {})).axes == axes
 
 
+@pytest.mark.parametrize(
+    ("names", "shape", "axes"),
+    [
+        (["y", "x", "c"], (8, 6, 5), "YXC"),
+        (["Time", "channel", "Y", "x"], (2, 3, 8, 6), "TCYX"),
+        (["x", "y"], (6, 8), "XY"),
+        (["y", "x", "s"], (8, 6, 3), "YXS"),
+        (["band", "y", "x"], (3, 8, 6), "CYX"),  # what is not known is guessed
+        (["c", "time", "t"], (3, 8, 6), "CYX"),
+        (["y", "y", "x"], (3, 8, 6), "CYX"),
+        ([None, "y", "x"], (3, 8, 6), "CYX"),
+    ],
+)
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_zarr_array_may_name_its_axes(names, shape, axes, version, tmp_path):
+    """Version 3 by itself, version 2 as xarray does."""
+    how = {"dimension_names": names} if version == 3 else {"attributes": {"_ARRAY_DIMENSIONS": names}}
+    array = zarr.create_array(str(tmp_path / "a.zarr"), data=numbered(*shape), zarr_format=version, **how)
+    select = {"T": 1} if "T" in axes else {}
+    for source in (array, tmp_path / "a.zarr"):
+        assert open_lazy(source, ReadOptions(channel=0, select=select)).axes == axes
+        if axes == "YXC":
+            np.testing.assert_array_equal(open_lazy(source, ReadOptions(channel=4))[0:8, 0:6], numbered(*shape)[..., 4])
+            assert open_lazy(source, ReadOptions(axes="CYX", channel=1)).shape == (6, 5)
+            with pytest.raises((ImageFileError, InvalidInputError), match="axes='ZCYX' names 4 axes"):
+                open_lazy(source, ReadOptions(axes="ZCYX", channel=1))
+
+
 WRONG = {
     "no multiscales": ({}, "is a Zarr group without an OME image; pass one of its arrays: 0"),
     "empty": ({"multiscales": []}, "is a Zarr group without an OME image; pass one of its arrays: 0"),

@@ -15,9 +15,9 @@ from nucleiseg.images._pillow import check_bytes
 from nucleiseg.images._scenes import at_level, check_level, find_scene, level_scale
 from nucleiseg.images._stored import StoredPixels
 from nucleiseg.images._tiff_metadata import square_size
-from nucleiseg.images.read_options import ReadOptions
+from nucleiseg.images.read_options import AXES, ReadOptions
 
-__all__ = ["open_zarr"]
+__all__ = ["named_axes", "open_zarr"]
 
 _BY_TYPE = {"channel": "C", "time": "T"}
 
@@ -42,6 +42,27 @@ def open_zarr(path: Path, options: ReadOptions) -> StoredPixels:
     # A part is read in whole chunks.
     check_bytes(found.pixels.chunks, found.pixels.dtype.itemsize, str(path))
     return found
+
+
+def named_axes(array: Any) -> str:
+    """The axes by the names that a Zarr array has for them (version 3), or xarray (version 2).
+
+    Empty if there are none, if one of them is not known, or rows or columns are not among them.
+
+    Examples
+    --------
+    >>> import zarr
+    >>> named_axes(zarr.create_array({}, shape=(30, 40, 2), dtype="u1", dimension_names=["y", "x", "channel"]))
+    'YXC'
+    """
+    names = getattr(getattr(array, "metadata", None), "dimension_names", None)
+    if names is None:
+        names = getattr(getattr(array, "attrs", None), "get", lambda _: None)("_ARRAY_DIMENSIONS")
+    if not isinstance(names, (list, tuple)) or len(names) != len(array.shape):
+        return ""
+    axes = "".join(_BY_TYPE.get(str(name).lower(), str(name).upper()) for name in names)
+    known = len(axes) == len(set(axes)) == len(names) and set("YX") <= set(axes) <= set(AXES)
+    return axes if known else ""
 
 
 def _open_image(node: Any, path: Path, options: ReadOptions) -> StoredPixels:

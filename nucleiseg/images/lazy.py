@@ -18,7 +18,7 @@ from nucleiseg.images._narrowing import Part, meant_axes, narrow
 from nucleiseg.images._pillow import check_bytes
 from nucleiseg.images._scenes import at_level
 from nucleiseg.images._stacks import Stack
-from nucleiseg.images._zarr import open_zarr
+from nucleiseg.images._zarr import named_axes, open_zarr
 from nucleiseg.images.decoding import undecodable
 from nucleiseg.images.micrograph import Micrograph, flatten
 from nucleiseg.images.read_options import ReadOptions
@@ -185,20 +185,23 @@ def open_lazy(source: Any, options: ReadOptions | None = None) -> LazyImage:
             raise InvalidInputError(
                 f"image must have a known height and width, got shape {shape}; call its compute_chunk_sizes() first"
             )
-        image = LazyImage(source, _axes_of(shape, options), "image", options, from_file=False)
+        image = LazyImage(source, _axes_of(source, options), "image", options, from_file=False)
     image[0:1, 0:1]  # says at once if it is left open what to look at
     return image
 
 
 def _open_file(path: Path, options: ReadOptions) -> LazyImage:
     found = open_lazy_tiff(path, options) if path.is_file() else open_zarr(path, options)
-    axes = found.axes or _axes_of(found.pixels.shape, options)
+    axes = found.axes or _axes_of(found.pixels, options)
     known = found.channels, found.stored_pixel_size, found.scale
     return LazyImage(found.pixels, axes, str(path), options, *known, opaque=found.opaque, stained=found.stained)
 
 
-def _axes_of(shape: Sequence[int], options: ReadOptions) -> str:
-    """Of an array that says nothing of its axes."""
+def _axes_of(array: Any, options: ReadOptions) -> str:
+    """Of an array, which may name its axes."""
+    shape = tuple(array.shape)
+    if named := named_axes(array):
+        return meant_axes(named, shape, options) or named
     if options.axes is None:
         return _guess_axes(shape)
     return meant_axes("?" * len(shape), shape, options) or options.axes
