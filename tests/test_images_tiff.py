@@ -116,6 +116,39 @@ def test_inks_become_colours_or_are_refused(tmp_path):
         read_image(path)
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
+def test_luma_and_chroma_become_colours_or_are_refused(compression, tmp_path):
+    """Those of JPEG are converted where they are decoded."""
+    path, colours = tmp_path / "a.tif", np.full((16, 16, 3), (200, 30, 120), np.uint8)
+    converted = Image.fromarray(colours).convert("YCbCr")
+    converted.save(path, compression=compression)
+    assert np.abs(read_image(path).astype(int) - colours).max() <= 5
+    if compression == "jpeg":
+        assert np.abs(open_lazy(path)[0:16, 0:16].astype(int) - colours).max() <= 5
+        return
+    with pytest.raises(ImageFileError, match=r"must be red, green and blue .*, got YCBCR of 8 bits; save .* RGB"):
+        open_lazy(path)
+    for pixels in (np.stack([converted] * 2), np.asarray(converted, np.uint16)):  # of one page, Pillow knows 8 bits
+        tifffile.imwrite(path, pixels, photometric="ycbcr", compression="zlib")
+        with pytest.raises(ImageFileError, match="got YCBCR of "):
+            read_image(path)
+
+
+@pytest.mark.parametrize("white", [255, 65_535])
+def test_a_palette_of_8_bits_is_not_black(white, tmp_path):
+    path = tmp_path / "a.tif"
+    palette = np.linspace(0, white, 256).astype(np.uint16)
+    tifffile.imwrite(path, GREY, photometric="palette", colormap=np.stack([palette] * 3))
+    for read in (read_image, lambda path: open_lazy(path)[0:5, 0:6]):
+        np.testing.assert_array_equal(read(path), np.dstack([GREY] * 3))
+
+
+def test_pillow_gives_indices_of_which_the_palette_makes_colours(tmp_path, no_imagecodecs):
+    path, palette = tmp_path / "a.tif", np.tile(np.arange(256, dtype=np.uint16), (3, 1))
+    tifffile.imwrite(path, GREY, photometric="palette", colormap=palette, compression="zlib")
+    np.testing.assert_array_equal(read_image(path), np.dstack([GREY] * 3))
+
+
 @pytest.mark.parametrize("size", ["0,325", "about half a micron"])
 def test_a_size_that_is_no_number_is_none(size, tmp_path):
     path = tmp_path / "a.ome.tif"

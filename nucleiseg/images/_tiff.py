@@ -22,6 +22,8 @@ __all__ = ["check_colours", "coloured", "find_series", "palette_of", "read_tiff"
 
 _PILLOW_BITS = 8
 _PRINTED = {tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.CIELAB, tifffile.PHOTOMETRIC.ICCLAB}
+# Others, such as JPEG, give red, green and blue of YCbCr by themselves.
+_UNCHANGED = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "ZSTD", "LZMA")
 
 
 def read_tiff(
@@ -53,7 +55,7 @@ def read_tiff(
         is_first = len(file.pages) == 1 and options.level == 0  # Pillow sees nothing else
         try:
             check_colours(name, page, convertible=is_first)
-            if page.photometric in _PRINTED:
+            if _has_other_colours(page):
                 return Stack(_decode_with_pillow(source, name, page), "YXS", name, (), size)
             array = _as_array(series.levels[options.level], file).reshape(shape)
         except ValueError as error:
@@ -62,7 +64,9 @@ def read_tiff(
                 raise
             if not is_first:
                 raise _needs_imagecodecs(name, page) from None
-            array = _decode_with_pillow(source, name, page, palette_to_colour=palette is not None)
+            array = _decode_with_pillow(source, name, page)
+            if palette is not None and array.ndim == 2:
+                array = coloured(array, palette)
             axes = "YX" if array.ndim == 2 else "YXS"
             names = names if array.ndim == 2 else ()
             return Stack(array, axes, name, names, size, opaque=opaque and palette is None, stained=stained)
@@ -75,13 +79,20 @@ def read_tiff(
 
 
 def check_colours(name: str, page: Any, convertible: bool = False) -> None:
-    """Refuse colours other than red, green and blue, unless they are inks that Pillow may convert."""
-    inks = page.photometric == tifffile.PHOTOMETRIC.SEPARATED and page.bitspersample == _PILLOW_BITS
-    if page.photometric in _PRINTED and not (convertible and inks):
+    """Refuse colours other than red, green and blue, unless they are ones that Pillow may convert."""
+    known = {tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.YCBCR}
+    known_to_pillow = page.photometric in known and page.bitspersample == _PILLOW_BITS
+    if _has_other_colours(page) and not (convertible and known_to_pillow):
         raise ImageFileError(
             f"{name}: colours must be red, green and blue or grey values, got {page.photometric.name} of "
             f"{page.bitspersample} bits; save the image as RGB"
         )
+
+
+def _has_other_colours(page: Any) -> bool:
+    if page.photometric == tifffile.PHOTOMETRIC.YCBCR:
+        return page.compression.name in _UNCHANGED
+    return page.photometric in _PRINTED
 
 
 def _as_array(level: Any, file: tifffile.TiffFile) -> NDArray[Any]:
@@ -99,7 +110,9 @@ def palette_of(file: tifffile.TiffFile, page: tifffile.TiffPage) -> NDArray[Any]
 
 def coloured(indices: NDArray[Any], palette: NDArray[Any]) -> NDArray[np.uint8]:
     """Red, green and blue along a new last axis."""
-    return np.moveaxis(palette[:, indices] >> 8, 0, -1).astype(np.uint8)
+    # By the specification 65,535 is white, but some programs write 255.
+    bits = 8 if palette.max() > np.iinfo(np.uint8).max else 0
+    return np.moveaxis(palette[:, indices] >> bits, 0, -1).astype(np.uint8)
 
 
 def _has_colours(file: tifffile.TiffFile, page: tifffile.TiffPage) -> bool:
@@ -120,11 +133,12 @@ def find_series(file: tifffile.TiffFile, name: str, options: ReadOptions) -> int
     return find_scene(name, options.scene, names, shapes)
 
 
-def _decode_with_pillow(source: Any, name: str, page: Any, *, palette_to_colour: bool = False) -> NDArray[Any]:
+def _decode_with_pillow(source: Any, name: str, page: Any) -> NDArray[Any]:
+    """With the indices of a palette as they are."""
     if page.samplesperpixel > 1 and page.bitspersample != _PILLOW_BITS:  # Pillow would silently drop the lower bits
         raise _needs_imagecodecs(name, page)
     with TiffImagePlugin.TiffImageFile(BytesIO(source) if isinstance(source, bytes) else source) as picture:
-        array = pillow_to_array(picture, palette_to_colour=palette_to_colour)
+        array = pillow_to_array(picture, palette_to_colour=False)
     # Pillow turns these about, tifffile does not.
     inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample in (1, _PILLOW_BITS)
     return ~array if inverted else array
