@@ -85,6 +85,17 @@ def test_the_area_of_the_model_is_in_pixels_that_the_network_sees():
         assert segment_resized(image, Pointwise(), "minmax", one, factor).labels.max() == count
 
 
+@pytest.mark.parametrize("area", [None, 10])
+@pytest.mark.parametrize("factor", [1.7, 2.7])
+def test_nuclei_are_numbered_by_their_first_pixels_at_every_scale(factor, area):
+    """As in windows, so that tables of both fit together."""
+    image = blobs(300, sigma=4.0)
+    labels = segment_resized(image, Pointwise(), "minmax", decoding(tiling=None, min_area=area), factor).labels
+    found, first = np.unique(labels[labels > 0], return_index=True)
+    assert found.tolist() == list(range(1, found.size + 1))
+    assert (np.diff(first) > 0).all()
+
+
 @pytest.mark.parametrize(("factor", "side"), [(0.5, 2400), (2.5, 1200)])
 def test_the_budget_holds_at_every_scale(factor, side):
     image, budget = np.stack([blobs(side, sigma=12)] * 3, axis=-1), 250 * 10**6

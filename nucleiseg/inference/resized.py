@@ -22,6 +22,7 @@ from nucleiseg.inference.watching import expect_passes
 from nucleiseg.inference.windows import decoded_windows, with_context
 from nucleiseg.instances import filter_labels
 from nucleiseg.instances.decoders import Decoded
+from nucleiseg.instances.splitting import number_by_first
 
 __all__ = ["part_range", "predict_resized", "resized_range", "segment_resized"]
 
@@ -77,6 +78,8 @@ def segment_resized(
     decoding = replace(decoding, options=replace(options, min_area=0))
     probability, labels = segment(_resize(image, factor), engine, scaling, decoding, bounds=bounds)
     labels = resize_labels(labels, size)
+    # Here another row may be the first one of a nucleus, and one of a pixel may be gone.
+    number_by_first(labels)
     if area:
         labels = filter_labels(labels, area)
     return Decoded(np.clip(resize_maps(probability, size), 0, 1), labels)

@@ -13,7 +13,7 @@ from nucleiseg._smoothing import smooth
 from nucleiseg._threads import at_once
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["split_by_distance", "split_components"]
+__all__ = ["number_by_first", "split_by_distance", "split_components"]
 
 _WORTH_A_THREAD = 2**17  # pixels
 
@@ -127,7 +127,7 @@ def split_by_distance(
     crowded = np.bincount(part_of_seed[1:], minlength=count + 1) > 1
     if crowded.any():
         _split_crowded(parts, seeds, depth, crowded)
-        _renumber(parts)
+        number_by_first(parts)
     return _without_specks(parts, min_area)
 
 
@@ -186,8 +186,16 @@ def _without_specks(labels: npt.NDArray[np.int32], min_area: int) -> npt.NDArray
     return np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels]
 
 
-def _renumber(labels: npt.NDArray[np.int32]) -> None:
-    """Make labels 1 to n of them, in the order of their first pixels (row by row), in place."""
+def number_by_first(labels: npt.NDArray[np.int32]) -> None:
+    """Make labels 1 to n of them, in the order of their first pixels (row by row), in place.
+
+    Examples
+    --------
+    >>> labels = np.array([[0, 7, 2, 7]], np.int32)
+    >>> number_by_first(labels)
+    >>> labels.tolist()
+    [[0, 1, 2, 1]]
+    """
     flat = labels.reshape(-1)
     inside = np.flatnonzero(flat > 0)
     numbers = flat[inside]
