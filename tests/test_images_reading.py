@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from nucleiseg._png import SIGNATURE, chunk
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images import decoding
 from nucleiseg.images.decoding import decode_image, decode_labels, decode_mask
@@ -228,6 +229,18 @@ def test_tiff_that_only_another_package_can_decode(monkeypatch):
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", refuse)
     with pytest.raises(ImageFileError, match="pip install imagecodecs"):
         decode_image(tiff(np.zeros((5, 6, 3), np.uint16), photometric="rgb"), "a.tif")
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_labels_of_few_bits_are_as_they_are_stored(bits):
+    """As grey values they go from black to white."""
+    numbers = np.arange(2**bits, dtype=np.uint8)
+    packed = np.packbits(np.unpackbits(numbers[:, np.newaxis], axis=1)[:, -bits:]).tobytes()
+    header = struct.pack(">IIBBBBB", numbers.size, 1, bits, 0, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + packed)), (b"IEND", b"")]
+    data = SIGNATURE + b"".join(chunk(*part) for part in parts)
+    assert decode_labels(data, "x").tolist() == [numbers.tolist()]
+    assert decode_image(data, "x").max() == 255
 
 
 def test_masks_saved_as_colours_are_labels():

@@ -13,6 +13,7 @@ from nucleiseg.errors import ImageFileError
 from nucleiseg.images import read_image
 from nucleiseg.images.lazy import open_lazy
 from nucleiseg.images.read_options import ReadOptions
+from nucleiseg.images.reading import read_labels
 from nucleiseg.images.sources import open_micrograph
 
 GREY = np.arange(30, dtype=np.uint8).reshape(5, 6)
@@ -53,6 +54,18 @@ def test_pillow_turns_nothing_about(tmp_path, no_imagecodecs):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, GREY, photometric="miniswhite", compression="zlib")
     np.testing.assert_array_equal(read_image(path), GREY)
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_pillow_stretches_nothing(bits, photometric, tmp_path, no_imagecodecs):
+    path, numbers = tmp_path / "a.tif", np.arange(2**bits, dtype=np.uint8)
+    packed = np.packbits(np.unpackbits(numbers[:, np.newaxis], axis=1)[:, -bits:])
+    tifffile.imwrite(path, packed[np.newaxis], photometric=photometric, metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["ImageWidth"].overwrite(numbers.size)
+        file.pages.first.tags["BitsPerSample"].overwrite(bits)
+    assert read_image(path).tolist() == read_labels(path).tolist() == [numbers.tolist()]
 
 
 @pytest.mark.parametrize("count", [2, 4])

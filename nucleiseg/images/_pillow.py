@@ -13,7 +13,7 @@ from PIL import Image
 from nucleiseg._memory import memory_limit
 from nucleiseg.errors import ImageFileError
 
-__all__ = ["check_bytes", "check_pixels", "pillow_to_array"]
+__all__ = ["check_bytes", "check_pixels", "pillow_to_array", "unstretched"]
 
 _NATIVE_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I", "F")
 
@@ -45,3 +45,15 @@ def pillow_to_array(picture: Image.Image, *, palette_to_colour: bool) -> NDArray
         picture = picture.convert("RGB")  # CMYK, YCbCr, LAB
     array = np.asarray(picture)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def unstretched(array: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Grey values of 2 or 4 bits as they are stored: Pillow makes them 0 to 255.
+
+    Examples
+    --------
+    >>> unstretched(np.array([0, 17, 255], np.uint8), 4).tolist()
+    [0, 1, 15]
+    """
+    step = 255 // (2**bits - 1)
+    return array // np.uint8(step) if bits in (2, 4) else array

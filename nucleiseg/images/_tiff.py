@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
 from nucleiseg.errors import ImageFileError
-from nucleiseg.images._pillow import check_bytes, check_pixels, pillow_to_array
+from nucleiseg.images._pillow import check_bytes, check_pixels, pillow_to_array, unstretched
 from nucleiseg.images._scenes import at_level, check_level, find_scene, level_scale
 from nucleiseg.images._stacks import Stack
 from nucleiseg.images._tiff_metadata import channel_names, has_no_alpha, has_stains, pixel_size
@@ -140,8 +140,10 @@ def _decode_with_pillow(source: Any, name: str, page: Any) -> NDArray[Any]:
     with TiffImagePlugin.TiffImageFile(BytesIO(source) if isinstance(source, bytes) else source) as picture:
         array = pillow_to_array(picture, palette_to_colour=False)
     # Pillow turns these about, tifffile does not.
-    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample in (1, _PILLOW_BITS)
-    return ~array if inverted else array
+    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample <= _PILLOW_BITS
+    array = ~array if inverted else array
+    is_grey = page.photometric in (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.MINISBLACK)
+    return unstretched(array, page.bitspersample) if is_grey else array
 
 
 def _needs_imagecodecs(name: str, page: Any) -> ImageFileError:

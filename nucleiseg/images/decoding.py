@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 
 from nucleiseg._checks import describe
+from nucleiseg._png import SIGNATURE
 from nucleiseg.errors import ImageFileError, LabelTypeError
-from nucleiseg.images._pillow import check_pixels, pillow_to_array
+from nucleiseg.images._pillow import check_pixels, pillow_to_array, unstretched
 from nucleiseg.images._png16 import decode_png16, is_png16_colour
 from nucleiseg.images.micrograph import flatten
 from nucleiseg.images.read_options import MAX_PIXELS, ReadOptions
@@ -22,11 +23,12 @@ __all__ = ["MAX_PIXELS", "decode_image", "decode_labels", "decode_mask", "is_tif
 Array = NDArray[Any]
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG_GREY = 0
 _CROPPED_BY_PILLOW = 2**24  # pixels; Pillow warns when it crops to far more
 # The plugin classes rather than Image.open: that one warns about large images, and warnings cannot be silenced for one
 # thread alone. They are also quicker on the tens of thousands of small masks of a dataset.
 _PILLOW_STARTS: dict[bytes, Callable[[BytesIO], Image.Image]] = {
-    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
+    SIGNATURE: PngImagePlugin.PngImageFile,
     b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
     b"BM": BmpImagePlugin.BmpImageFile,
 }
@@ -52,8 +54,9 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Arr
 def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Array:
     """Decode the bytes of a label or mask image.
 
-    A palette only says how labels are shown, so palette images give their indices. Colour images whose channels are
-    all equal (a mask saved as RGB) give that one channel; alpha is ignored.
+    A palette only says how labels are shown, so palette images give their indices, and grey PNGs of 2 or 4 bits the
+    numbers that they store. Colour images whose channels are all equal (a mask saved as RGB) give that one channel;
+    alpha is ignored.
 
     Returns and errors are those of `nucleiseg.images.reading.read_labels`.
 
@@ -67,6 +70,8 @@ def decode_labels(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ar
     1
     """
     labels = _decode(data, name, max_pixels, palette_to_colour=False)
+    if data.startswith(SIGNATURE) and data[25] == _PNG_GREY:
+        labels = unstretched(labels, bits=data[24])
     if labels.ndim == 3:
         colours = labels[..., : labels.shape[2] - (labels.shape[2] in (2, 4))]
         if (colours != colours[..., :1]).any():
