@@ -374,6 +374,22 @@ def test_images_are_found_in_files_folders_and_patterns(tmp_path):
         find_images([])
 
 
+@pytest.mark.parametrize("name", [".zarray", ".zgroup", "zarr.json"])
+def test_a_zarr_among_images_says_how_it_is_read(name, tmp_path):
+    told = r", which is read part by part; pass one Zarr, and a \.zarr or \.tif file as --output "
+    for folder in ("slide", "slide.zarr"):
+        (tmp_path / "plate" / folder).mkdir(parents=True)
+    (tmp_path / "plate" / "slide" / name).touch()
+    for folder in ("slide", "slide.zarr"):
+        with pytest.raises(InvalidInputError, match=f"^{tmp_path}/plate/{folder} is a Zarr{told}"):
+            find_images([tmp_path / "plate" / folder])
+    for item in (tmp_path / "plate", f"{tmp_path}/plate/*.zarr", f"{tmp_path}/**/*.zarr"):
+        with pytest.raises(InvalidInputError, match=rf"^no image files found in .*, only Zarr such as .*{told}"):
+            find_images([item])
+    (tmp_path / "plate" / "a.tif").touch()  # beside images, Zarrs are left out as other files are
+    assert [path.name for path in find_images([tmp_path / "plate"])] == ["a.tif"]
+
+
 def test_a_folder_whose_images_lie_deeper_says_where(tmp_path, monkeypatch):
     for name in ("plate[7]/notes.txt", "plate[7]/.cache/a.png", "plate[7]/A01/thumbs/b.txt", "plate[7]/A02/z/c.TIF"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

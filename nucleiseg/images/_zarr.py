@@ -17,9 +17,15 @@ from nucleiseg.images._stored import StoredPixels
 from nucleiseg.images._tiff_metadata import square_size
 from nucleiseg.images.read_options import AXES, ReadOptions
 
-__all__ = ["named_axes", "open_zarr"]
+__all__ = ["is_zarr", "named_axes", "open_zarr"]
 
 _BY_TYPE = {"channel": "C", "time": "T"}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a folder that zarr wrote, by its ending or what is in it."""
+    named = path.suffix.lower() == ".zarr"
+    return path.is_dir() and (named or any((path / name).is_file() for name in (".zarray", ".zgroup", "zarr.json")))
 
 
 def open_zarr(path: Path, options: ReadOptions) -> StoredPixels:

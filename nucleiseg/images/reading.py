@@ -16,6 +16,7 @@ from nucleiseg._files import check_reachable
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images._scenes import check_level, find_scene
 from nucleiseg.images._stacks import Stack
+from nucleiseg.images._zarr import is_zarr
 from nucleiseg.images.decoding import decode_image, decode_labels, is_tiff, undecodable
 from nucleiseg.images.micrograph import Micrograph, flatten
 from nucleiseg.images.read_options import MAX_PIXELS, ReadOptions
@@ -187,6 +188,12 @@ def _why_none(item: str) -> str:
     path = Path(item)
     if not (glob.has_magic(item) or path.exists()):
         return f"{item}: no such file or folder; check the path"
+    remedy = (
+        "which is read part by part; pass one Zarr, and a .zarr or .tif file as --output "
+        "(in Python nucleiseg.predict_large, or Segmenter.predict for a small one)"
+    )
+    if is_zarr(path):
+        return f"{item} is a Zarr, {remedy}"
     below = itertools.islice(_folders(path), _MOST_FOLDERS) if path.is_dir() else ()
     image = next((child for folder in below for child in sorted(folder.iterdir()) if _is_image_name(child)), None)
     if image is not None:
@@ -195,6 +202,9 @@ def _why_none(item: str) -> str:
             f"no images found in {item!r} itself, and subfolders are not searched, of which {str(image.parent)!r} "
             f'holds some; pass "{pattern}" with the quotation marks to search them all'
         )
+    store = next(filter(is_zarr, _matches(item) if glob.has_magic(item) else sorted(path.glob("*"))), None)
+    if store is not None:
+        return f"no image files found in {item!r}, only Zarr such as {store}, {remedy}"
     return (
         f"no images found in {item!r}; pass image files, folders of them or patterns such as 'plate7/*.tif' "
         f"(known endings: {', '.join(IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES)})"

@@ -8,6 +8,7 @@ from typing import Any
 
 from nucleiseg._files import check_reachable
 from nucleiseg.errors import ImageFileError, InvalidInputError
+from nucleiseg.images._zarr import is_zarr
 from nucleiseg.images.lazy import LazyImage, open_lazy
 from nucleiseg.images.micrograph import Micrograph, as_micrograph
 from nucleiseg.images.read_options import ReadOptions
@@ -54,7 +55,7 @@ def open_micrograph(image: Any, options: ReadOptions | None = None) -> Micrograp
         check_reachable(path, ImageFileError)
         if not path.is_dir():
             return read_micrograph(path, options)
-        if not _is_zarr(path):
+        if not is_zarr(path):
             raise ImageFileError(f"{path}: is a folder, not an image; pass the files in it, or a Zarr")
         lazy = open_lazy(path, options)
     elif not isinstance(image, LazyImage):
@@ -72,12 +73,6 @@ def open_micrograph(image: Any, options: ReadOptions | None = None) -> Micrograp
             "a smaller level, or allow more with --max-pixels (max_pixels in Python)"
         )
     return lazy.read(slice(0, height), slice(0, width))
-
-
-def _is_zarr(path: Path) -> bool:
-    return path.suffix.lower() == ".zarr" or any(
-        (path / name).is_file() for name in (".zarray", ".zgroup", "zarr.json")
-    )
 
 
 def _is_lazy(image: Any) -> bool:
