@@ -147,6 +147,18 @@ def test_other_planes_stay_as_they_are_and_numbers_are_unique(data):
     assert [len(np.unique(new[place])) for place in image.places()] == [2, 3, 4, 5]
 
 
+@pytest.mark.parametrize(("drawn", "numbers"), [(2**31 - 1, [1, 2, 3]), (2**31 - 3, [1, 2**31 - 2, 2**31 - 1])])
+def test_numbers_fit_into_32_bits_whatever_was_drawn(drawn, numbers):
+    image = stack(3, 12, 5)
+    labels = np.zeros(image.shape, np.int32)
+    labels[2, 11, 4] = drawn
+    found = find(image, [(1,), (0,)]).planes  # of two nuclei and one
+    labels, features = merge(image.shape, found, labels)
+    assert sorted(features["index"]) == numbers
+    assert np.unique(labels).tolist() == sorted([0, *numbers, drawn])
+    np.testing.assert_array_equal(labels[:2] > 0, image.data[:2] > 0)
+
+
 def test_a_table_of_others_is_not_mixed_with_ours():
     image = stack(2, 12, 5)
     _, features = merge(image.shape, find(image).planes, None, pd.DataFrame({"index": [7], "colour": ["red"]}))

@@ -25,6 +25,8 @@ __all__ = ["Findings", "PlaneFound", "checksums", "edited", "feature_rows", "fin
 
 Labels = npt.NDArray[np.int32]
 
+_MOST = 2**31 - 1  # that an int32 can be
+
 
 @dataclass(frozen=True)
 class PlaneFound:
@@ -164,11 +166,20 @@ def merge(
     highest = int(merged.max())
     rows = [_other_rows(features, planes, len(shape) - 2)]
     for found in planes:
-        merged[found.place] = np.where(found.labels > 0, found.labels + highest, 0)
-        rows.append(feature_rows(found.table, found.place, highest))
-        highest += int(found.labels.max())
+        last, count = highest, int(found.labels.max())
+        if highest + count > _MOST:
+            last = _before_largest_gap(merged)
+        merged[found.place] = np.where(found.labels > 0, found.labels + last, 0)
+        rows.append(feature_rows(found.table, found.place, last))
+        highest = max(highest, last + count)
     kept = [part for part in rows if part is not None and len(part)]
     return merged, pd.concat(kept, ignore_index=True) if kept else feature_rows(planes[0].table, planes[0].place)
+
+
+def _before_largest_gap(labels: Labels) -> int:
+    """The number behind which most are free."""
+    used = np.unique(np.append(labels, [0, _MOST + 1]))
+    return int(used[np.diff(used).argmax()])
 
 
 def feature_rows(table: pd.DataFrame, place: Place, offset: int = 0) -> pd.DataFrame:
