@@ -196,6 +196,29 @@ def tiny_encoder():
 
 
 @pytest.fixture(scope="module")
+def eager_steps():
+    """Training runs its steps one operation after the other: a few on small images take less time than to compile them.
+
+    Compiled, they are in the tests of whole runs: `test_segmenter`, `test_reproducible`, `test_examples`; and where
+    `compiled_steps` is asked for.
+    """
+    import keras
+
+    plain = keras.Model.compile
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "compile", lambda self, **settings: plain(self, **settings, run_eagerly=True))
+        yield plain
+
+
+@pytest.fixture
+def compiled_steps(eager_steps, monkeypatch):
+    """As outside of tests, in a file that uses `eager_steps`."""
+    import keras
+
+    monkeypatch.setattr(keras.Model, "compile", eager_steps)
+
+
+@pytest.fixture(scope="module")
 def tiny_segmenter(tiny_encoder):
     """A segmenter on the tiny encoder, with random weights."""
     from nucleiseg import Segmenter

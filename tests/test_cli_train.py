@@ -42,6 +42,8 @@ PROGRAM = f"""
 import os, signal, sys
 from nucleiseg.cli.main import main
 from nucleiseg.networks import register_encoder
+
+pytestmark = pytest.mark.usefixtures("eager_steps")
 {inspect.getsource(tiny)}
 register_encoder("tiny")(tiny)
 epochs = int(os.environ.get("INTERRUPT", 0))

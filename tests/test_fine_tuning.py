@@ -24,6 +24,8 @@ from nucleiseg.plotting import History
 from nucleiseg.training import FitOptions
 from nucleiseg.training.runs import TrainingRun
 
+pytestmark = pytest.mark.usefixtures("eager_steps")
+
 WIDTHS = (8, 8, 8, 8, 8)
 QUICK = FitOptions(batch_size=3, crop=(64, 64), learning_rate=0.02, augmentation=None)
 GENTLE = FitOptions(batch_size=3, crop=(64, 64), frozen_epochs=0, fine_tune_rate=0.01, augmentation=None)

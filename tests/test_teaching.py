@@ -16,6 +16,8 @@ from nucleiseg.inference import predict_maps
 from nucleiseg.training import Augmentation, FitOptions, TaughtImages, as_tf_dataset
 from nucleiseg.training.taught import number_pixels, pack, taught_target
 
+pytestmark = pytest.mark.usefixtures("eager_steps")
+
 STILL = Augmentation(
     scale=(1, 1), brightness=0, contrast=0, gamma=0, colour=0, recolour=0, counterstain=0, invert=0, blur=0, noise=0
 )

@@ -14,6 +14,8 @@ from nucleiseg.networks import get_encoder, unet
 from nucleiseg.training import Checkpoint, FitOptions, Task, fit_two_phases, fitting
 from nucleiseg.training.faults import explain_memory
 
+pytestmark = pytest.mark.usefixtures("eager_steps")
+
 TASK = Task("mask", "dtype", "bce_dice")
 OPTIONS = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=0, augmentation=None)
 

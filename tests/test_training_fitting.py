@@ -20,6 +20,8 @@ from nucleiseg.networks import find_encoder, get_encoder, unet
 from nucleiseg.training import Augmentation, Checkpoint, FitOptions, Task, fit_two_phases, fitting
 from nucleiseg.training.phases import Phase, compile_phase
 
+pytestmark = pytest.mark.usefixtures("eager_steps")
+
 TASK = Task("mask", "dtype", "bce_dice")
 OPTIONS = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=2, learning_rate=0.01, augmentation=Augmentation())
 
@@ -86,6 +88,7 @@ def test_batch_statistics_learn_if_that_is_wanted(model, data):
     )
 
 
+@pytest.mark.usefixtures("compiled_steps")
 def test_half_the_bits_within_the_network_suffice_to_learn(model, data):
     options = replace(OPTIONS, precision="mixed_bfloat16")
     rows = fit(model, data, epochs=12, pretrained=False, options=options)
@@ -106,6 +109,7 @@ def test_all_layers_can_be_trained_afterwards(model, data):
     assert all(layer.trainable for layer in find_encoder(model).layers if layer.weights)
 
 
+@pytest.mark.usefixtures("compiled_steps")
 def test_it_learns(model, data):
     rows = fit(model, data, epochs=12, pretrained=False)
     assert max(row["val_dice"] for row in rows) > 0.7
@@ -391,6 +395,7 @@ def test_by_whatever_training_ends_early_the_weights_are_those_to_keep(
         (ZeroDivisionError, "on_train_batch_end"),
     ],
 )
+@pytest.mark.usefixtures("compiled_steps")
 def test_no_iterator_outlives_an_interruption(model, data, monkeypatch, error, moment):
     def interrupt(self, number, logs=None):
         raise error("the reason")
