@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances import split_components
 from nucleiseg.training import random_crop
+from nucleiseg.training.copies import part_copies
+from nucleiseg.training.crops import cut_crop
 
 FEW = settings(max_examples=80, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -142,6 +145,39 @@ def test_colours_stay_and_alpha_goes():
     image[...] = (255, 128, 0, 7)
     pixels, _ = crop(image, np.zeros((8, 8), int), (4, 4), 0, (0.0, 255.0))
     np.testing.assert_allclose(pixels, np.broadcast_to([1, 128 / 255, 0], (4, 4, 3)), atol=1e-6)
+
+
+@FEW
+@given(st.tuples(st.integers(1, 12), st.integers(1, 12)), st.tuples(*[st.integers(1, 3)] * 2), SEEDS, st.floats(0.2, 3))
+def test_mirrored_copies_are_nuclei_of_their_own_unless_they_touch(shape, times, seed, scale):
+    labels = split_components(np.random.default_rng(seed).integers(0, 2, shape)) * 3
+    image, size = np.zeros(shape, np.uint8), (shape[0] * times[0], shape[1] * times[1])
+    whole, scaled = (
+        cut_crop(image, labels, size, (0.0, 1.0), np.random.default_rng(seed), (factor, factor))
+        for factor in (1, scale)
+    )
+    assert (whole.copies is None) == (times == (1, 1))
+    if whole.copies is not None:
+        parted = part_copies(whole.labels, *whole.copies)
+        np.testing.assert_array_equal(same_order(parted), split_components(whole.labels > 0))
+    if scaled.copies is not None:
+        parted = part_copies(scaled.labels, *scaled.copies)
+        np.testing.assert_array_equal(parted > 0, scaled.labels > 0)
+        pairs = set(zip(parted.ravel().tolist(), scaled.labels.ravel().tolist(), strict=True))
+        assert len(pairs) == len(np.unique(parted))  # each of them lies in one nucleus
+
+
+def same_order(labels):
+    """Numbers in the order of their first pixels."""
+    values, first, ranks = np.unique(labels, return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(np.where(values > 0, first, -1)))
+    return order[ranks].reshape(labels.shape) + int(values[0] > 0)
+
+
+def test_a_label_in_pieces_keeps_them_in_every_copy():
+    labels = np.array([[0, 4, 0, 4, 0]])
+    crop = cut_crop(labels.astype(np.uint8), labels, (1, 10), (0.0, 1.0), np.random.default_rng(0))
+    assert part_copies(crop.labels, *crop.copies).tolist() == [[0, 1, 0, 1, 0, 0, 2, 0, 2, 0]]
 
 
 class OnDisk:

@@ -57,6 +57,15 @@ def test_counts_are_pooled_over_images_and_batches():
     assert logs["val_ap"] == pytest.approx((4 * 3 / 4 + 6 * 2 / 5) / 10)
 
 
+@pytest.mark.parametrize("crop", [(32, 32), (32, 96), (96, 32), (64, 64)])
+def test_in_a_crop_larger_than_the_image_each_mirrored_nucleus_counts(crop):
+    labels = np.zeros((1, 24, 24), np.int32)
+    labels[0, 2:8, 2:8], labels[0, 0:5, 14:20], labels[0, 15:24, 10:24] = 5, 2, 9
+    data = datasets.from_arrays((labels > 0).astype(np.uint8) * 200, labels)
+    logs = judged(_validation_crops(data, labels_target, FitOptions(crop=crop), 0, "minmax"))
+    assert logs == {"val_ap50": 1.0, "val_ap": 1.0}
+
+
 def test_without_batches_nothing_is_said():
     assert judged([]) == {}
 

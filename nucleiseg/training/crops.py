@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,15 @@ from nucleiseg._checks import check_count, check_range, check_same_size
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import apply_range, to_rgb
 from nucleiseg.images.scaling import Bound
+from nucleiseg.training.copies import copies_along
+
+
+class Crop(NamedTuple):
+    """A crop, and for each of its rows and columns the copy of the image that it lies in; None without mirroring."""
+
+    image: npt.NDArray[np.float32]
+    labels: npt.NDArray[Any]
+    copies: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]] | None
 
 
 def random_crop(
@@ -26,7 +35,7 @@ def random_crop(
     """Cut a crop at a random place, at a random scale; images that are too small are mirrored at their borders.
 
     Only the window is read from a memory-mapped image. The values are scaled by the range of the whole image, as they
-    are in prediction.
+    are in prediction. Mirrored copies of a nucleus have its number.
 
     Parameters
     ----------
@@ -65,6 +74,28 @@ def random_crop(
     >>> crop.shape, inside.shape
     ((16, 4, 3), (16, 4))
     """
+    crop = cut_crop(image, labels, size, value_range, rng, scale, stretch)
+    return crop.image, crop.labels
+
+
+def cut_crop(
+    image: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    size: tuple[int, int],
+    value_range: tuple[Bound, Bound],
+    rng: np.random.Generator,
+    scale: tuple[float, float] = (1.0, 1.0),
+    stretch: float = 0.0,
+) -> Crop:
+    """As `random_crop`, and where the copies of a mirrored image lie.
+
+    Examples
+    --------
+    >>> image = np.zeros((8, 2), np.uint8)
+    >>> rows, columns = cut_crop(image, image, (4, 4), (0.0, 1.0), np.random.default_rng(0)).copies
+    >>> rows.tolist(), columns.tolist()
+    ([0, 0, 0, 0], [0, 0, 1, 1])
+    """
     check_same_size(image, labels, ("image", "labels"))
     size = (check_count(size[0], "size"), check_count(size[1], "size"))
     scale = check_scale(scale)
@@ -79,13 +110,17 @@ def random_crop(
     pixels = to_rgb(apply_range(image[inside], *value_range))
     found = np.asarray(labels[inside])
 
-    missing = [(0, want - have) for want, have in zip(window, found.shape, strict=True)]
-    if any(after for _, after in missing):
+    had = found.shape
+    missing = [(0, want - have) for want, have in zip(window, had, strict=True)]
+    mirrored = any(after for _, after in missing)
+    if mirrored:
         pixels = np.pad(pixels, [*missing, (0, 0)], mode="symmetric")
         found = np.pad(found, missing, mode="symmetric")
+    rows, columns = (_nearest(want, have) for want, have in zip(size, window, strict=True))
+    copies = (copies_along(rows, had[0]), copies_along(columns, had[1])) if mirrored else None
     if tuple(window) == size:
-        return pixels, found
-    return _resize(pixels, size), _take_nearest(found, size)
+        return Crop(pixels, found, copies)
+    return Crop(_resize(pixels, size), found[rows[:, np.newaxis], columns], copies)
 
 
 def check_scale(scale: tuple[float, float]) -> tuple[float, float]:
@@ -116,10 +151,6 @@ def _resize(image: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArra
     return np.stack([np.asarray(channel) for channel in channels], axis=-1)
 
 
-def _take_nearest(labels: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+def _nearest(want: int, have: int) -> npt.NDArray[np.intp]:
     """Nearest neighbour with pixel centres at half, the convention of Pillow's resize, so that both stay aligned."""
-    rows, columns = (
-        ((np.arange(want) + 0.5) * have / want).astype(np.intp) for want, have in zip(size, labels.shape, strict=True)
-    )
-    taken: npt.NDArray[Any] = labels[rows[:, np.newaxis], columns]
-    return taken
+    return ((np.arange(want) + 0.5) * have / want).astype(np.intp)

@@ -25,9 +25,10 @@ from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import list_scalings, scaling_range
 from nucleiseg.images.scaling import Bound
 from nucleiseg.training.augmentation import Augmentation, augment
-from nucleiseg.training.crops import random_crop
+from nucleiseg.training.copies import part_copies
+from nucleiseg.training.crops import cut_crop
 from nucleiseg.training.targets import Target, check_target, get_target
-from nucleiseg.training.taught import TaughtSample, number_pixels, taught_target
+from nucleiseg.training.taught import TaughtSample, number_copies, number_pixels, taught_target
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -267,7 +268,11 @@ def _drawer(
         size = crop or sample.labels.shape
         # Where each pixel comes from is cut and turned like labels, and finds the teacher's maps as well.
         labels = number_pixels(sample.labels) if isinstance(sample, TaughtSample) else sample.labels
-        image, labels = random_crop(sample.image, labels, size, ranges[index], rng, scale, stretch)
+        image, labels, copies = cut_crop(sample.image, labels, size, ranges[index], rng, scale, stretch)
+        if copies is not None and isinstance(sample, TaughtSample):
+            labels = number_copies(labels, sample, copies)
+        elif copies is not None:
+            labels = part_copies(labels, *copies)
         if augmentation is not None:
             image, labels = augment(image, labels, augmentation, rng)
         image = np.ascontiguousarray(image)

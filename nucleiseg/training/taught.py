@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_range
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.training.copies import part_copies
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset
     from nucleiseg.training.targets import Target
 
-__all__ = ["TaughtImages", "TaughtSample", "check_teacher", "number_pixels", "pack", "taught_target"]
+__all__ = ["TaughtImages", "TaughtSample", "check_teacher", "number_copies", "number_pixels", "pack", "taught_target"]
 
 _STEPS = 255  # maps are kept in bytes: as large as the pixels themselves
 _ROUNDING = 1e-3
@@ -149,13 +150,32 @@ def number_pixels(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.where(labels > 0, places, -places)
 
 
+def number_copies(
+    places: npt.NDArray[np.int64], sample: TaughtSample, copies: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+) -> npt.NDArray[np.int64]:
+    """Places in a mirrored crop, raised in nuclei so that `taught_target` finds the number of the copy, too.
+
+    ``copies`` are from `nucleiseg.training.crops.cut_crop`.
+
+    Examples
+    --------
+    >>> sample = TaughtSample(np.zeros((1, 2)), np.array([[7, 0]]), np.array([[[51], [255]]], np.uint8), share=0.0)
+    >>> mirrored = np.array([[1, -2, -2, 1]])
+    >>> places = number_copies(mirrored, sample, (np.array([0]), np.array([0, 0, 1, 1])))
+    >>> taught_target(places, sample, lambda labels: labels[..., np.newaxis]).ravel().tolist()
+    [1.0, 0.0, 0.0, 2.0]
+    """
+    labels = sample.labels.ravel()[np.abs(places) - 1]
+    return places + part_copies(labels, *copies).astype(np.int64) * sample.labels.size
+
+
 def taught_target(
     places: npt.NDArray[np.integer[Any]], sample: TaughtSample, target: Target
 ) -> npt.NDArray[np.float32]:
     """What a network is to learn at some places of a sample: the target of its labels, mixed with the teacher's maps.
 
-    ``places`` (H, W) are from `number_pixels`. Where the target has more channels than the teacher has maps, such as
-    weights, they stay as they are.
+    ``places`` (H, W) are from `number_pixels`, and `number_copies` where the image is mirrored. Where the target has
+    more channels than the teacher has maps, such as weights, they stay as they are.
 
     Examples
     --------
@@ -165,8 +185,9 @@ def taught_target(
     [1.0, 0.2, 0.0]
     """
     known = places != 0
-    index = np.abs(places) - known
-    wanted = np.array(target(np.where(known, sample.labels.ravel()[index], 0)), np.float32)
+    numbers, index = np.divmod(np.abs(places) - known, sample.labels.size)
+    labels = np.where(numbers > 0, numbers, sample.labels.ravel()[index])
+    wanted = np.array(target(np.where(known, labels, 0)), np.float32)
     channels = sample.maps.shape[-1]
     found = sample.maps.reshape(-1, channels)[index] * known[..., np.newaxis]
     wanted[..., :channels] *= 1 - sample.share
