@@ -324,7 +324,7 @@ class Segmenter:
         data : Dataset
             Labelled images.
         options : PredictOptions, optional
-            As for `predict`.
+            As for `predict`. With ``remove_edge``, true nuclei at the edge don't count either, nor what matches them.
         group : str
             Metadata by which scores are reported separately, where the data has it.
         watch : function, optional
@@ -340,7 +340,7 @@ class Segmenter:
         InvalidInputError
             If the dataset is empty, or a group is called "all".
         """
-        return evaluate_images(data, lambda sample: self.predict(sample.image, options), group, watch)
+        return evaluate_images(data, lambda sample: self.predict(sample.image, options), group, watch, options)
 
     def optimize_thresholds(self, data: Dataset, options: PredictOptions | None = None) -> Mapping[str, float]:
         """Choose, by labelled images, what the maps are cut at and the smallest area, and keep it in the model.

@@ -8,7 +8,7 @@ import pytest
 
 from nucleiseg.datasets import from_arrays
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.inference import Evaluation, ImageScore
+from nucleiseg.inference import Evaluation, ImageScore, Prediction, PredictOptions
 from nucleiseg.inference.evaluation import evaluate_images
 from nucleiseg.instances import match, score_images
 
@@ -113,3 +113,21 @@ def test_the_seed_decides_the_intervals(evaluation):
 def test_intervals_need_known_scores_and_sound_numbers(evaluation, options, message):
     with pytest.raises(InvalidInputError, match=message):
         evaluation.intervals(**options)
+
+
+def test_where_nuclei_at_the_edge_are_left_out_true_ones_do_not_count_either():
+    labels = np.zeros((30, 30), np.int32)
+    labels[0:8, 4:12], labels[10:18, 10:18], labels[22:29, 20:30] = 4, 5, 9
+    found = labels.copy()
+    found[0:8, 4:12] = 0  # as it is left out
+    found[22:29, 29] = 0  # is not, as its last column was not found
+    found[20:23, 2:5] = 7  # false
+    data = from_arrays([np.zeros((30, 30), np.uint8)], [labels])
+
+    def scores(options):
+        found_there = Prediction(np.zeros((30, 30)), np.zeros((30, 30), np.float32), found)
+        return evaluate_images(data, lambda sample: found_there, "modality", options=options).to_dict()["all"]
+
+    whole, every = scores(PredictOptions(remove_edge=True)), scores(PredictOptions())
+    assert (whole["nuclei"], whole["found"], whole["ap50"], whole["false_positives"]) == (1, 2, 0.5, 1)
+    assert (every["nuclei"], every["found"], every["misses"]) == (3, 3, 1)

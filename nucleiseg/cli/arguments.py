@@ -99,7 +99,11 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--diameter", type=float, metavar="PIXELS", help="usual diameter of the nuclei [estimated]")
     group.add_argument("--diameter-um", type=float, metavar="UM", help="the same in µm, where --pixel-size is known")
-    group.add_argument("--remove-edge", action="store_true", help="leave nuclei at the edge of the image out")
+    group.add_argument(
+        "--remove-edge",
+        action="store_true",
+        help="leave nuclei at the edge of the image out; evaluate: true ones too",
+    )
     group.add_argument("--fill-holes", action="store_true", help="fill holes in nuclei")
     group.add_argument(
         "--tile", type=int, metavar="PIXELS", help="cut images into tiles of this size [chosen by --max-memory]"

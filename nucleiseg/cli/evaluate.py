@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     watch = None
     if arguments.pictures is not None:
         check_own(arguments.pictures, [pictures[name] for name in data.ids])
-        watch = _Painter(arguments.pictures, pictures)
+        watch = _Painter(arguments.pictures, pictures, options.remove_edge)
 
     import_engine(model)
     from nucleiseg.segmenter import Segmenter
@@ -118,15 +118,21 @@ def _select(data: Dataset, split: str, splits: str) -> Dataset:
 class _Painter:
     """Draws the errors of one image after the other."""
 
-    def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, names: Mapping[str, str], only_whole: bool) -> None:
         self._folder = folder
         self._names = names
+        self._only_whole = only_whole
 
     def __call__(self, sample: Sample, found: Prediction) -> None:
         from nucleiseg.plotting import plot_errors
 
         path = self._folder / self._names[sample.id]
-        plot_errors(sample.image, sample.labels, found.labels, path, title=sample.id)
+        pair = sample.labels, found.labels
+        if self._only_whole:  # the same errors as in the scores
+            from nucleiseg.instances.whole import only_whole
+
+            pair = only_whole(*pair)
+        plot_errors(sample.image, *pair, path, title=sample.id)
 
 
 def _picture_names(ids: Sequence[str]) -> dict[str, str]:

@@ -13,11 +13,13 @@ from nucleiseg._progress import progress
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.inference.bootstrap import Bootstrap
 from nucleiseg.instances import InstanceCounts, match, score_images
+from nucleiseg.instances.whole import only_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nucleiseg.datasets import Dataset, Sample
+    from nucleiseg.inference.options import PredictOptions
     from nucleiseg.inference.prediction import Prediction
 
 _ALL = "all"
@@ -177,8 +179,11 @@ def evaluate_images(
     predict: Callable[[Sample], Prediction],
     group: str,
     watch: Callable[[Sample, Prediction], object] | None = None,
+    options: PredictOptions | None = None,
 ) -> Evaluation:
     """The work of `Segmenter.evaluate`, whatever predicts: ``predict`` gives what is found in a sample.
+
+    Of the options, ``remove_edge`` tells that nuclei at the edge don't count, which ``predict`` left out already.
 
     Raises
     ------
@@ -191,7 +196,10 @@ def evaluate_images(
         found = predict(sample)
         if watch is not None:
             watch(sample, found)
-        scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), match(sample.labels, found.labels)))
+        pair = sample.labels, found.labels
+        if options is not None and options.remove_edge:
+            pair = only_whole(*pair)
+        scores.append(ImageScore(sample.id, str(sample.metadata.get(group, "")), match(*pair)))
     return Evaluation(scores)
 
 
