@@ -178,6 +178,17 @@ def _(data, folder):
     return open_for_check(folder)
 
 
+@plant("smoothed masks in Kaggle's layout", "damaged_labels")
+def _(data, folder):
+    save_kaggle(data, folder)
+    paths = sorted((folder / f"image{K}" / "masks").iterdir())
+    for path in paths:
+        Image.open(path).resize((301, 301), Image.Resampling.BILINEAR).resize(
+            data.labels[K].shape[::-1], Image.Resampling.BILINEAR
+        ).save(path)
+    return open_for_check(folder)
+
+
 @on_arrays("one number for two nuclei", "pieces")
 def _(data):
     labels = data.labels[K]

@@ -166,7 +166,7 @@ def _assemble(
     height, width = image.shape[:2]
     labels = np.zeros((height, width), np.int32)
     for label, (path, data) in enumerate(files, start=1):
-        shape, (row, column), inside = decode_mask(data, path)
+        shape, (row, column), inside, grey = decode_mask(data, path)
         if shape != (height, width):
             raise SizeMismatchError(
                 f"sample {name!r}: image and masks must have the same height and width, got {(height, width)} and "
@@ -175,6 +175,7 @@ def _assemble(
         box = labels[row : row + inside.shape[0], column : column + inside.shape[1]]
         if notes is not None:
             notes.add_mask(label, inside, box)
+            notes.grey_masks += grey
         box[inside] = label
     return image, labels
 

@@ -49,6 +49,8 @@ class SourceNotes:
         The labels are the connected components of a mask.
     lossy : bool
         The labels were saved as JPEG, which changes pixels.
+    grey_masks : int
+        Masks of single nuclei with values between 0 and the highest, which interpolation and JPEG leave.
     mask_areas : list of int
         Pixels of each mask, in the order of the labels; an empty mask has 0.
     overlaps : list of Overlap
@@ -57,6 +59,7 @@ class SourceNotes:
 
     split_mask: bool = False
     lossy: bool = False
+    grey_masks: int = 0
     mask_areas: list[int] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
 

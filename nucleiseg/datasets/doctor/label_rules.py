@@ -36,7 +36,7 @@ def whole_problem(facts: Facts, settings: CheckSettings) -> str:
         return facts.problem_kind
     if labels.values.size == 0:
         return "empty_image"
-    if facts.notes.lossy or labels.fringe_contact >= settings.fringe_share:
+    if facts.notes.lossy or facts.notes.grey_masks or labels.fringe_contact >= settings.fringe_share:
         return "damaged_labels"
     if _covering(labels, settings) is not None:
         return "all_foreground"
@@ -48,12 +48,14 @@ def whole_problem(facts: Facts, settings: CheckSettings) -> str:
 
 
 def damaged_labels(all_facts: Sequence[Facts], settings: CheckSettings) -> Finding | None:
-    """Strips along the contours, or a JPEG file."""
+    """Strips along the contours, a JPEG file, or grey values in masks."""
     cases = []
     for sample in _with(all_facts, "damaged_labels", settings):
         detail = f"{sample.labels.fringe_contact:.0%} of the contours, {plural(sample.labels.values.size, 'number')}"
         if sample.facts.notes.lossy:
             detail = f"saved as JPEG, {plural(sample.labels.values.size, 'number')}"
+        elif sample.facts.notes.grey_masks:
+            detail = f"grey values in {plural(sample.facts.notes.grey_masks, 'mask')}"
         cases.append(_case(sample, detail=detail))
     return _finding("damaged_labels", "error", cases)
 
