@@ -36,6 +36,7 @@ __all__ = [
     "find_pairs",
     "is_mask",
     "label_name",
+    "labels_not_mask",
     "list_images",
     "pick_files",
     "without_results",
@@ -169,6 +170,17 @@ def is_mask(labels: NDArray[np.integer | np.bool_]) -> bool:
     """Whether labels only say where nuclei are, by 1 or 255, so that each connected part is one."""
     highest = labels.max(initial=0)
     return highest in (1, 255) and bool(np.isin(labels, (0, highest)).all())
+
+
+def labels_not_mask(labels: NDArray[np.integer | np.bool_]) -> NDArray[np.integer | np.bool_]:
+    """The same nuclei, so that no reader takes them for a mask: 2 where 1 or 255 is the only number.
+
+    Examples
+    --------
+    >>> labels_not_mask(np.array([0, 1])).tolist(), labels_not_mask(np.array([1, 2])).tolist()
+    ([0, 2], [1, 2])
+    """
+    return np.where(labels > 0, 2, 0) if is_mask(labels) else labels
 
 
 def _list_label_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

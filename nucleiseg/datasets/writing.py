@@ -12,14 +12,13 @@ import numpy.typing as npt
 
 from nucleiseg._checks import check_image, check_labels, check_pixel_size, check_same_size
 from nucleiseg._files import SOFTWARE, atomic_path, cut_stem
-from nucleiseg.datasets.paired import label_name
+from nucleiseg.datasets.paired import label_name, labels_not_mask
 from nucleiseg.errors import DatasetError, InvalidInputError
 from nucleiseg.images.channels import has_alpha
 from nucleiseg.instances.label_tiffs import write_labels
 
 __all__ = ["write_pair"]
 
-_MASK_VALUES = (1, 255)  # labels with no other value would be read as a mask, and taken apart
 _MOST = np.iinfo(np.int32).max  # what datasets hold
 
 
@@ -77,8 +76,7 @@ def write_pair(
         )
     size = check_pixel_size(pixel_size)
     pixels = _storable(pixels)
-    if values.max() in _MASK_VALUES and np.isin(values, (0, values.max())).all():
-        values = np.where(values > 0, 2, 0)
+    values = labels_not_mask(values)
     root = Path(folder)
     _check_folder(root)
     name = _free_name(root, _clean(stem), pixels)

@@ -16,7 +16,10 @@ from nucleiseg.datasets.doctor.facts import Facts, LabelFacts
 from nucleiseg.datasets.doctor.findings import Case, Finding, Severity, plural, worst_first
 from nucleiseg.datasets.doctor.settings import CheckSettings
 
-__all__ = ["LABEL_RULES", "Rule", "whole_problem"]
+__all__ = ["LABEL_RULES", "SINGLE", "Rule", "whole_problem"]
+
+# How many labels, and the highest: so nucleiseg writes a single nucleus, as a file of 0 and 1 would be a mask.
+SINGLE = (1, 2)
 
 Rule = Callable[[Sequence[Facts], CheckSettings], "Finding | None"]
 
@@ -188,7 +191,7 @@ def id_gaps(all_facts: Sequence[Facts], settings: CheckSettings) -> Finding | No
     for sample in _with(all_facts, "", settings):
         highest = int(sample.labels.values[-1])
         missing = highest - sample.labels.values.size
-        if missing and not sample.facts.notes.mask_areas:
+        if missing and (sample.labels.values.size, highest) != SINGLE and not sample.facts.notes.mask_areas:
             cases.append(_case(sample, missing, f"{sample.labels.values.size} labels, the highest is {highest}"))
     return _finding("id_gaps", "note", cases)
 

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.datasets.doctor.facts import Facts
-from nucleiseg.datasets.doctor.label_rules import whole_problem
+from nucleiseg.datasets.doctor.label_rules import SINGLE, whole_problem
 from nucleiseg.datasets.doctor.regions import Ints, Regions, find_regions
 from nucleiseg.datasets.doctor.settings import CheckSettings
-from nucleiseg.instances.splitting import split_components
 
 __all__ = ["Mended", "mend"]
 
@@ -32,7 +31,7 @@ class Mended:
     holes : int
         Holes that were filled.
     gaps : int
-        Missing numbers that were closed up.
+        Missing numbers that were closed up; a single nucleus may have the number 2, by which a file is no mask.
     beyond : str
         Why nothing was done: the kind of the finding.
     """
@@ -81,16 +80,13 @@ def mend(labels: NDArray[np.int32], facts: Facts, settings: CheckSettings) -> tu
     whole = np.where(filled, regions.hole_in, regions.value)[regions.image]
     values, ranks = np.unique(whole, return_inverse=True)
     result = ranks.reshape(labels.shape).astype(np.int32) + (values[0] > 0)
-    if values[-1] > 0 and result.max() == 1:
-        # Files with a single nucleus look like masks, and reading splits masks in 4-connected components.
-        result = split_components(result > 0)
     after = int(result.max())
     highest = int(labels.max(initial=0))
     return result, Mended(
         pieces=max(0, after - before + int(specks.labels)),
         specks=int(specks.regions),
         holes=int(filled.sum()),
-        gaps=max(0, highest - before),
+        gaps=0 if (before, highest) == SINGLE else max(0, highest - before),
     )
 
 

@@ -19,6 +19,7 @@ from nucleiseg.datasets.doctor.facts import Facts, measure_labels
 from nucleiseg.datasets.doctor.findings import plural
 from nucleiseg.datasets.doctor.mending import Mended, mend
 from nucleiseg.datasets.doctor.settings import CheckSettings
+from nucleiseg.datasets.paired import labels_not_mask
 from nucleiseg.datasets.records import Array, Record, SourceNotes, Unpaired
 from nucleiseg.datasets.threads import in_threads
 from nucleiseg.errors import InvalidInputError, NucleisegError
@@ -103,7 +104,8 @@ def repair(
 
     The copy has ``images/<id>.png`` (``.tif`` where PNG cannot hold the type), ``labels/<id>_labels.tif``,
     ``changes.csv`` with what was done to each image, and ``metadata.csv`` if anything was known of the samples. Pieces
-    of labels get labels of their own, specks are deleted, holes filled, and labels numbered from 1 without gaps.
+    of labels get labels of their own, specks are deleted, holes filled, and labels numbered from 1 without gaps; where
+    there is a single one its number is 2, since a file of 0 and 1 is a mask.
     Images are not changed, duplicates and overlaps are left; samples that cannot be read, or that lack an image or
     labels, are left out, and ``changes.csv`` says why.
 
@@ -162,7 +164,7 @@ def _repair_one(record: Record, name: str, folder: Path, settings: CheckSettings
         return Repaired(record.id, "", left_out=str(error))
     mended_labels, mended = mend(labels, Facts(record, measure_labels(labels), notes=notes), settings)
     _write_image(folder / "images" / name, image)
-    write_labels(folder / "labels" / f"{name}_labels.tif", mended_labels)
+    write_labels(folder / "labels" / f"{name}_labels.tif", labels_not_mask(mended_labels))
     return Repaired(record.id, name, mended)
 
 
