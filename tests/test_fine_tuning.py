@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import zipfile
 from dataclasses import replace
 
@@ -43,6 +44,13 @@ def dark(bright):
     """Dark discs on a bright ground."""
     samples = bright.load()
     return datasets.from_arrays([255 - each.image for each in samples], [each.labels for each in samples])
+
+
+@pytest.fixture(scope="module")
+def turned(bright):
+    """Other images of the same kind."""
+    samples = bright.load()
+    return datasets.from_arrays([np.rot90(each.image) for each in samples], [np.rot90(each.labels) for each in samples])
 
 
 @pytest.fixture(scope="module")
@@ -201,14 +209,14 @@ def test_an_epoch_of_few_images_has_about_80_crops(images):
 # ---- The whole of it. ----
 
 
-def test_a_model_that_becomes_better_is_kept(segmenter, bright, tmp_path):
+def test_a_model_that_becomes_better_is_kept(segmenter, bright, turned, tmp_path):
     kernel, bias = segmenter.model.get_layer("maps").weights
     kernel.assign(0 * kernel)
     bias.assign(0 * bias - 1)  # it finds nothing
     before = content(segmenter, tmp_path)
     told = []
     eager = replace(GENTLE, fine_tune_rate=0.05)
-    found = fine_tune(segmenter, bright, bright, epochs=6, options=eager, tolerance=0.5, watch=told.append)
+    found = fine_tune(segmenter, bright, turned, epochs=6, options=eager, tolerance=0.5, watch=told.append)
     assert found.is_better
     assert found.segmenter is found.tuned is not segmenter
     assert found.own.gain > 0.3
@@ -267,9 +275,9 @@ def test_a_learning_curve_comes_with_fine_tuning_if_it_is_asked_for(quick, segme
     assert found.to_dict()["curve"] == found.curve.to_dict()
 
 
-def test_a_learning_curve_has_the_sizes_that_are_asked_for(quick, segmenter, bright):
+def test_a_learning_curve_has_the_sizes_that_are_asked_for(quick, segmenter, bright, turned):
     parts = bright[:3], bright[3:4], bright[4:]
-    curve = learning_curve(segmenter, parts, bright, sizes=[2, 1])
+    curve = learning_curve(segmenter, parts, turned, sizes=[2, 1])
     assert [point.images for point in curve.points] == [0, 1, 2, 3]
     assert json.loads(json.dumps(curve.to_dict()))["points"][0] == {"images": 0, "ap50": curve.points[0].score}
 
@@ -459,6 +467,37 @@ def test_a_few_images_are_split_into_parts_that_share_none(count, seed):
     assert all(parts)
     assert len(parts[0]) >= len(parts[1]) + len(parts[2])
     assert isinstance(own, OwnImages)
+
+
+def noisy(*seeds):
+    """Images with a nucleus, of which those of the same seed are copies."""
+    images = [np.random.default_rng(seed).integers(0, 99, (8, 8), np.uint8) for seed in seeds]
+    return datasets.from_arrays(images, [np.ones((8, 8), int)] * len(seeds))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_come_into_one_part(seed):
+    data = noisy(0, 1, 2, 3, 4, 5, 0, 0, 1, 5)
+    own = split_own(data, seed)
+    for parts in ((own.learn, own.choose, own.held_out), split_reference(data, seed)):
+        seen = [{sample.image.tobytes() for sample in part} for part in parts]
+        assert sum(map(len, parts)) == 10
+        assert len(set.union(*seen)) == sum(map(len, seen)) == 6
+
+
+def test_copies_are_no_further_images():
+    with pytest.raises(InvalidInputError, match="at least 5 images, .* got 4 and 2 copies of them; label more"):
+        split_own(noisy(0, 1, 2, 3, 0, 1))
+    with pytest.raises(InvalidInputError, match="at least 3, .* got 2 and 1 copies of them; add some"):
+        split_reference(noisy(0, 1, 1), 0)
+
+
+def test_no_image_is_both_learned_from_and_held_out(segmenter):
+    one, other = "'0001' to learn from (train)", "'0000' to judge by (test)"
+    with pytest.raises(InvalidInputError, match=re.escape(f"in two parts, got {one} as {other}; leave each out")):
+        fine_tune(segmenter, (noisy(0, 1), noisy(2), noisy(1)))
+    with pytest.raises(InvalidInputError, match=re.escape("'0000' to judge by (test) as '0002' to remember (refer")):
+        fine_tune(segmenter, (noisy(0), noisy(1), noisy(2)), noisy(3, 4, 2))
 
 
 @given(st.integers(3, 300), st.integers(0, 3))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nucleiseg.datasets import Dataset
+from nucleiseg.datasets.copies import find_copies, group_copies
+from nucleiseg.datasets.records import shorten
 from nucleiseg.errors import InvalidInputError
 
-__all__ = ["FEWEST", "OwnImages", "split_own", "split_reference"]
+__all__ = ["FEWEST", "OwnImages", "check_apart", "split_own", "split_reference"]
 
 FEWEST = 5
 """Images of one's own: three to learn from, one to choose by, one to judge by."""
@@ -34,7 +36,7 @@ class OwnImages:
     Raises
     ------
     InvalidInputError
-        If a part is empty, or none of its images has a nucleus.
+        If a part is empty, none of its images has a nucleus, or an image is in two parts, by whatever names.
 
     Examples
     --------
@@ -56,7 +58,7 @@ class OwnImages:
                 "fine-tuning needs images to learn from (train), to choose by (val) and to judge by (test), got "
                 f"{', '.join(map(str, sizes))}; give each part one at least, or leave the splitting to nucleiseg"
             )
-        parts = {"learn from (train)": self.learn, "choose by (val)": self.choose, "judge by (test)": self.held_out}
+        parts = self.by_use()
         bare = [use for use, part in parts.items() if not any(sample.labels.any() for sample in part)]
         if bare:
             # Of an image without nuclei every model that finds nothing is right, before and after.
@@ -64,18 +66,52 @@ class OwnImages:
                 f"each part must have an image with a nucleus, got none to {' and none to '.join(bare)}; "
                 "move one there, or leave the splitting to nucleiseg"
             )
+        check_apart(parts)
+
+    def by_use(self) -> dict[str, Dataset]:
+        """The parts, by what is done with them."""
+        return {"learn from (train)": self.learn, "choose by (val)": self.choose, "judge by (test)": self.held_out}
+
+
+def check_apart(parts: Mapping[str, Dataset]) -> None:
+    """Refuse an image that is in two datasets, called by their uses: scores of what was learned from are too good.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is one, with its names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nucleiseg import datasets
+    >>> data = datasets.from_arrays([np.eye(8)], [np.ones((8, 8), int)])
+    >>> check_apart({"learn from": data, "judge by": data})
+    Traceback (most recent call last):
+    nucleiseg.errors.InvalidInputError: no image may be in two parts, got '0000' to learn from as '0000' to judge by...
+    """
+    seen: dict[bytes, str] = {}
+    twice = []
+    for use, part in parts.items():
+        for digest, names in find_copies(part).items():
+            name = f"{names[0]!r} to {use}"
+            if seen.setdefault(digest, name) != name:
+                twice.append(f"{seen[digest]} as {name}")
+    if twice:
+        raise InvalidInputError(f"no image may be in two parts, got {shorten(twice)}; leave each out of one of them")
 
 
 def split_own(data: Dataset, seed: int = 0) -> OwnImages:
     """Split a few labelled images: three fifths to learn from, a fifth to choose by, a fifth to judge by.
 
     At random: where neighbours or images of one donor would come into different parts, split by hand. A part without
-    nuclei gives one of its images for one that has some, from those to learn from if they can spare it.
+    nuclei gives one of its images for one that has some, from those to learn from if they can spare it. Copies of an
+    image, to the last bit, come into one part and count once.
 
     Raises
     ------
     InvalidInputError
-        If there are fewer than 5, or fewer than 3 that have nuclei.
+        If there are fewer than 5 different ones, or fewer than 3 that have nuclei.
 
     Examples
     --------
@@ -85,20 +121,31 @@ def split_own(data: Dataset, seed: int = 0) -> OwnImages:
     >>> len(own.learn), len(own.choose), len(own.held_out)
     (6, 2, 2)
     """
-    if len(data) < FEWEST:
+    copies = group_copies(data, data.ids)
+    if len(copies) < FEWEST:
         raise InvalidInputError(
             f"fine-tuning needs at least {FEWEST} images, to learn from, to choose by and to judge by, "
-            f"got {len(data)}; label more, or cut those that you have into pieces"
+            f"got {_count(data, copies)}; label more, or cut those that you have into pieces"
         )
-    bearing = {sample.id for sample in data if sample.labels.any()}
-    parts = [list(part.ids) for part in data.split(*_SHARES, seed=seed)]
+    different = data.select(copies)
+    bearing = {sample.id for sample in different if sample.labels.any()}
+    parts = [list(part.ids) for part in different.split(*_SHARES, seed=seed)]
     if len(bearing) < len(parts):
         raise InvalidInputError(
             f"fine-tuning needs at least {len(parts)} images with nuclei, one for each part, got {len(bearing)} among "
-            f"{len(data)}; add images that have some, or label the nuclei in these"
+            f"{_count(data, copies)}; add images that have some, or label the nuclei in these"
         )
     _share_out(parts, bearing)
-    return OwnImages(*map(data.select, parts))
+    return OwnImages(*(data.select(_with_copies(part, copies)) for part in parts))
+
+
+def _count(data: Dataset, copies: Mapping[str, Sequence[str]]) -> str:
+    doubles = len(data) - len(copies)
+    return f"{len(copies)} and {doubles} copies of them" if doubles else str(len(data))
+
+
+def _with_copies(names: Sequence[str], copies: Mapping[str, Sequence[str]]) -> list[str]:
+    return [name for first in names for name in copies[first]]
 
 
 def _share_out(parts: Sequence[list[str]], bearing: set[str]) -> None:
@@ -113,20 +160,24 @@ def _share_out(parts: Sequence[list[str]], bearing: set[str]) -> None:
 def split_reference(reference: Dataset, seed: int) -> tuple[Dataset, Dataset, Dataset]:
     """Reference images to learn from, 100 at most; to choose thresholds by, a fifth, 20 at most; and to judge by.
 
+    Copies of an image, to the last bit, come into one part and count once.
+
     Raises
     ------
     InvalidInputError
-        If there are fewer than 3.
+        If there are fewer than 3 different ones.
     """
-    count = len(reference)
+    copies = group_copies(reference, reference.ids)
+    count = len(copies)
     if count < 3:
         raise InvalidInputError(
-            f"reference images must be at least 3, to learn from, to choose by and to judge by, got {count}; "
-            "add some, or leave them out"
+            "reference images must be at least 3, to learn from, to choose by and to judge by, got "
+            f"{_count(reference, copies)}; add some, or leave them out"
         )
     choose = min(max(1, round(count / 5)), _CHOSEN_BY)
     learn = min((count - choose) // 2, _REHEARSED)
-    rehearsed, chosen_by, judged = reference.split(
+    parts = reference.select(copies).split(
         *(size / count for size in (learn, choose, count - choose - learn)), seed=seed
     )
+    rehearsed, chosen_by, judged = (reference.select(_with_copies(part.ids, copies)) for part in parts)
     return rehearsed, chosen_by, judged

@@ -15,7 +15,7 @@ from nucleiseg.datasets.mixing import join, mix
 from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.fine_tuning.curves import CurvePoint, LearningCurve
-from nucleiseg.fine_tuning.own_images import OwnImages, split_own, split_reference
+from nucleiseg.fine_tuning.own_images import OwnImages, check_apart, split_own, split_reference
 from nucleiseg.fine_tuning.results import FineTuning, is_better
 from nucleiseg.inference import Comparison
 from nucleiseg.modelfile import copy_network
@@ -81,7 +81,8 @@ def fine_tune(
     Raises
     ------
     InvalidInputError
-        If the model was never trained, images are too few, or a number is out of its range.
+        If the model was never trained, images are too few, one is in two parts or in the reference as well, or a number
+        is out of its range.
     TrainingError
         If the loss is no number any more, or memory does not suffice.
 
@@ -93,9 +94,8 @@ def fine_tune(
     Traceback (most recent call last):
     nucleiseg.errors.InvalidInputError: fine-tuning needs at least 5 images, ... got 2; ...
     """
-    own, recipe = _prepared(segmenter, data, reference, epochs, options, seed)
     check_range(tolerance, "tolerance", 0, 1)
-    judged = None if reference is None else split_reference(reference, seed)[2]
+    own, judged, recipe = _prepared(segmenter, data, reference, epochs, options, seed)
     tuned, history = recipe(own.learn, own.choose, watch)
     compared = Comparison(segmenter.evaluate(own.held_out), tuned.evaluate(own.held_out))
     remembered = None if judged is None else Comparison(segmenter.evaluate(judged), tuned.evaluate(judged))
@@ -146,7 +146,7 @@ def learning_curve(
     Traceback (most recent call last):
     nucleiseg.errors.InvalidInputError: sizes must be from 1 to 2, below the 3 images to learn from, got [9]; ...
     """
-    own, recipe = _prepared(segmenter, data, reference, epochs, options, seed)
+    own, _, recipe = _prepared(segmenter, data, reference, epochs, options, seed)
     most = len(own.learn)
     chosen = sorted({check_count(size, "sizes") for size in sizes}) if len(sizes) else _sizes(most)
     if chosen and chosen[-1] >= most:
@@ -171,8 +171,8 @@ def _prepared(
     epochs: int,
     options: FitOptions | None,
     seed: int,
-) -> tuple[OwnImages, _Recipe]:
-    """The own images in parts, and what trains a copy on some of them; raises before anything is trained."""
+) -> tuple[OwnImages, Dataset | None, _Recipe]:
+    """The own images in parts, reference images to judge by, and what trains a copy; raises before it does."""
     check_count(epochs, "epochs")
     check_count(seed, "seed", 0)
     if not segmenter._settings.trained:
@@ -186,7 +186,9 @@ def _prepared(
             f"{options.balance!r}; leave out one of the two"
         )
     own = split_own(data, seed) if isinstance(data, Dataset) else OwnImages(*data)
-    rehearsed, chosen_by, _ = (None, None, None) if reference is None else split_reference(reference, seed)
+    rehearsed, chosen_by, judged = (None, None, None) if reference is None else split_reference(reference, seed)
+    if reference is not None:
+        check_apart({**own.by_use(), "remember (reference)": reference})
 
     def recipe(learn: Dataset, choose: Dataset, watch: Callable[[History], object] | None) -> tuple[Segmenter, History]:
         tuned = _copy(segmenter)
@@ -202,7 +204,7 @@ def _prepared(
         tuned.optimize_thresholds(choose if chosen_by is None else join(choose, chosen_by))
         return tuned, History(run.rows)
 
-    return own, recipe
+    return own, judged, recipe
 
 
 def _train(

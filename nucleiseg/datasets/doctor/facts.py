@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -10,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.datasets.copies import image_digest
 from nucleiseg.datasets.doctor.regions import Ints, find_regions
 from nucleiseg.datasets.known import NO_METADATA
 from nucleiseg.datasets.records import Array, Record, SourceNotes
@@ -176,9 +176,7 @@ def measure_image(image: Array, labels: NDArray[np.int32]) -> ImageFacts:
         brightness=float(np.percentile(_grey(some), 99) / scale) if finite else 0.0,
         saturated=float(saturated.mean()),
         nuclei_saturated=float(saturated[nuclei].mean()) if nuclei.any() else 0.0,
-        digest=hashlib.blake2b(
-            np.ascontiguousarray(image).data, digest_size=16, person=f"{image.dtype}{image.shape}".encode()[:16]
-        ).digest(),
+        digest=image_digest(image),
         thumbnail=_thumbnail(colours) if finite else np.zeros((THUMBNAIL, THUMBNAIL), np.float32),
     )
 
