@@ -394,6 +394,13 @@ def test_broken_annotations_are_refused(collection, message):
         list(from_coco(collection))
 
 
+def test_coco_ids_of_images_are_unique():
+    collection = described([[[0, 0, 3, 0, 3, 3]]])
+    collection["images"] *= 2
+    with pytest.raises(InvalidInputError, match="image of a COCO file must have an id of its own, .* of 9; number"):
+        list(from_coco(collection))
+
+
 def test_coco_files_end_in_json(path):
     with pytest.raises(InvalidInputError, match=r"end in .json"):
         write_coco(path("coco.txt"), [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from nucleiseg.instances.polygons import fill_polygons
 from nucleiseg.instances.run_lengths import find_runs
 
 __all__ = ["CocoImage", "from_coco", "group_coco", "paint_coco", "to_coco", "write_coco"]
+
+_NAMED = 5  # ids in an error
 
 _Counts = npt.NDArray[np.int64]
 
@@ -175,7 +178,15 @@ def group_coco(collection: Mapping[str, Any]) -> list[CocoImage]:
     [CocoImage(file_name='a.png', shape=(1, 2))]
     """
     try:
-        found: dict[Any, list[Any]] = {image["id"]: [] for image in collection["images"]}
+        counts = Counter(image["id"] for image in collection["images"])
+        twice = [repr(number) for number, count in counts.items() if count > 1]
+        if twice:
+            raise InvalidInputError(
+                "each image of a COCO file must have an id of its own, since annotations go by it, got several of "
+                f"{', '.join(twice[:_NAMED])}{f' and {len(twice) - _NAMED} more' if len(twice) > _NAMED else ''}; "
+                "number images and annotations anew, as tools do that merge such files"
+            )
+        found: dict[Any, list[Any]] = {number: [] for number in counts}
         for annotation in collection["annotations"]:
             if not annotation.get("iscrowd"):
                 found[annotation["image_id"]].append(annotation["segmentation"])
