@@ -59,6 +59,16 @@ def test_scores_of_each_image_go_into_a_file(folders, tmp_path):
     assert table["ap95"].tolist() == [1, 0]
 
 
+def test_scores_of_each_image_replace_no_labels(folders, capfd):
+    path = folders[0] / "a.tif"
+    before = path.read_bytes()
+    assert score(*folders, "--per-image", path) == 2
+    out, err = capfd.readouterr()
+    assert "must end in .csv" in err
+    assert not out
+    assert path.read_bytes() == before
+
+
 def test_scores_are_printed_even_if_they_cannot_be_written(folders, tmp_path, monkeypatch, capfd):
     def write(self, path):
         raise OSError(28, "No space left on device")

@@ -95,6 +95,12 @@ def test_intervals_hold_the_score_and_narrow_with_images(evaluation):
     assert lower < low < high < higher
 
 
+def test_scores_of_each_image_replace_no_file_of_another_kind(evaluation, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"path must end in .csv, got '.*a.tif'"):
+        evaluation.write_per_image(tmp_path / "new" / "a.tif")
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_seed_decides_the_intervals(evaluation):
     assert evaluation.intervals(rounds=20, seed=1) == evaluation.intervals(rounds=20, seed=1)
     wide, narrow = (evaluation.intervals(["dsb"], level, 200)["all"]["dsb"] for level in (0.95, 0.5))

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nucleiseg._files import check_reachable
+from nucleiseg._files import check_reachable, check_suffix
 from nucleiseg.errors import DatasetError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ def check_score_output(arguments: argparse.Namespace) -> None:
     check_reachable(arguments.per_image, InvalidInputError)
     if arguments.per_image.is_dir():
         raise InvalidInputError(f"--per-image must be a file, but {arguments.per_image} is a folder; add a file name")
+    check_suffix(arguments.per_image, ".csv")
     check_writable(arguments.per_image.parent)
 
 

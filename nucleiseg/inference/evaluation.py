@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nucleiseg._checks import check_choice
-from nucleiseg._files import write_text
+from nucleiseg._files import check_suffix, write_text
 from nucleiseg._progress import progress
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.inference.bootstrap import Bootstrap
@@ -164,7 +164,8 @@ class Evaluation:
         return pd.DataFrame(rows).drop(columns=["images", "mean_dice"])
 
     def write_per_image(self, path: str | os.PathLike[str]) -> None:
-        """Write `per_image` as a CSV file."""
+        """Write `per_image` as a CSV file, whose name ends so."""
+        check_suffix(path, ".csv")
         write_text(path, self.per_image().to_csv(index=False, lineterminator="\n"))
 
     def __str__(self) -> str:
