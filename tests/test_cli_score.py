@@ -69,6 +69,21 @@ def test_scores_of_each_image_replace_no_labels(folders, capfd):
     assert path.read_bytes() == before
 
 
+def test_names_of_images_may_end_as_those_of_labels_do(tmp_path, capfd):
+    names = [
+        ("cell_mask", "cell_mask_labels"),
+        ("cell", "cell_labels"),
+        ("x_labels", "x_masks"),
+        ("y_mask_labels", "y_mask"),
+    ]
+    for truth, found in names:
+        write_labels(tmp_path / "truth" / f"{truth}.tif", SQUARES)
+        write_labels(tmp_path / "found" / f"{found}.tif", SQUARES)
+    assert score(tmp_path / "truth", tmp_path / "found", "--json", "--per-image", tmp_path / "scores.csv") == 0
+    assert json.loads(capfd.readouterr().out)["images"] == 4
+    assert pd.read_csv(tmp_path / "scores.csv")["id"].tolist() == ["cell", "cell_mask", "x", "y_mask"]
+
+
 def test_scores_are_printed_even_if_they_cannot_be_written(folders, tmp_path, monkeypatch, capfd):
     def write(self, path):
         raise OSError(28, "No space left on device")

@@ -72,9 +72,9 @@ def pair_labels(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]]:
     DatasetError
         If a folder is missing or empty, a file has no partner, or several files of a folder have one name.
     """
-    from nucleiseg.datasets.paired import find_label_files
+    from nucleiseg.datasets.paired import find_two_labels
 
-    true_files, predicted_files = find_label_files(truth), find_label_files(prediction)
+    true_files, predicted_files = find_two_labels(truth, prediction)
     lonely = [
         f"{', '.join(path.name for path in alone)} {'has' if len(alone) == 1 else 'have'} no {what}"
         for one, other, what in ((true_files, predicted_files, "prediction"), (predicted_files, true_files, "truth"))

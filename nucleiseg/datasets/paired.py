@@ -31,9 +31,9 @@ from nucleiseg.instances.splitting import split_components
 __all__ = [
     "PairRecord",
     "by_name",
-    "find_label_files",
     "find_label_folder",
     "find_pairs",
+    "find_two_labels",
     "is_mask",
     "label_name",
     "labels_not_mask",
@@ -153,8 +153,8 @@ def by_name(folder: Path, paths: Sequence[Path], name_of: Callable[[Path], str])
     return {name: path for name, (path,) in named.items()}
 
 
-def find_label_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """Files of labels, by the name of their image.
+def find_two_labels(truth: Path, prediction: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Files of labels in two folders, each by the name of their image, which may end in ``_mask`` or so itself.
 
     Pictures that `nucleiseg predict` wrote beside labels are left out.
 
@@ -163,7 +163,13 @@ def find_label_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -
     DatasetError
         If there is no such folder, it holds no labels, or several of its files have one name.
     """
-    return by_name(folder, _list_label_files(folder, suffixes), label_name)
+    true_paths, predicted_paths = (_list_label_files(folder, IMAGE_SUFFIXES) for folder in (truth, prediction))
+    predicted_names = [label_name(path) for path in predicted_paths]
+    # Endings on all labels: else x_mask.png and x_mask_mask.png would be mixed up, as in pairs with images.
+    if sorted(map(label_name, true_paths)) == sorted(predicted_names):
+        return by_name(truth, true_paths, label_name), by_name(prediction, predicted_paths, label_name)
+    true_files = by_name(truth, true_paths, lambda path: _image_name(path, predicted_names))
+    return true_files, by_name(prediction, predicted_paths, lambda path: _image_name(path, true_files))
 
 
 def is_mask(labels: NDArray[np.integer | np.bool_]) -> bool:
