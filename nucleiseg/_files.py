@@ -181,13 +181,16 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def state_of(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """Size and time of the last change (ns), which tell that a file has changed; None where it can't be looked at."""
+def state_of(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
+    """What tells that a file has changed: its size, and when its content and its entry in the file system did (ns).
+
+    The last is no help on Windows, where it is the time of creation. None where the file can't be looked at.
+    """
     try:
         found = os.stat(path)  # noqa: PTH116 (of either kind of path)
     except (OSError, ValueError):
         return None
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def escaped(text: str) -> str:

@@ -75,6 +75,17 @@ def test_changed_files_are_decoded_anew_in_the_same_entry(source, decoded, own_c
     assert len(entries(own_cache)) == 2
 
 
+def test_content_that_is_replaced_without_a_trace_in_size_and_date_is_decoded_anew(source):
+    path = source / "labels" / "a.png"
+    Image.fromarray(np.full((5, 7), 20, np.uint8)).save(path)
+    before = path.stat()
+    datasets.read(source).prepare()
+    Image.fromarray(np.full((5, 7), 30, np.uint8)).save(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert datasets.read(source)[0].labels.max() == 30
+
+
 @pytest.mark.parametrize("damage", ["empty", "cut", "zeros", "text", "other stamp"])
 def test_damaged_entries_heal(source, decoded, own_cache, damage):
     whole = datasets.read(source).prepare()[0]

@@ -226,7 +226,9 @@ def test_zips_that_are_changed_damaged_or_packed_in_rare_ways(kaggle, tmp_path):
         archive.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
         with pytest.raises(DatasetError, match=r"b/images/b.png is damaged"):
             datasets.read(archive)[1]
-    dataset = datasets.read(archive)
+    dataset = datasets.read(archive, cache=False)
+    archive.chmod(0o600)
+    assert dataset[0].id
     os.utime(archive, ns=(1, 1))
     with pytest.raises(DatasetError, match="has changed since"):
         dataset[0]

@@ -115,7 +115,7 @@ class Batch:
         self._reading = reading
         self._stems: set[str] = set()
         self._spoiled: set[str] = set()  # files of theirs were replaced before the others could not be written
-        self._states: dict[str, tuple[int, int] | None] = {}
+        self._states: dict[str, tuple[int, int, int] | None] = {}
 
     @property
     def done(self) -> list[Entry]:
@@ -216,7 +216,7 @@ class Batch:
                 raise
         return entry
 
-    def _states_of(self, names: Sequence[str]) -> list[tuple[int, int] | None]:
+    def _states_of(self, names: Sequence[str]) -> list[tuple[int, int, int] | None]:
         return [state_of(self._output / name) for name in names]
 
     def _write_further(self, entry: Entry, path: Path, stem: str) -> None:

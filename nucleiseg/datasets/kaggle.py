@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._memory import memory_limit
-from nucleiseg.datasets.records import Array, SourceNotes, Unpaired, complain, file_stamp, read_file, shorten
+from nucleiseg.datasets.records import (
+    Array,
+    SourceNotes,
+    Unpaired,
+    complain,
+    content_of_stamp,
+    file_stamp,
+    read_file,
+    shorten,
+)
 from nucleiseg.errors import DatasetError, SizeMismatchError
 from nucleiseg.images.decoding import decode_image, decode_mask
 from nucleiseg.images.reading import IMAGE_SUFFIXES
@@ -75,7 +84,7 @@ class ZipRecord:
 
     def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
         """The image, and the masks as labels."""
-        if file_stamp(self.archive) != self.archive_stamp:
+        if content_of_stamp(file_stamp(self.archive)) != content_of_stamp(self.archive_stamp):
             raise DatasetError(f"{self.archive}: has changed since it was opened; call datasets.read again")
         # Masks are small and lie side by side: one buffer holds dozens of them.
         with open(self.archive, "rb", buffering=1 << 16) as file:  # noqa: PTH123

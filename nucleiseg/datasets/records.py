@@ -23,6 +23,7 @@ __all__ = [
     "check_pair",
     "check_unpacked",
     "complain",
+    "content_of_stamp",
     "file_stamp",
     "read_file",
     "shorten",
@@ -132,12 +133,27 @@ def complain(ids: Sequence[str], message: str, unpaired: list[Unpaired] | None) 
 
 
 def file_stamp(path: str) -> str:
-    """Path, size and time of change of a file."""
+    """Path, size and times of a file: when its content changed, and its entry in the file system.
+
+    The latter is later where content was replaced and its time set back, as tools do that keep times. It changes with
+    permissions, too, which costs one more decoding.
+    """
     try:
         status = os.stat(path)  # noqa: PTH116 (called for tens of thousands of masks)
     except OSError:
         raise DatasetError(f"{path}: has gone since it was opened; call datasets.read again") from None
-    return f"{path}|{status.st_size}|{status.st_mtime_ns}"
+    return f"{path}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+
+
+def content_of_stamp(stamp: str) -> str:
+    """A stamp less what permissions change, to tell whether a file still has the same content.
+
+    Examples
+    --------
+    >>> content_of_stamp("a.zip|9|100|200")
+    'a.zip|9|100'
+    """
+    return stamp.rpartition("|")[0]
 
 
 def read_file(path: str) -> bytes:

@@ -203,9 +203,12 @@ def write_labels_of(
 
 
 def _state(image: LazyImage) -> list[int]:
-    """Size of an image's file and time of its last change; nothing of a folder, whose own say nothing of its chunks."""
+    """Size of an image's file and time of its last change; nothing of a folder, whose own say nothing of its chunks.
+
+    Not the time of its entry in the file system: new permissions are no reason to do long work again.
+    """
     in_a_file = image.from_file and Path(image.name).is_file()
-    return list(state_of(image.name) or ()) if in_a_file else []
+    return list((state_of(image.name) or ())[:2]) if in_a_file else []
 
 
 def _settle(

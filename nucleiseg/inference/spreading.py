@@ -163,7 +163,7 @@ def once(make: Callable[..., Any], *arguments: Any) -> Any:
         return value
 
 
-def _state(argument: Any) -> tuple[int, int] | None:
+def _state(argument: Any) -> tuple[int, int, int] | None:
     """What changes when a file does, of the path of one."""
     is_path = isinstance(argument, (str, os.PathLike)) and Path(argument).is_file()
     return state_of(argument) if is_path else None
