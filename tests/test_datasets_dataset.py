@@ -279,6 +279,14 @@ def test_wide_whole_numbers_are_resized_as_others_are(size):
     assert np.abs(far.astype(int) - 2**31 - wide).max() <= 1  # halves are rounded either way
 
 
+@pytest.mark.parametrize("value", [16777217.0, 1e300, -0.1])
+def test_doubles_are_resized_as_such(value):
+    image = np.full((20, 30), value)
+    images, _ = datasets.from_arrays([image], [np.zeros((20, 30), int)]).to_arrays(size=(7, 11))
+    assert images.dtype == np.float64
+    np.testing.assert_allclose(images, value, rtol=1e-15)
+
+
 def test_resizing_is_antialiased():
     checks = np.indices((64, 64)).sum(0) % 2 * 255
     images, _ = datasets.from_arrays([checks.astype(np.uint8)], [np.zeros((64, 64), int)]).to_arrays(size=(8, 8))

@@ -48,6 +48,8 @@ def _resize_image(image: Array, size: tuple[int, int] | None) -> Array:
         return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
     if image.dtype.kind in "iu" and image.dtype.itemsize > 2:
         return _resize_wide(image, size)
+    if image.dtype.kind == "f" and image.dtype.itemsize > 4 and np.isfinite(image).all():  # else NaN would spread
+        return _resize_doubles(image, size).astype(image.dtype)
     # Pillow resizes other types one channel at a time, as float; 16-bit values are exact in it.
     planes = [
         np.asarray(Image.fromarray(image[..., c].astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR))
@@ -61,12 +63,16 @@ def _resize_image(image: Array, size: tuple[int, int] | None) -> Array:
 
 def _resize_wide(image: Array, size: tuple[int, int]) -> Array:
     """As Pillow does, in double precision: its floats round 32-bit values, the largest beyond what the type holds."""
-    rows, columns = (_weigh(old, new) for old, new in zip(image.shape[:2], size, strict=True))
-    resized = np.round(rows @ np.moveaxis(image, -1, 0).astype(np.float64) @ columns.T)
+    resized = np.round(_resize_doubles(image, size))
     limits = np.iinfo(image.dtype)
     whole = np.clip(resized, limits.min, np.nextafter(float(limits.max), 0)).astype(image.dtype)
     whole[resized >= limits.max] = limits.max  # by itself, as a float64 rounds the end of 64 bits up
-    return np.moveaxis(whole, 0, -1)
+    return whole
+
+
+def _resize_doubles(image: Array, size: tuple[int, int]) -> NDArray[np.float64]:
+    rows, columns = (_weigh(old, new) for old, new in zip(image.shape[:2], size, strict=True))
+    return np.moveaxis(rows @ np.moveaxis(image, -1, 0).astype(np.float64) @ columns.T, 0, -1)
 
 
 def _weigh(old: int, new: int) -> NDArray[np.float64]:
