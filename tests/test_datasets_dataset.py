@@ -68,6 +68,7 @@ def test_workers_are_counted():
 def test_select_keeps_the_order_asked_for():
     assert make("abcd").select(["c", "a"]).ids == ("c", "a")
     assert make("abcd").select("b").ids == ("b",)
+    assert make([3, 1, 2]).select([1, np.int64(3)]).ids == ("1", "3")
     with pytest.raises(InvalidInputError, match="x, y are not"):
         make("abcd").select(["a", "x", "y"])
 

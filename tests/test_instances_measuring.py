@@ -13,7 +13,7 @@ from skimage.measure import regionprops_table
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import ReadOptions, read_micrograph
 from nucleiseg.inference import Prediction
-from nucleiseg.instances import measure
+from nucleiseg.instances import measure, summarize
 from nucleiseg.instances.measuring import distinct_names
 
 FEW = settings(max_examples=30, deadline=None)
@@ -206,5 +206,8 @@ def test_arguments_are_checked():
         measure(np.ones((2, 2)))
     with pytest.raises(InvalidInputError, match="image must"):
         measure(np.ones((2, 2), int), np.zeros((2, 2, 2, 2)))
-    with pytest.raises(InvalidInputError, match="pixel_size must be a number above 0"):
-        measure(np.ones((2, 2), int), pixel_size=0)
+    for size in (0, -2, np.nan, "0.5", True):
+        with pytest.raises(InvalidInputError, match="pixel_size must be a number above 0"):
+            measure(np.ones((2, 2), int), pixel_size=size)
+        with pytest.raises(InvalidInputError, match="pixel_size must be a number above 0"):
+            summarize(measure(np.ones((2, 2), int)), (2, 2), size)

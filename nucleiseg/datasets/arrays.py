@@ -38,7 +38,7 @@ class ArrayRecord:
 
 
 def from_arrays(
-    images: Sequence[Array] | Array, labels: Sequence[Array] | Array, ids: Sequence[str] | None = None
+    images: Sequence[Array] | Array, labels: Sequence[Array] | Array, ids: Sequence[str | int] | None = None
 ) -> Dataset:
     """A dataset of arrays in memory.
 
@@ -48,8 +48,8 @@ def from_arrays(
         Any real dtype; C is 1 to 4.
     labels : (N, H, W) integer array, or sequence of (H, W) arrays
         0 is background, every other number one nucleus.
-    ids : sequence of str, optional
-        Names of the samples; by default ``"0000"``, ``"0001"`` and so on.
+    ids : sequence of str or int, optional
+        Names of the samples, kept as text; by default ``"0000"``, ``"0001"`` and so on.
 
     Returns
     -------

@@ -97,17 +97,17 @@ class Dataset(Sequence[Sample]):
         names = f": {shorten(list(self.ids), 3)}" if self.ids else ""
         return f"Dataset({len(self)} {noun}{names})"
 
-    def select(self, ids: Iterable[str]) -> Dataset:
-        """The samples of these ids, in this order.
+    def select(self, ids: Iterable[str | int]) -> Dataset:
+        """The samples of these ids, in this order. Numbers are taken as text, as `from_arrays` takes them.
 
         Raises
         ------
         InvalidInputError
             If an id is unknown.
         """
-        wanted = [ids] if isinstance(ids, str) else list(ids)
+        wanted = [ids] if isinstance(ids, str) else [str(name) for name in ids]
         known = {record.id: record for record in self._records}
-        unknown = [str(name) for name in wanted if name not in known]
+        unknown = [name for name in wanted if name not in known]
         if unknown:
             raise InvalidInputError(f"ids must be in the dataset, {shorten(unknown)} are not; see dataset.ids")
         return self._with([known[name] for name in wanted])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import Array, check_labels, check_number_array, check_same_size, describe
+from nucleiseg._checks import Array, check_labels, check_number_array, check_pixel_size, check_same_size, describe
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances._regions import Regions, find_regions
 from nucleiseg.instances._shapes import convex_areas, perimeters
@@ -93,8 +93,8 @@ def measure(
     Raises
     ------
     InvalidInputError
-        If an argument has another shape or dtype, the sizes differ, there is not one name for each channel, or a label
-        is 2**63 or more.
+        If an argument has another shape or dtype, the sizes differ, there is not one name for each channel, a label is
+        2**63 or more, or ``pixel_size`` is no number above 0.
 
     Examples
     --------
@@ -126,8 +126,7 @@ def measure_columns(
         )
     layers = [] if image is None else _check_layers(image, values)
     names = _check_names(channels, layers)
-    if pixel_size is not None and not 0 < pixel_size < float("inf"):
-        raise InvalidInputError(f"pixel_size must be a number above 0, in µm, got {pixel_size!r}; for example 0.65")
+    pixel_size = check_pixel_size(pixel_size)
 
     regions = find_regions(values)
     columns = dict(_shape_columns(values, regions))

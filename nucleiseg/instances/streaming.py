@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._checks import check_pixel_size
 from nucleiseg._files import SOFTWARE, atomic_path, check_suffix
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import InvalidInputError
@@ -93,7 +94,7 @@ def measured_blocks(
     [[0], [4]]
     """
     height, width = labels.shape
-    names = distinct_names(channels)
+    names, pixel_size = distinct_names(channels), check_pixel_size(pixel_size)
     boxes = _boxes(labels, side)
     if len(boxes) == 1:  # without any nucleus, the first pixel says which columns there are
         boxes = np.array([[0, 0, 1, 1]])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import check_size
+from nucleiseg._checks import check_pixel_size, check_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def summarize(table: pd.DataFrame, shape: tuple[int, int], pixel_size: float | N
     Raises
     ------
     InvalidInputError
-        If the shape is not (height, width).
+        If the shape is not (height, width), or ``pixel_size`` is no number above 0.
 
     Examples
     --------
@@ -79,6 +79,7 @@ def summary_row(table: pd.DataFrame, shape: tuple[int, int], pixel_size: float |
     0.5
     """
     height, width = check_size(shape, "shape")
+    pixel_size = check_pixel_size(pixel_size)
     pixels, count = height * width, len(table)
     row: dict[str, float] = {
         "height": height,
