@@ -218,23 +218,7 @@ def calibrate(
         return None
     if y.size < _ENOUGH or of_each < _ENOUGH_OF_EACH:
         return Calibration(*regress(x[:, :2], y).tolist())
-    return Calibration(*np.append(_regress_sizes(x, y), [seen.min(), seen.max()]).tolist())
-
-
-def _regress_sizes(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Coefficients of all features, of which the last but one is the square of the one before.
-
-    Over the sizes that there are, a logarithm and its square rise together. What tells apart both the small and the
-    large needs large coefficients of opposite signs, which the penalty forbids; those of the square around the mean
-    are small.
-    """
-    middle = x[:, 2].mean()
-    around = x.copy()
-    around[:, 3] = (x[:, 2] - middle) ** 2
-    found = regress(around, y)
-    found[0] += found[3] * middle**2
-    found[2] -= 2 * found[3] * middle
-    return found
+    return Calibration(*np.append(regress(x, y), [seen.min(), seen.max()]).tolist())
 
 
 def _check(labels: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Array, Array]:
