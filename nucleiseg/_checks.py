@@ -87,7 +87,8 @@ def check_same_size(first: Array, second: Array, names: tuple[str, str]) -> None
 
 def check_range(value: float, name: str, low: float, high: float) -> float:
     """A number between two bounds, both included."""
-    if not isinstance(value, (int, float, np.integer, np.floating)) or not low <= value <= high:
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
         raise InvalidInputError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
     return float(value)
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from nucleiseg._checks import hold_plain_numbers
-from nucleiseg.errors import ModelFileError
+from nucleiseg.errors import InvalidInputError, ModelFileError
 
 _KEY = "segmenter"
 
 
 @dataclass(frozen=True)
 class SegmenterSettings:
-    """What a saved model needs besides its weights; written into the file as JSON."""
+    """What a saved model needs besides its weights; written into the file as JSON.
+
+    Raises
+    ------
+    InvalidInputError
+        If a value is of another kind than its rule says: it could be written, but not be read again.
+    """
 
     encoder: str
     weights: str | None
@@ -40,6 +47,8 @@ class SegmenterSettings:
 
     def __post_init__(self) -> None:
         hold_plain_numbers(self)
+        for name in _RULES:
+            check_setting(name, getattr(self, name))
 
     @property
     def network(self) -> dict[str, Any]:
@@ -61,16 +70,48 @@ class SegmenterSettings:
             If it is something else.
         """
         try:
-            settings = cls(**{**stored[_KEY], "widths": tuple(stored[_KEY]["widths"])})
-            for name, (rule, fits) in _RULES.items():
-                value = getattr(settings, name)
-                if not fits(value):
-                    raise TypeError(f"{name} must be {rule}, got {str(value)[:80]!r}")
-            return settings
-        except (KeyError, TypeError) as error:
+            return cls(**{**stored[_KEY], "widths": tuple(stored[_KEY]["widths"])})
+        except (KeyError, TypeError, InvalidInputError) as error:
             raise ModelFileError(
                 f"{path} holds no settings of a Segmenter ({error}); save it with Segmenter.save"
             ) from error
+
+
+def check_setting(name: str, value: object) -> None:
+    """Raise `InvalidInputError` if a value is of another kind than that field of `SegmenterSettings` holds.
+
+    Examples
+    --------
+    >>> check_setting("deterministic", 0)
+    Traceback (most recent call last):
+    nucleiseg.errors.InvalidInputError: deterministic must be true or false, got 0
+    """
+    rule, fits = _RULES[name]
+    if not fits(value):
+        raise InvalidInputError(f"{name} must be {rule}, got {repr(value)[:80]}")
+
+
+def plain_path(value: object) -> Any:
+    """A path as text, since JSON holds no other; anything else as it is, for `check_setting` to judge.
+
+    Examples
+    --------
+    >>> from pathlib import PurePosixPath
+    >>> plain_path(PurePosixPath("my.h5")), plain_path(None)
+    ('my.h5', None)
+    """
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def plain_widths(value: object) -> Any:
+    """Widths as a tuple; what is no sequence as it is, for `check_setting` to judge.
+
+    Examples
+    --------
+    >>> plain_widths([8, 8]), plain_widths(8)
+    ((8, 8), 8)
+    """
+    return tuple(value) if isinstance(value, Iterable) else value
 
 
 def _is_whole(value: object) -> bool:
@@ -83,6 +124,10 @@ def _is_flag(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_whole(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(_is_whole(one) for one in value)
 
 
 def _are_numbers(value: object) -> bool:
@@ -112,7 +157,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **{name: ("text or null", _or_none(_is_text)) for name in ("weights", "licence")},
     **dict.fromkeys(("seed", "convolutions"), ("a whole number of at least 0", _is_whole)),
     **dict.fromkeys(("trained", "deterministic", "refine"), ("true or false", _is_flag)),
-    "widths": ("whole numbers", lambda value: all(map(_is_whole, value))),
+    "widths": ("whole numbers, such as (256, 128, 64, 32, 16)", _are_whole),
     "thresholds": ("names and numbers", _are_numbers),
     "calibration": ("names and numbers, or null", _or_none(_are_numbers)),
     "passport": ("three rising numbers above 0, or null", _or_none(_is_passport)),

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nucleiseg._checks import check_flag
 from nucleiseg._files import atomic_path, check_reachable
 from nucleiseg._forking import check_not_forked
 from nucleiseg._weights import give_weights
@@ -55,6 +56,7 @@ def write_model(
     InvalidInputError
         If the path does not end in ``.keras``.
     """
+    check_flag(half, "half")
     target = Path(path)
     if target.suffix != ".keras":
         raise InvalidInputError(f"a model's file name must end in .keras, got {target.name!r}; use {target.stem}.keras")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy.typing as npt
 
 from nucleiseg._progress import progress
-from nucleiseg._settings import SegmenterSettings
+from nucleiseg._settings import SegmenterSettings, plain_path, plain_widths
 from nucleiseg.engines.engine import computing_in, let_weights_change
 from nucleiseg.engines.formats import find_format, keras_model
 from nucleiseg.errors import InvalidInputError
@@ -104,11 +104,11 @@ class Segmenter:
         wanted = get_head(head)
         self._settings = SegmenterSettings(
             encoder=encoder,
-            weights=None if weights is None else os.fspath(weights),
+            weights=plain_path(weights),
             head=head,
             loss=wanted.loss if loss is None else loss,
             upsampling=upsampling,
-            widths=tuple(widths),
+            widths=plain_widths(widths),
             convolutions=convolutions,
             refine=refine,
             scaling=scaling,

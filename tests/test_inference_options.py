@@ -36,6 +36,8 @@ def test_values_in_range(options):
         ),
         ({"max_memory": 0}, "max_memory must be a positive number"),
         ({"max_memory": True}, "max_memory must be a positive number"),
+        *(({name: "no"}, f"{name} must be true or false, got 'no'") for name in ("tta", "remove_edge", "fill_holes")),
+        *(({name: True}, f"{name}.* must be .* from .*, got True") for name in ("threshold", "scale", "diameter")),
     ],
 )
 def test_values_out_of_range(options, message):

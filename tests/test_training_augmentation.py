@@ -355,6 +355,8 @@ def test_settings_are_frozen_and_can_be_compared_and_hashed():
         ({"scale": (1, 20)}, "the upper scale must be a number from 0.1 to 10, got 20"),
         ({"scale": (1.5, 0.5)}, r"scale must be \(smallest, largest\), got \(1.5, 0.5\); swap the two"),
         ({"scale": 1.5}, r"scale must be \(smallest, largest\), got 1.5; \(1, 1\) leaves the size as it is"),
+        ({"flip": "no"}, "flip must be true or false, got 'no'"),
+        ({"turn": 1}, "turn must be true or false, got 1"),
         ({"scale": (1, 1, 1)}, r"scale must be \(smallest, largest\), got \(1, 1, 1\)"),
     ],
 )

@@ -139,6 +139,8 @@ def test_what_is_written_is_read(tmp_path_factory, changes):
         ("[training]\nteaching = 1.5", r"teaching must be a number from 0 to 1, got 1.5"),
         ('[training]\nteacher = "start"', r"is the model that training starts from, got none; name it as start"),
         ("[training]\nteacher = 3", r'teacher must be text, got 3; write teacher = "a path"'),
+        ("[network]\ndeterministic = 1", r"deterministic must be true or false, got 1"),
+        ("[network]\nwidths = 8", r"widths must be whole numbers, such as .*, got 8"),
         ("[training]\nepochs = 0", r"epochs must be a whole number of at least 1, got 0"),
         ("[training]\ncrop = [100, 100]", r"crop must be multiples of 32"),
         ("[augmentation]\nflips = true", r"unknown key in \[augmentation\] 'flips'; did you mean 'flip'\?"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nucleiseg._checks import check_count, check_range
+from nucleiseg._checks import check_count, check_flag, check_range
 from nucleiseg.datasets import Dataset
 from nucleiseg.datasets.mixing import join, mix
 from nucleiseg.engines.formats import keras_model
@@ -95,6 +95,7 @@ def fine_tune(
     nucleiseg.errors.InvalidInputError: fine-tuning needs at least 5 images, ... got 2; ...
     """
     check_range(tolerance, "tolerance", 0, 1)
+    check_flag(curve, "curve")
     own, judged, recipe = _prepared(segmenter, data, reference, epochs, options, seed)
     tuned, history = recipe(own.learn, own.choose, watch)
     compared = Comparison(segmenter.evaluate(own.held_out), tuned.evaluate(own.held_out))

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from nucleiseg._checks import check_choice, check_count
+from nucleiseg._checks import check_choice, check_count, check_pixel_size
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["AXES", "MAX_PIXELS", "Channel", "ReadOptions"]
@@ -101,9 +101,7 @@ class ReadOptions:
             _check_index_or_name(self.scene, "scene")
         check_count(self.level, "level", 0)
         check_count(self.max_pixels, "max_pixels", 1)
-        size = self.pixel_size
-        if size is not None and not (isinstance(size, (int, float, np.number)) and 0 < float(size) < np.inf):
-            raise InvalidInputError(f"pixel_size must be a number above 0, in µm, got {size!r}; for example 0.65")
+        check_pixel_size(self.pixel_size)
 
     @property
     def wanted_channels(self) -> tuple[Channel, ...]:

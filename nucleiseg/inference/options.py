@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nucleiseg._checks import check_count, check_range, hold_plain_numbers
+from nucleiseg._checks import check_count, check_flag, check_range, hold_plain_numbers
 from nucleiseg._precision import AskedPrecision, check_asked_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.read_options import ReadOptions
@@ -97,6 +97,8 @@ class PredictOptions:
             raise InvalidInputError(
                 f"tiling must be 'auto', a Tiling or None, got {self.tiling!r}; use Tiling(tile=256)"
             )
+        for name in ("tta", "remove_edge", "fill_holes"):
+            check_flag(getattr(self, name), name)
         parse_memory(self.max_memory)
         check_asked_precision(self.precision)
         if not isinstance(self.reading, ReadOptions):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import Array, check_count, check_labels
+from nucleiseg._checks import Array, check_count, check_flag, check_labels
 
 __all__ = ["at_edge", "filter_labels", "keep_only", "leave_out", "renumbering"]
 
@@ -49,6 +49,8 @@ def filter_labels(
     """
     values = check_labels(labels)
     check_count(min_area, "min_area", 0)
+    check_flag(remove_edge, "remove_edge")
+    check_flag(fill_holes, "fill_holes")
     ranks = _ranks(values)
     if fill_holes:
         ranks = _filled(ranks)

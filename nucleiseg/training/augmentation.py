@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import check_range, check_same_size, describe, hold_plain_numbers
+from nucleiseg._checks import check_flag, check_range, check_same_size, describe, hold_plain_numbers
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.crops import check_scale
 from nucleiseg.training.grounds import empty_ground
@@ -86,6 +86,8 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         hold_plain_numbers(self)
+        for name in ("flip", "turn"):
+            check_flag(getattr(self, name), name)
         for name in ("brightness", "recolour", "counterstain", "invert", "noise", "empty"):
             check_range(getattr(self, name), name, 0, 1)
         for name in ("stretch", "contrast", "gamma", "colour", "blur"):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._checks import check_flag
 from nucleiseg._files import atomic_path
 from nucleiseg.errors import InvalidInputError
 
@@ -109,6 +110,7 @@ class Checkpoint:
         InvalidInputError
             If there is an earlier run in it, and it is not to be gone on with.
         """
+        check_flag(resume, "resume")
         if folder is None:
             return None
         checkpoint = cls(folder)

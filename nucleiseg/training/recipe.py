@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleiseg._checks import check_choice, check_count, check_flag, check_range
+from nucleiseg._settings import check_setting, plain_path
 from nucleiseg.errors import InvalidInputError, NucleisegError
 from nucleiseg.training.augmentation import Augmentation
 from nucleiseg.training.options import FitOptions
@@ -49,8 +50,8 @@ class Recipe:
     Raises
     ------
     InvalidInputError
-        If the network has an argument that there is not, or one that a model to start from has, epochs is below 1,
-        teaching is no number from 0 to 1, or the start is to teach and there is none.
+        If the network has an argument that there is not or of another kind, or one that a model to start from has,
+        epochs is below 1, teaching is no number from 0 to 1, or the start is to teach and there is none.
 
     Examples
     --------
@@ -70,8 +71,10 @@ class Recipe:
     half: bool = False
 
     def __post_init__(self) -> None:
-        for name in self.network:
+        for name, value in self.network.items():
             check_choice(name, "argument of the network", NETWORK_ARGUMENTS)
+            if name != "loss" or value is not None:  # None is the head's own
+                check_setting(name, plain_path(value))  # now, not when the model is written after hours
         given = set(self.network)
         if self.start is not None and given and not (given <= set(_GROWING) and given & set(_GROWING[:2])):
             raise InvalidInputError(
