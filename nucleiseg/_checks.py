@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,8 @@ from nucleiseg.errors import InvalidInputError
 Array = npt.NDArray[Any]
 
 MAX_CHANNELS = 4
+
+_LONGEST = 80  # of what is shown of a value in an error
 
 
 def describe(array: Array) -> str:
@@ -43,7 +46,12 @@ def check_number_array(value: object, name: str) -> Array:
 def check_image(value: object, name: str = "image") -> Array:
     """An image: (H, W) or (H, W, C) with 1 to 4 channels, at least one pixel, finite real numbers."""
     array = check_number_array(value, name)
-    if array.ndim not in (2, 3) or array.size == 0:
+    if array.ndim < 2:  # such as a number of a nested list, whose rows are taken for images
+        raise InvalidInputError(
+            f"{name} must be (H, W) or (H, W, C) with at least one pixel, got {describe(array)}; "
+            "make an array of nested lists by numpy.asarray(image), and pass one image at a time or a list of arrays"
+        )
+    if array.ndim > 3 or array.size == 0:
         raise InvalidInputError(
             f"{name} must be (H, W) or (H, W, C) with at least one pixel, got {describe(array)}; "
             "pass one image at a time, a sequence of images, or select one plane"
@@ -105,6 +113,50 @@ def check_flag(value: bool, name: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidInputError(f"{name} must be true or false, got {value!r}; write it without quotation marks")
     return value
+
+
+def check_instance(value: object, kind: type, name: str, example: str) -> None:
+    """An object of one of our classes, in whose place a mapping, a name or a number may be given by mistake.
+
+    Examples
+    --------
+    >>> check_instance({"tta": True}, np.ndarray, "image", "numpy.asarray(image)")
+    Traceback (most recent call last):
+    nucleiseg.errors.InvalidInputError: image must be a ndarray, got {'tta': True}; use numpy.asarray(image)
+    """
+    if not isinstance(value, kind):
+        is_plural, is_vowel = kind.__name__.endswith(("Options", "Settings")), kind.__name__[0] in "AEIO"
+        article = "" if is_plural else "an " if is_vowel else "a "
+        got = " ".join(repr(value).split())
+        got = got if len(got) <= _LONGEST else type(value).__name__
+        raise InvalidInputError(f"{name} must be {article}{kind.__name__}, got {got}; use {example}")
+
+
+def as_list(values: Any) -> list[Any]:
+    """Several values as a list; one text or path as a list of one, since it would be read letter by letter.
+
+    Examples
+    --------
+    >>> as_list("geojson"), as_list(("geojson", "coco"))
+    (['geojson'], ['geojson', 'coco'])
+    """
+    return [values] if isinstance(values, (str, os.PathLike)) else list(values)
+
+
+def refuse_samples(value: object, name: str = "image") -> None:
+    """Raise `InvalidInputError` for a sample or a whole dataset in place of an image, before all of it is read.
+
+    Examples
+    --------
+    >>> refuse_samples(np.zeros((4, 4)))
+    """
+    if hasattr(value, "image") and hasattr(value, "labels"):
+        raise InvalidInputError(f"{name} must be an image, got a {type(value).__name__} with labels; give its .image")
+    if hasattr(value, "records") and hasattr(value, "ids"):
+        raise InvalidInputError(
+            f"{name} must be an image, got a {type(value).__name__}; look at it by segmenter.evaluate(data), or at "
+            "[sample.image for sample in data]"
+        )
 
 
 def check_size(value: tuple[int, int], name: str) -> tuple[int, int]:

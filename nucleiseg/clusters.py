@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from nucleiseg._checks import as_list
 from nucleiseg.engines.engine import computing_in
 from nucleiseg.errors import FailedImagesError, InvalidInputError
 from nucleiseg.images.lazy import LazyImage, open_lazy
@@ -23,7 +24,7 @@ from nucleiseg.inference.large import plan_job
 from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.maps import Network
 from nucleiseg.inference.memory import Plan
-from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.options import PredictOptions, given_options
 from nucleiseg.inference.prediction import Prediction
 from nucleiseg.inference.rescaling import calibration_of
 from nucleiseg.inference.segmenting import decoding_of
@@ -68,7 +69,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
     >>> labels.shape, labels.dtype, int(labels.max().compute(scheduler="synchronous"))
     ((64, 96), dtype('int32'), 0)
     """
-    options = options or PredictOptions()
+    options = given_options(options)
     name = name_for_workers(model)
     if isinstance(image, (str, os.PathLike)):
         raise InvalidInputError(
@@ -107,7 +108,7 @@ def predict_dask(model: str | os.PathLike[str], image: Any, options: PredictOpti
 
 def predict_many(
     model: str | os.PathLike[str],
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     options: PredictOptions | None = None,
     client: Any = None,
     on_error: Callable[[str, Exception], object] | None = None,
@@ -120,7 +121,7 @@ def predict_many(
     ----------
     model : path or name
         A ``.keras`` file or a shipped model; every worker loads it once.
-    paths : sequence of path
+    paths : sequence of path, or path
         Image files, which the workers find at the same paths.
     options : PredictOptions, optional
         As for `Segmenter.predict`.
@@ -154,20 +155,22 @@ def predict_many(
     >>> list(predict_many("nuclei", ["no_such_file.png"], on_error=failed.__setitem__)), list(failed)
     ([], ['no_such_file.png'])
     """
-    files = [os.fspath(path) for path in paths]
-    options = options or PredictOptions()
+    files = [os.fspath(path) for path in as_list(paths)]
+    options = given_options(options)
     failed: dict[str, Exception] = {}
+    failures = 0
     done = _done_here(model, files, options) if client is None else _done_there(model, files, options, client)
     with closing(done):
         for file, found in done:
             try:
                 result = found.result()
             except Exception as error:  # whatever one file brings up (memory, for example)
+                failures += 1  # of a path that is given twice, two
                 (on_error or failed.__setitem__)(file, error)
             else:
                 yield file, result
     if failed:
-        raise FailedImagesError(failed, len(files))
+        raise FailedImagesError(failed, len(files), failures)
 
 
 def _done_here(model: str | os.PathLike[str], files: list[str], options: PredictOptions) -> Generator[tuple[str, Any]]:

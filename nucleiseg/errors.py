@@ -98,10 +98,11 @@ class FailedImagesError(NucleisegError):
 
     _TOLD = 3
 
-    def __init__(self, errors: Mapping[str, Exception], count: int) -> None:
-        super().__init__(errors, count)
+    def __init__(self, errors: Mapping[str, Exception], count: int, failures: int | None = None) -> None:
+        super().__init__(errors, count, failures)
         self.errors = dict(errors)
         self.count = count
+        self.failures = len(self.errors) if failures is None else failures  # more where a path was given twice
 
     def __str__(self) -> str:
         reasons = [
@@ -110,7 +111,7 @@ class FailedImagesError(NucleisegError):
         ]
         more = len(self.errors) - len(reasons)
         further = f"; and {more} more, see `errors` of this error" if more else ""
-        return f"{len(self.errors)} of {self.count} images could not be segmented: {'; '.join(reasons)}{further}"
+        return f"{self.failures} of {self.count} images could not be segmented: {'; '.join(reasons)}{further}"
 
 
 class DatasetError(NucleisegError):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from nucleiseg._checks import check_instance
 from nucleiseg.adopting import ADOPTED
 from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from nucleiseg.segmenter import Segmenter
+from nucleiseg.segmenter import Segmenter
 
 __all__ = ["grow"]
 
@@ -67,6 +66,7 @@ def grow(
     from nucleiseg.learning import build_network
     from nucleiseg.networks import take_weights
 
+    check_instance(segmenter, Segmenter, "segmenter", 'Segmenter.from_pretrained("nuclei")')
     if segmenter._settings.encoder == ADOPTED:
         raise InvalidInputError(
             "a model can grow whose parts are known, got one that was adopted; build a Segmenter with these parts, and "

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import check_choice
+from nucleiseg._checks import as_list, check_choice
 from nucleiseg._optional import check_extra
 from nucleiseg._version import __version__
 from nucleiseg.engines.engine import computing_in, fingerprint_of, settle_precision
@@ -23,7 +23,7 @@ from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.inference.flags import flags_of_nuclei
 from nucleiseg.inference.large import Found, LargeJob, Written, plan_job, run_here, write_labels_of
 from nucleiseg.inference.large_scale import at_one_scale
-from nucleiseg.inference.options import PredictOptions
+from nucleiseg.inference.options import PredictOptions, given_options
 from nucleiseg.inference.rescaling import calibration_of
 from nucleiseg.inference.scale import Passport
 from nucleiseg.inference.segmenting import decoding_of
@@ -41,7 +41,7 @@ def predict_large(
     output: str | os.PathLike[str],
     options: PredictOptions | None = None,
     scheduler: Any = None,
-    export: Sequence[str] = (),
+    export: Sequence[str] | str = (),
 ) -> int:
     """Label the nuclei of an image that need not fit into memory; reads and writes it part by part.
 
@@ -64,7 +64,7 @@ def predict_large(
         the image from the same paths, a shipped model from their own installation; what a worker that dies had begun
         is done again by another.
 
-    export : sequence of "geojson" and "parquet"
+    export : "geojson", "parquet", or a sequence of these
         Further files beside the output, of the same name but for the ending: outlines and measurements for QuPath, and
         a table of the measurements. They are written part by part, too.
 
@@ -108,7 +108,7 @@ def label_large(
     output: str | os.PathLike[str],
     options: PredictOptions | None = None,
     scheduler: Any = None,
-    export: Sequence[str] = (),
+    export: Sequence[str] | str = (),
 ) -> LargeLabels:
     """As `predict_large`, and judge the image: by a sample of it, and by all nuclei.
 
@@ -118,7 +118,7 @@ def label_large(
     >>> label_large("nuclei", np.zeros((64, 96), np.uint8), Path(tempfile.mkdtemp(), "labels.tif"))
     LargeLabels(nuclei=0, quality=('flat', 'empty'))
     """
-    options = options or PredictOptions()
+    options, export = given_options(options), as_list(export)
     source = image.name if isinstance(image, LazyImage) and image.from_file else image
     if isinstance(source, (str, os.PathLike)) and Path(source).resolve() == Path(output).resolve():
         raise InvalidInputError(

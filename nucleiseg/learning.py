@@ -6,15 +6,15 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nucleiseg._checks import check_choice, check_count
+from nucleiseg._checks import check_choice, check_count, check_instance
 from nucleiseg._seeding import seeded
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.datasets import Dataset
 from nucleiseg.datasets.doctor import warn_about_errors
+from nucleiseg.datasets.given import check_labelled
 from nucleiseg.engines.gpus import grow_gpu_memory
 from nucleiseg.errors import InvalidInputError, TrainingWarning
 from nucleiseg.heads import get_head
@@ -91,6 +91,8 @@ def train_network(
     if validation is not None:
         _check_labelled(validation, "validation_data")
     epochs = check_count(epochs, "epochs")
+    if options is not None:
+        check_instance(options, FitOptions, "options", "FitOptions(batch_size=4)")
     keeper = Checkpoint.for_run(None if checkpoint is None else Path(checkpoint), resume)
     settings = _as_begun(settings, keeper)
     head = get_head(settings.head)
@@ -128,15 +130,14 @@ def _check_labelled(data: Any, name: str) -> None:
         raise InvalidInputError(
             f"{name} must have labels of its own, got what a teacher finds; give the images without it: {name}.data"
         )
-    if isinstance(data, (Dataset, TaughtImages)):
+    if isinstance(data, TaughtImages):
         return
-    is_sequence = hasattr(data, "__len__") and hasattr(data, "__getitem__")
-    if not is_sequence or not all(hasattr(one, "image") and hasattr(one, "labels") for one in islice(data, 1)):
+    try:
+        check_labelled(data, name)
+    except InvalidInputError as error:
         raise InvalidInputError(
-            f"{name} must be a dataset, or a sequence of items with image and labels, got {type(data).__name__}; make "
-            "one by nucleiseg.datasets.read(path), or of arrays by nucleiseg.datasets.from_arrays(images, labels); a "
-            "tf.data pipeline is learned from by segmenter.model.fit(pairs), compiled before"
-        )
+            f"{error}; a tf.data pipeline is learned from by segmenter.model.fit(pairs), compiled before"
+        ) from None
 
 
 def _as_begun(settings: SegmenterSettings, keeper: Checkpoint | None) -> SegmenterSettings:

@@ -14,14 +14,15 @@ from nucleiseg._progress import progress
 from nucleiseg._settings import SegmenterSettings, plain_path, plain_widths
 from nucleiseg.engines.engine import computing_in, let_weights_change
 from nucleiseg.engines.formats import find_format, keras_model
-from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
 from nucleiseg.images.sources import open_micrograph
 from nucleiseg.inference import Evaluation, Prediction, PredictOptions
 from nucleiseg.inference.evaluation import evaluate_images
+from nucleiseg.inference.options import exact_options, given_options
+from nucleiseg.inference.parts import usable_settings
 from nucleiseg.inference.rescaling import segment_at_scale
 from nucleiseg.inference.scaled_maps import maps_at_scale
-from nucleiseg.inference.tuning import tune_settings
+from nucleiseg.inference.tuning import check_choosing, tune_settings
 from nucleiseg.modelfile import write_model
 from nucleiseg.networks import DEFAULT_WIDTHS
 from nucleiseg.plotting import History, plot_architecture
@@ -139,14 +140,14 @@ class Segmenter:
 
         Raises
         ------
-        ModelFileError
-            If the file is missing, damaged, or was not saved by nucleiseg.
+        ModelFileError, InvalidInputError
+            If the file is missing, damaged, foreign, of another ending, or needs a part that is not installed.
         MissingPackageError
             If the package that runs such a file is not installed.
         """
         kind = find_format(path)
         segmenter = cls.__new__(cls)
-        segmenter._settings = SegmenterSettings.from_json(kind.read_settings(Path(path)), os.fspath(path))
+        segmenter._settings = usable_settings(kind, path)
         segmenter._engine = kind.load(Path(path))
         return segmenter
 
@@ -306,7 +307,7 @@ class Segmenter:
         """
         if isinstance(image, (list, tuple)):
             return [self.predict(one, options) for one in progress(image, "predicting", len(image))]
-        options = options or PredictOptions()
+        options = given_options(options)
         source = open_micrograph(image, options.reading)
         return segment_at_scale(source, computing_in(self._engine, options.precision), self._settings, options)
 
@@ -338,7 +339,7 @@ class Segmenter:
         Raises
         ------
         InvalidInputError
-            If the dataset is empty, or a group is called "all".
+            If the dataset is empty or none, or a group is called "all".
         """
         return evaluate_images(data, lambda sample: self.predict(sample.image, options), group, watch, options)
 
@@ -353,8 +354,8 @@ class Segmenter:
         data : Dataset
             Labelled images; their maps are held in memory, of images that are magnified as many times as large.
         options : PredictOptions, optional
-            As for `predict`, whose scale is used, but no threshold, and a ``min_area`` not chosen anew. By default all
-            is computed in float32: what the model keeps hangs on no processor.
+            As for `predict`, whose scale is used, but no threshold, and a ``min_area`` not chosen anew. Precision
+            "auto" is float32 here: what the model keeps hangs on no processor.
 
         Returns
         -------
@@ -364,11 +365,10 @@ class Segmenter:
         Raises
         ------
         InvalidInputError
-            If the dataset is empty.
+            If the dataset is empty or none, or options are of another kind.
         """
-        if not len(data):
-            raise InvalidInputError("thresholds are chosen on labelled images, got an empty dataset; check the split")
-        options, settings = options or PredictOptions(precision="float32"), self._settings
+        check_choosing(data)
+        options, settings = exact_options(options), self._settings
         engine, reading = computing_in(self._engine, options.precision), options.reading
         cases = [
             (sample.labels, *maps_at_scale(open_micrograph(sample.image, reading), engine, settings, options))
@@ -383,7 +383,7 @@ class Segmenter:
         Parameters
         ----------
         path : path
-            A PNG file.
+            A PNG, PDF or SVG file.
         part : "unet" or "encoder"
             The whole network, or the base model alone.
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleiseg._checks import check_range
+from nucleiseg._checks import check_instance, check_range
 from nucleiseg._progress import progress
+from nucleiseg.datasets.given import check_labelled
 from nucleiseg.engines.engine import computing_in, fingerprint_of
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.inference.maps import predict_maps
 from nucleiseg.inference.options import PredictOptions
+from nucleiseg.segmenter import Segmenter
 from nucleiseg.training.taught import TaughtImages, pack
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset
-    from nucleiseg.segmenter import Segmenter
 
 __all__ = ["teach"]
 
@@ -61,6 +62,8 @@ def teach(data: Dataset, teacher: Segmenter, share: float = 0.5) -> TaughtImages
     >>> teach(data, Segmenter.from_pretrained("nuclei-fast"))[0].maps.shape
     (64, 64, 3)
     """
+    check_labelled(data, "data")
+    check_instance(teacher, Segmenter, "teacher", 'Segmenter.from_pretrained("nuclei")')
     settings = teacher._settings
     check_range(share, "share", 0, 1)
     if not settings.trained:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nucleiseg._checks import check_count, check_flag, check_range
+from nucleiseg._checks import check_count, check_flag, check_instance, check_range
 from nucleiseg.datasets import Dataset
+from nucleiseg.datasets.given import check_dataset
 from nucleiseg.datasets.mixing import join, mix
 from nucleiseg.engines.formats import keras_model
 from nucleiseg.errors import InvalidInputError
@@ -174,6 +175,13 @@ def _prepared(
     seed: int,
 ) -> tuple[OwnImages, Dataset | None, _Recipe]:
     """The own images in parts, reference images to judge by, and what trains a copy; raises before it does."""
+    check_instance(segmenter, Segmenter, "segmenter", 'Segmenter.from_pretrained("nuclei")')
+    for part in data if isinstance(data, tuple) and len(data) == len(fields(OwnImages)) else (data,):
+        check_dataset(part, "data")
+    if reference is not None:
+        check_dataset(reference, "reference")
+    if options is not None:
+        check_instance(options, FitOptions, "options", "FitOptions(batch_size=4)")
     check_count(epochs, "epochs")
     check_count(seed, "seed", 0)
     if not segmenter._settings.trained:

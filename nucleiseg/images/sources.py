@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from nucleiseg._checks import refuse_samples
 from nucleiseg._files import check_reachable
 from nucleiseg.errors import ImageFileError, InvalidInputError
 from nucleiseg.images._zarr import is_zarr
@@ -48,6 +49,7 @@ def open_micrograph(image: Any, options: ReadOptions | None = None) -> Micrograp
     0.5
     """
     lazy: LazyImage
+    refuse_samples(image)
     if isinstance(image, Micrograph):
         return image
     if isinstance(image, (str, os.PathLike)):

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import Array, check_count, check_image, hold_plain_numbers
+from nucleiseg._checks import Array, check_count, check_image, check_instance, hold_plain_numbers
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["Tile", "Tiling", "pad_to_multiple", "tiles"]
@@ -116,7 +116,9 @@ def tiles(shape: tuple[int, ...], tiling: Tiling | tuple[Tiling, Tiling], multip
     if len(shape) < 2:
         raise InvalidInputError(f"shape must be (height, width), got {shape}; pass image.shape")
     check_count(multiple, "multiple")
-    both = (tiling, tiling) if isinstance(tiling, Tiling) else tiling
+    both = tiling if isinstance(tiling, tuple) and len(tiling) == 2 else (tiling, tiling)
+    for along in both:
+        check_instance(along, Tiling, "tiling", "Tiling(tile=256)")
     rows, columns = (
         _cut(check_count(length, name), along, multiple)
         for length, name, along in zip(shape[:2], ("height", "width"), both, strict=True)

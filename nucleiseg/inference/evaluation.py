@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nucleiseg._checks import check_choice
+from nucleiseg._checks import as_list, check_choice
 from nucleiseg._files import check_suffix, write_text
 from nucleiseg._progress import progress
+from nucleiseg.datasets.given import check_dataset
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.inference.bootstrap import Bootstrap
 from nucleiseg.instances import InstanceCounts, match, score_images
@@ -97,7 +98,7 @@ class Evaluation:
 
     def intervals(
         self,
-        scores: Sequence[str] = ("ap50", "dsb", "mean_dice"),
+        scores: Sequence[str] | str = ("ap50", "dsb", "mean_dice"),
         level: float = 0.95,
         rounds: int = 1000,
         seed: int = 0,
@@ -109,7 +110,7 @@ class Evaluation:
 
         Parameters
         ----------
-        scores : sequence of str
+        scores : sequence of str, or str
             Names of `nucleiseg.instances.score_images`.
         level : float
             Share of the draws inside the interval, in [0, 1].
@@ -139,7 +140,7 @@ class Evaluation:
         >>> Evaluation([ImageScore("a", "", good), ImageScore("b", "", bad)]).intervals(["ap50"], rounds=50)
         {'all': {'ap50': (0.0, 1.0)}}
         """
-        bootstrap = Bootstrap(level, rounds, seed)
+        bootstrap, scores = Bootstrap(level, rounds, seed), as_list(scores)
         for name in scores:
             check_choice(name, "score", score_images([self.images[0].counts]))
         found: dict[str, dict[str, tuple[float, float]]] = {}
@@ -189,8 +190,9 @@ def evaluate_images(
     Raises
     ------
     InvalidInputError
-        If the dataset is empty, or a group is called "all".
+        If the dataset is empty or none, or a group is called "all".
     """
+    check_dataset(data, "data")
     _check_groups(str(known.get(group, "")) for known in data.metadata)  # before the work is done
     scores = []
     for sample in progress(data, "evaluating", len(data)):

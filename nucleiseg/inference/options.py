@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nucleiseg._checks import check_count, check_flag, check_range, hold_plain_numbers
+from nucleiseg._checks import check_count, check_flag, check_instance, check_range, hold_plain_numbers
 from nucleiseg._precision import AskedPrecision, check_asked_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images.read_options import ReadOptions
@@ -101,8 +101,7 @@ class PredictOptions:
             check_flag(getattr(self, name), name)
         parse_memory(self.max_memory)
         check_asked_precision(self.precision)
-        if not isinstance(self.reading, ReadOptions):
-            raise InvalidInputError(f"reading must be ReadOptions, got {self.reading!r}; use ReadOptions(channel=0)")
+        check_instance(self.reading, ReadOptions, "reading", "ReadOptions(channel=0)")
 
     def _check_diameters(self) -> None:
         if self.diameter is not None:
@@ -146,3 +145,34 @@ class PredictOptions:
     def memory_bytes(self) -> int:
         """``max_memory`` as a number."""
         return parse_memory(self.max_memory)
+
+
+def given_options(options: PredictOptions | None) -> PredictOptions:
+    """What a prediction was told; the defaults for None.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is anything else, such as a mapping.
+
+    Examples
+    --------
+    >>> given_options(None) == PredictOptions()
+    True
+    """
+    if options is None:
+        return PredictOptions()
+    check_instance(options, PredictOptions, "options", "PredictOptions(tta=True)")
+    return options
+
+
+def exact_options(options: PredictOptions | None) -> PredictOptions:
+    """The same, but computed in float32 unless another precision is named: what is kept hangs on no processor.
+
+    Examples
+    --------
+    >>> exact_options(PredictOptions(diameter=20)).precision
+    'float32'
+    """
+    options = given_options(options)
+    return replace(options, precision="float32") if options.precision == "auto" else options

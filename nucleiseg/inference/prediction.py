@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nucleiseg._checks import as_list
 from nucleiseg._files import check_stem, write_text
 from nucleiseg._precision import Precision
 from nucleiseg.images import Micrograph, judge_image, overlay
@@ -239,7 +240,7 @@ class Prediction:
         return {**paths, "measurements": measurements}
 
     def export(
-        self, folder: str | os.PathLike[str], stem: str = "image", formats: Sequence[str] = ("geojson",)
+        self, folder: str | os.PathLike[str], stem: str = "image", formats: Sequence[str] | str = ("geojson",)
     ) -> dict[str, Path]:
         """Write the nuclei for other programs: QuPath, ImageJ, COCO's and Kaggle's tools, and so on.
 
@@ -249,7 +250,7 @@ class Prediction:
             Where to; it is made if needed, and files of the same names are replaced.
         stem : str
             How the file names begin.
-        formats : sequence of str
+        formats : sequence of str, or str
             Of `nucleiseg.instances.list_exporters`.
 
         Returns
@@ -272,7 +273,7 @@ class Prediction:
         'a_coco.json'
         """
         check_stem(stem)
-        exporters = [get_exporter(name) for name in formats]
+        exporters = [get_exporter(name) for name in as_list(formats)]
         for exporter in exporters:
             exporter.check()
         image = NamedLabels(stem, self.labels, "", self.pixel_size, self.table(), self._quality)

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
+from nucleiseg.datasets.given import check_labelled
+from nucleiseg.errors import InvalidInputError
 from nucleiseg.heads import get_head
 from nucleiseg.inference.limits import MIN_AREA, MIN_CONFIDENCE, LeastConfidence, smallest_area
 from nucleiseg.inference.windows import decode_window
@@ -32,6 +34,20 @@ ROUNDS = 2
 LEAST_CONFIDENCE = 0.3
 """Nuclei that are less sure are left out by a model whose confidence is calibrated: more than two thirds of them are
 false. On images of a kind that it was not calibrated on, real nuclei are less sure, too, so it is no higher."""
+
+
+def check_choosing(data: Any) -> None:
+    """Raise `InvalidInputError` for what is no labelled images, or none at all, before any is looked at.
+
+    Examples
+    --------
+    >>> check_choosing([])
+    Traceback (most recent call last):
+    nucleiseg.errors.InvalidInputError: thresholds are chosen on labelled images, got an empty dataset; ...
+    """
+    check_labelled(data, "data")
+    if not len(data):
+        raise InvalidInputError("thresholds are chosen on labelled images, got an empty dataset; check the split")
 
 
 def tune_thresholds(score: Callable[[Mapping[str, float]], float], start: Mapping[str, float]) -> dict[str, float]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nucleiseg._checks import check_choice, check_count, check_flag, check_range, check_size, hold_plain_numbers
+from nucleiseg._checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_instance,
+    check_range,
+    check_size,
+    hold_plain_numbers,
+)
 from nucleiseg._precision import Precision, check_precision
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training.augmentation import Augmentation
@@ -124,6 +132,10 @@ class FitOptions:
         check_count(self.patience, "patience")
         check_count(self.crops_per_image, "crops_per_image")
         check_count(self.validation_crops, "validation_crops")
+        if self.augmentation is not None:
+            check_instance(self.augmentation, Augmentation, "augmentation", "Augmentation(noise=0.1), or None")
+        if self.balance is not None:
+            check_instance(self.balance, str, "balance", "one column of the metadata, such as 'modality'")
         check_flag(self.balance_area, "balance_area")
         check_flag(self.freeze_statistics, "freeze_statistics")
         check_choice(self.keep, "keep", ("best", "last"))

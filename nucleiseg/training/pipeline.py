@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import check_choice, check_count, check_flag, check_size
+from nucleiseg._checks import check_choice, check_count, check_flag, check_instance, check_size
 from nucleiseg._optional import import_framework
 from nucleiseg._threads import count_cores
 from nucleiseg.errors import InvalidInputError
@@ -136,6 +136,8 @@ def as_tf_dataset(
         crop = check_size(crop, "crop")
     check_count(seed, "seed", 0)
     check_count(first_pass, "first_pass", 0)
+    if augmentation is not None:
+        check_instance(augmentation, Augmentation, "augmentation", "Augmentation(noise=0.1), or None")
     check_flag(shuffle, "shuffle")
     check_flag(balance_area, "balance_area")
     check_choice(scaling, "scaling", list_scalings())  # threads of TensorFlow would bury the error in pages

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from nucleiseg._checks import check_instance
 from nucleiseg.datasets.arrays import ArrayRecord
 from nucleiseg.datasets.dataset import Dataset
 from nucleiseg.datasets.doctor.facts import Facts, measure_image, measure_labels, measure_record
@@ -15,6 +16,7 @@ from nucleiseg.datasets.doctor.findings import Case, Finding, Report, described,
 from nucleiseg.datasets.doctor.image_rules import IMAGE_RULES, SET_RULES
 from nucleiseg.datasets.doctor.label_rules import LABEL_RULES, Rule
 from nucleiseg.datasets.doctor.settings import CheckSettings
+from nucleiseg.datasets.given import check_dataset
 from nucleiseg.datasets.metadata import read_metadata
 from nucleiseg.datasets.reading import open_dataset
 from nucleiseg.datasets.records import Unpaired
@@ -54,6 +56,11 @@ def check(
     report : Report
         Prints as text; ``report.findings``, ``report.ok``, ``report.to_dict()``.
 
+    Raises
+    ------
+    InvalidInputError
+        If it is no dataset, or settings are of another kind.
+
     Examples
     --------
     >>> from nucleiseg.datasets import from_arrays
@@ -66,6 +73,9 @@ def check(
     >>> report.kinds, report.find("holes").ids
     (('holes',), ('0001',))
     """
+    check_dataset(dataset, "dataset")
+    if settings is not None:
+        check_instance(settings, CheckSettings, "settings", "CheckSettings()")
     metadata = dict(zip(dataset.ids, dataset.metadata, strict=True))
     measured = in_threads(
         lambda record: measure_record(record, metadata[record.id]), dataset.records, workers, "checking"
