@@ -6,6 +6,7 @@ import re
 import sys
 import tomllib
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import skimage.data
 from PIL import Image
 
 from nucleiseg import _optional
-from nucleiseg.errors import MissingPackageError
+from nucleiseg.errors import InvalidInputError, MissingPackageError
 from nucleiseg.pretrained import list_pretrained, pretrained_path
 
 ROOT = Path(__file__).parents[1]
@@ -131,6 +132,28 @@ def test_frameworks_that_are_missing_say_what_they_are_for(monkeypatch):
         _optional.import_framework("tensorflow", "training")
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (ModuleNotFoundError("No module", name="torch"), MissingPackageError, "a.b needs torch, .*'pip install torch'"),
+        (ValueError("Unable to import backend : foo"), InvalidInputError, "got 'foo'; run 'unset KERAS_BACKEND'"),
+        (ValueError("something else"), ValueError, "^something else$"),
+    ],
+)
+def test_a_backend_that_is_not_there_is_told_as_such(monkeypatch, error, kind, message):
+    def fail(name):
+        raise error
+
+    monkeypatch.setenv("KERAS_BACKEND", "foo")
+    monkeypatch.setattr("lazy_loader.attach_stub", lambda *_: (fail, list, []))
+    load, _, _ = _optional.lazy_package("a", "a.py")
+    with pytest.raises(kind, match=message):
+        load("b")
+    monkeypatch.setattr("importlib.import_module", fail)
+    with pytest.raises(kind, match=message.replace("a.b", "training")):
+        _optional.import_framework("keras", "training")
+
+
 def test_other_missing_modules_are_no_matter_of_ours(monkeypatch):
     monkeypatch.setattr("lazy_loader.attach_stub", lambda *_: (lambda name: __import__("no_such_module"), list, []))
     load, _, _ = _optional.lazy_package("a", "a.py")
@@ -157,10 +180,20 @@ def test_both_distributions_need_the_same_but_for_the_engines():
     assert names(added) == {"onnxruntime"}
     assert added <= {*full["optional-dependencies"]["onnx"]}
     for extra, requirements in light["optional-dependencies"].items():
-        assert requirements == full["optional-dependencies"][extra]
+        same = [requirement.replace("nucleiseg-onnx[", "nucleiseg[") for requirement in requirements]
+        assert same == full["optional-dependencies"][extra]
     for key in ("scripts", "requires-python", "license", "authors", "dynamic"):
         assert light[key] == full[key]
     assert (LIGHT / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_every_extra_that_an_error_names_can_be_installed():
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "nucleiseg").rglob("*.py"))
+    named = {*re.findall(r'(?:import|check)_extra\("?[\w.]+"?, "(\w+)"', code), *re.findall(r'extra="(\w+)"', code)}
+    assert named >= {"dask", "imagej", "onnx", "parquet", "zarr"}
+    assert named <= {*project(ROOT)["optional-dependencies"]}
+    elsewhere = {"napari", "onnx"}  # it has no plugin for napari, brings onnxruntime, and has no Keras model to export
+    assert named - elsewhere <= {*project(LIGHT)["optional-dependencies"]}
 
 
 def test_every_shipped_model_is_there_for_both():
@@ -177,5 +210,16 @@ def test_remedies_name_the_distribution_that_is_installed(monkeypatch, installed
 
     monkeypatch.setattr(metadata, "distribution", distribution)
     assert _optional.distribution() == name
-    with pytest.raises(MissingPackageError, match=rf'pip install "{name}\[imagej\]"'):
+    about = Message()
+    for key, value in (("Provides-Extra", "imagej"), ("Requires-Dist", 'no_such_module>=3.0.8; extra == "imagej"')):
+        about[key] = value
+    monkeypatch.setattr(metadata, "metadata", lambda wanted: about)
+    remedies = rf"""'pip install "{name}\[imagej\]"' or 'pip install "no_such_module>=3.0.8"'$"""
+    with pytest.raises(MissingPackageError, match=remedies):
         _optional.check_extra("no_such_module", "imagej", "that")
+    with pytest.raises(MissingPackageError, match="""run 'pip install "no_such_module>=3.0.8"'$"""):
+        _optional.check_extra("no_such_module", "napari", "that")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    first = "run 'pip uninstall nucleiseg-onnx', then 'pip install" if name != "nucleiseg" else "run 'pip install"
+    with pytest.raises(MissingPackageError, match=first):
+        _optional.import_framework("tensorflow", "training")
