@@ -51,9 +51,10 @@ def main() -> None:
         rows.append(count(segmenter, path, options))
         print(f"{path}: {rows[-1]['error'] or str(rows[-1]['count']) + ' nuclei'}")
     table = pd.DataFrame(rows, columns=["image", *COLUMNS, "error"])
+    table = table.astype({"count": "Int64", "touching_edge": "Int64"})  # whole numbers beside the gaps of failed files
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(arguments.output, index=False)
-    print(f"{table['count'].sum():.0f} nuclei in {len(table)} images: {arguments.output}")
+    print(f"{table['count'].sum()} nuclei in {table['count'].count()} of {len(table)} images: {arguments.output}")
 
 
 if __name__ == "__main__":

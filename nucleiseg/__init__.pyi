@@ -1,4 +1,17 @@
-from . import datasets, engines, heads, images, inference, instances, networks, plotting, training
+from . import (
+    datasets,
+    engines,
+    errors,
+    fine_tuning,
+    heads,
+    images,
+    inference,
+    instances,
+    networks,
+    plotting,
+    pretrained,
+    training,
+)
 from ._version import __version__
 from .adopting import adopt
 from .clusters import predict_dask, predict_many
@@ -22,7 +35,9 @@ __all__ = [
     "adopt",
     "datasets",
     "engines",
+    "errors",
     "fine_tune",
+    "fine_tuning",
     "get_encoder",
     "grow",
     "heads",
@@ -37,6 +52,7 @@ __all__ = [
     "predict_dask",
     "predict_large",
     "predict_many",
+    "pretrained",
     "register_encoder",
     "teach",
     "training",

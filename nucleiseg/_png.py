@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SIGNATURE", "chunk", "write_bands", "write_png"]
+__all__ = ["SIGNATURE", "chunk", "write_bands"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -30,8 +30,8 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def write_png(file: BinaryIO, pixels: npt.NDArray[np.uint8], software: str) -> None:
-    """Write a picture, a few rows at a time.
+def write_bands(file: BinaryIO, shape: tuple[int, ...], bands: Iterable[npt.NDArray[np.uint8]], software: str) -> None:
+    """Write a picture that is never there as a whole; the file is the same however it is cut.
 
     Every row is kept as its difference to the one above, in which runs of equal bytes alone are looked for: in half of
     the time that Pillow needs for files of the same size.
@@ -40,8 +40,10 @@ def write_png(file: BinaryIO, pixels: npt.NDArray[np.uint8], software: str) -> N
     ----------
     file : file
         Open for writing bytes.
-    pixels : numpy.ndarray of uint8, (H, W) or (H, W, 3)
-        Grey, or red, green and blue; at least one pixel.
+    shape : (H, W) or (H, W, 3)
+        Of the picture, grey, or red, green and blue; at least one pixel.
+    bands : iterable of numpy.ndarray of uint8
+        Its rows from the first to the last, some at a time.
     software : str
         What the file says it was written by, before its pixels.
 
@@ -49,35 +51,10 @@ def write_png(file: BinaryIO, pixels: npt.NDArray[np.uint8], software: str) -> N
     --------
     >>> from io import BytesIO
     >>> from PIL import Image
-    >>> write_png(file := BytesIO(), np.array([[7, 8], [9, 1]], np.uint8), "nucleiseg")
-    >>> np.asarray(Image.open(file)).tolist(), Image.open(file).info
-    ([[7, 8], [9, 1]], {'Software': 'nucleiseg'})
-    """
-    write_bands(file, pixels.shape, [pixels], software)
-
-
-def write_bands(file: BinaryIO, shape: tuple[int, ...], bands: Iterable[npt.NDArray[np.uint8]], software: str) -> None:
-    """Write a picture that is never there as a whole; the file is the same however it is cut.
-
-    Parameters
-    ----------
-    file : file
-        Open for writing bytes.
-    shape : (H, W) or (H, W, 3)
-        Of the picture.
-    bands : iterable of numpy.ndarray of uint8
-        Its rows from the first to the last, some at a time.
-    software : str
-        As for `write_png`.
-
-    Examples
-    --------
-    >>> from io import BytesIO
     >>> pixels = np.array([[7, 8], [9, 1], [2, 3]], np.uint8)
-    >>> write_png(whole := BytesIO(), pixels, "nucleiseg")
-    >>> write_bands(cut := BytesIO(), (3, 2), [pixels[:1], pixels[1:]], "nucleiseg")
-    >>> cut.getvalue() == whole.getvalue()
-    True
+    >>> write_bands(file := BytesIO(), (3, 2), [pixels[:1], pixels[1:]], "nucleiseg")
+    >>> np.asarray(Image.open(file)).tolist(), Image.open(file).info
+    ([[7, 8], [9, 1], [2, 3]], {'Software': 'nucleiseg'})
     """
     height, width = shape[:2]
     header = struct.pack(">IIBBBBB", width, height, 8, _GREY if len(shape) == 2 else _RGB, 0, 0, 0)

@@ -179,7 +179,7 @@ class Segmenter:
         Parameters
         ----------
         path : path
-            Must end in ``.onnx``, or ``.bioimage.zip`` for the BioImage Model Zoo.
+            Ends in ``.onnx``, in ``.bioimage.zip`` for the BioImage Model Zoo, or in ``.keras`` as for `save`.
         licence : str, optional
             What the weights may be used under, such as ``"CC-BY-4.0"``; None keeps what the model says of itself.
 

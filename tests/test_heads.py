@@ -120,6 +120,20 @@ def test_names_are_taken_once_and_are_identifiers(name):
         register_head(dataclasses.replace(get_head("semantic"), name=name))
 
 
+@pytest.mark.parametrize(("name", "needed"), [("semantic", "probability"), ("contact", "probability and seed")])
+def test_a_threshold_that_the_decoder_needs_is_missed_when_the_head_is_made(name, needed):
+    with pytest.raises(InvalidInputError, match=rf"cuts maps at {needed}, got no such .*; pass thresholds=\{{'prob"):
+        dataclasses.replace(get_head(name), thresholds={})
+
+
+def test_what_is_no_head_is_refused(monkeypatch):
+    with pytest.raises(InvalidInputError, match=r"head must be a Head, got 'semantic'; use register_head\(Head"):
+        register_head("semantic")
+    monkeypatch.setitem(_heads._items, "plugged", "semantic")
+    with pytest.raises(InvalidInputError, match=r"the head 'plugged' must be a Head, got 'semantic'; use the name of"):
+        get_head("plugged")
+
+
 def test_an_unknown_head():
     with pytest.raises(InvalidInputError, match=r"unknown head 'semantics'; did you mean 'semantic'\?"):
         get_head("semantics")
@@ -206,7 +220,8 @@ def test_a_decoder_that_gives_other_shapes_or_kinds_is_named(way, probability, l
 
 
 @pytest.mark.parametrize(("thresholds", "named"), [({"level": 0.5, "seed": 0.2}, "'level', 'seed'"), ({}, "none")])
-def test_a_threshold_is_refused_where_a_head_has_none_of_that_name(thresholds, named):
+def test_a_threshold_is_refused_where_a_head_has_none_of_that_name(thresholds, named, monkeypatch):
+    monkeypatch.setattr("nucleiseg.heads.head.THRESHOLDS", {})  # as with a decoder of one's own
     register_head(dataclasses.replace(get_head("semantic"), name="levels", thresholds=thresholds))
     try:
         model = dataclasses.replace(MODEL, head="levels", thresholds={**thresholds, "min_area": 4})

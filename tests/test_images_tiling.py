@@ -82,6 +82,8 @@ def test_tiles_come_in_raster_order():
 
 def test_tiling_is_frozen_and_has_documented_defaults():
     assert Tiling() == Tiling(tile=256, overlap=64)
+    assert Tiling(48) == Tiling(tile=48, overlap=12)
+    assert Tiling(1) == Tiling(tile=1, overlap=0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         Tiling().tile = 3
 

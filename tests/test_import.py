@@ -78,3 +78,8 @@ def test_import_takes_no_longer_than_numpy(run_python):
     ]
     numpy, ours = (min(column) for column in zip(*times, strict=True))
     assert ours <= 1.5 * numpy, f"import nucleiseg takes {ours:.3f} s, import numpy {numpy:.3f} s"
+
+
+def test_modules_that_the_documentation_names_in_full_need_no_import_of_their_own(run_python):
+    code = "import nucleiseg; nucleiseg.errors.NucleisegError, nucleiseg.pretrained, nucleiseg.fine_tuning"
+    assert "tensorflow" not in loaded(run_python, code)

@@ -277,6 +277,13 @@ def test_an_encoder_of_ones_own_need_not_know_imagenet():
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_a_builder_without_the_parameter_weights_is_told_what_to_write(monkeypatch):
+    monkeypatch.setitem(encoders._encoders._items, "bare", lambda: None)
+    message = r"'bare' must be a function of weights alone, got one of \(\); write 'def bare\(weights=None\)'"
+    with pytest.raises(InvalidInputError, match=message):
+        get_encoder("bare")
+
+
 def test_an_encoders_own_error_about_imagenet_stays():
     @register_encoder("strict")
     def strict(weights=None):

@@ -63,6 +63,7 @@ def fit(**arguments):
         (lambda: next(predict_many("nuclei", [], {})), "options must be PredictOptions, got {}; use"),
         (lambda: fit(options={"epochs": 3}), r"options must be FitOptions, got {'epochs': 3}; use FitOptions\("),
         (lambda: fit(resume="no"), "resume must be true or false, got 'no'"),
+        (lambda: fit(resume=True), "resume goes on from the folder that checkpoint names, got none; pass checkpoint"),
         (lambda: FitOptions(augmentation=True), r"augmentation must be an Augmentation, got True; use Augmentation\("),
         (lambda: FitOptions(balance=["modality"]), r"balance must be a str, got \['modality'\]; use one column"),
         (lambda: as_tf_dataset(DATA, augmentation=True), "augmentation must be an Augmentation, got True"),

@@ -20,7 +20,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "Zoo. It runs without TensorFlow: here with 'nucleiseg predict --model FILE', and in whatever runs ONNX.",
     )
     parser.add_argument("model", metavar="MODEL", help="shipped model or .keras file")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", type=Path, help=".onnx or .bioimage.zip")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", type=Path, help=".onnx, .bioimage.zip, or .keras for a copy"
+    )
     parser.add_argument("--licence", metavar="NAME", help="of the weights, such as CC-BY-4.0 [the model's own]")
     return parser
 

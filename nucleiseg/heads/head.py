@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nucleiseg._checks import check_choice, check_count, check_range
+from nucleiseg._checks import check_choice, check_count, check_instance, check_range
 from nucleiseg._registry import Registry
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.instances.decoders import THRESHOLDS
 
 if TYPE_CHECKING:
     from nucleiseg.training.phases import Task
@@ -43,7 +44,8 @@ class Head:
     Raises
     ------
     InvalidInputError
-        If a number is out of its range. Names are looked up when they are used: what they stand for may come later.
+        If a number is out of its range, or a threshold is missing that one of our own decoders needs. Names are looked
+        up when they are used: what they stand for may come later.
 
     Examples
     --------
@@ -71,6 +73,12 @@ class Head:
         check_choice(self.monitor, "monitor", ("val_dice", "val_ap"))
         for name, value in self.thresholds.items():
             check_range(value, f"threshold {name!r}", 0, 1)
+        lacking = [name for name in THRESHOLDS.get(self.decoder, ()) if name not in self.thresholds]
+        if lacking:
+            raise InvalidInputError(
+                f"the decoder {self.decoder!r} cuts maps at {' and '.join(lacking)}, got no such threshold; pass "
+                f"thresholds={dict.fromkeys(THRESHOLDS[self.decoder], 0.5)}"
+            )
 
     def task(self, scaling: str, loss: str | None = None) -> Task:
         """What a network with this head is trained for, by another loss if that is named.
@@ -102,7 +110,7 @@ def register_head(head: Head) -> Head:
     Raises
     ------
     InvalidInputError
-        If the name is taken or no identifier.
+        If the name is taken or no identifier, or it is no head.
 
     Examples
     --------
@@ -111,6 +119,7 @@ def register_head(head: Head) -> Head:
     'focal_semantic'
     >>> _heads.unregister("focal_semantic")
     """
+    check_instance(head, Head, "head", "register_head(Head(name=...))")
     return _heads.register(head.name)(head)
 
 
@@ -131,14 +140,16 @@ def get_head(name: str) -> Head:
     Raises
     ------
     InvalidInputError
-        If there is no such head.
+        If there is no such head, or a package announces something else under that name.
 
     Examples
     --------
     >>> get_head("semantic").channels
     1
     """
-    return _heads.get(name)
+    head = _heads.get(name)
+    check_instance(head, Head, f"the head {name!r}", "the name of a Head in the entry point of its package")
+    return head
 
 
 register_head(

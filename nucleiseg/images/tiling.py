@@ -22,9 +22,9 @@ class Tiling:
     ----------
     tile : int
         Height and width of a tile in pixels.
-    overlap : int
+    overlap : int, optional
         Least number of pixels that neighbouring tiles share; less than ``tile``. Half of it is the margin that gives
-        every pixel context, so choose at least the diameter of a nucleus.
+        every pixel context, so choose at least the diameter of a nucleus. By default a quarter of ``tile``.
 
     Raises
     ------
@@ -33,15 +33,17 @@ class Tiling:
 
     Examples
     --------
-    >>> Tiling(overlap=32)
-    Tiling(tile=256, overlap=32)
+    >>> Tiling(overlap=32), Tiling(48)
+    (Tiling(tile=256, overlap=32), Tiling(tile=48, overlap=12))
     """
 
     tile: int = 256
-    overlap: int = 64
+    overlap: int = None  # type: ignore[assignment]  # which it never is: see below
 
     def __post_init__(self) -> None:
         hold_plain_numbers(self)
+        if self.overlap is None:
+            object.__setattr__(self, "overlap", check_count(self.tile, "tile") // 4)
         check_count(self.tile, "tile", low=1)
         check_count(self.overlap, "overlap", low=0)
         if self.overlap >= self.tile:

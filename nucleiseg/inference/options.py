@@ -65,7 +65,7 @@ class PredictOptions:
     --------
     >>> options = PredictOptions(min_area=30, tiling=Tiling(tile=512), reading=ReadOptions(channel="DAPI"))
     >>> options.tiling, options.reading.channel
-    (Tiling(tile=512, overlap=64), 'DAPI')
+    (Tiling(tile=512, overlap=128), 'DAPI')
     """
 
     threshold: float | None = None

@@ -30,6 +30,12 @@ Decoder: TypeAlias = Callable[[npt.NDArray[np.float32], Mapping[str, float], int
 
 _DEPTH_SMOOTHING = 1.5
 
+THRESHOLDS: Mapping[str, tuple[str, ...]] = {
+    "components": ("probability",),
+    **dict.fromkeys(("boundary", "contact", "distance"), ("probability", "seed")),
+}
+"""What each of our own decoders must be told."""
+
 _decoders: Registry[Decoder] = Registry("decoder", group="nucleiseg.decoders")
 register_decoder = _decoders.register
 

@@ -7,6 +7,7 @@ owns its preprocessing, so that everything above it knows one input range only. 
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable
@@ -59,8 +60,8 @@ def get_encoder(name: str, weights: str | os.PathLike[str] | None = None) -> ker
     Raises
     ------
     InvalidInputError
-        Unknown name, a weights file that is missing, an encoder that can't be built with ImageNet weights, or a model
-        that lacks one of the strides.
+        Unknown name, a builder without the parameter ``weights``, a weights file that is missing, an encoder that can't
+        be built with ImageNet weights, or a model that lacks one of the strides.
     ModelFileError
         A weights file that is damaged, or holds the weights of another network.
     DownloadError
@@ -77,6 +78,7 @@ def get_encoder(name: str, weights: str | os.PathLike[str] | None = None) -> ker
     from nucleiseg.networks.pyramids import pyramid
 
     builder = _encoders.get(name)
+    _check_parameter(name, builder)
     if weights is None or (weights == "imagenet" and name in _SHIPPED):
         model = builder(weights=weights)
     elif weights == "imagenet":
@@ -86,6 +88,20 @@ def get_encoder(name: str, weights: str | os.PathLike[str] | None = None) -> ker
     encoder = pyramid(model)
     encoder.name = name
     return encoder
+
+
+def _check_parameter(name: str, builder: EncoderBuilder) -> None:
+    try:
+        signature = inspect.signature(builder)
+    except ValueError:  # of what is not written in Python
+        return
+    try:
+        signature.bind(weights=None)
+    except TypeError as error:
+        raise InvalidInputError(
+            f"the encoder {name!r} must be a function of weights alone, got one of {signature}; write "
+            f"'def {name}(weights=None)', and have it load or refuse weights that are not None"
+        ) from error
 
 
 def _with_imagenet(name: str, builder: EncoderBuilder) -> keras.Model:

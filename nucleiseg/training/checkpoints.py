@@ -108,10 +108,15 @@ class Checkpoint:
         Raises
         ------
         InvalidInputError
-            If there is an earlier run in it, and it is not to be gone on with.
+            If there is an earlier run in it, and it is not to be gone on with; or it is, and there is no folder.
         """
         check_flag(resume, "resume")
         if folder is None:
+            if resume:
+                raise InvalidInputError(
+                    "resume goes on from the folder that checkpoint names, got none; pass checkpoint=... as in the run "
+                    "that was interrupted"
+                )
             return None
         checkpoint = cls(folder)
         if checkpoint.exists() and not resume:
