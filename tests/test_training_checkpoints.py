@@ -125,6 +125,16 @@ def test_an_array_of_another_name_is_damage(checkpoint):
     assert_equal(checkpoint.load(SETTINGS), state(1))
 
 
+def test_a_directory_that_ends_early_is_damage(checkpoint):
+    """The length of a comment in an archive's directory: the entries that follow are taken for the comment."""
+    last = checkpoint.folder / "last.npz"
+    content = bytearray(last.read_bytes())
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"PK\x01\x02"))
+    content[entry + 32] ^= 128
+    last.write_bytes(content)
+    assert_equal(checkpoint.load(SETTINGS), state(1))
+
+
 def test_damage_is_logged(checkpoint, caplog):
     (checkpoint.folder / "last.npz").write_bytes(b"no archive")
     checkpoint.load(SETTINGS)

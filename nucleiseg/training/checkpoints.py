@@ -135,6 +135,7 @@ class Checkpoint:
             "phase_epochs": state.phase_epochs,
             "waited": state.waited,
             "best_score": state.best_score,
+            "arrays": {group: len(getattr(state, group)) for group in _GROUPS},
         }
         arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
         for group in _GROUPS:
@@ -179,10 +180,14 @@ def _read(path: Path) -> tuple[RunState, dict[str, Any]]:
     # Opened here, because NumPy leaves a damaged archive open.
     with path.open("rb") as archive, np.load(archive, allow_pickle=False) as file:
         facts: dict[str, Any] = json.loads(file["facts"].tobytes())
+        counts = facts.pop("arrays", {})  # which older ones do not tell
         known = ["facts"]
         for group in _GROUPS:
             names = sorted(name for name in file.files if name.startswith(f"{group}_"))
             known += [_array_name(group, number) for number in range(len(names))]
+            # The directory of an archive has no checksum: a damaged one may end early.
+            if len(names) != counts.get(group, len(names)):
+                raise ValueError(f"it has {len(names)} arrays of {group} in place of {counts[group]}")
             facts[group] = tuple(file[name] for name in names)
         if sorted(known) != sorted(file.files):  # names have no checksum: another one would change the order
             raise ValueError(f"its arrays have other names: {', '.join(sorted({*file.files} - {*known}))[:80]}")
