@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from nucleiseg.cli.main import main
 from nucleiseg.inference import Evaluation, ImageScore, Prediction
@@ -147,6 +148,18 @@ def test_many_masks_are_told_in_one_line(tmp_path, capfd):
     line = complaint(capfd)
     assert line.startswith(f"nucleiseg: {tmp_path / 'truth' / 'a.png'}, {tmp_path / 'found' / 'a.png'}, ")
     assert line.endswith("b.png and 7 more are masks: their 20 connected parts count as nuclei")
+
+
+def test_images_in_place_of_labels_are_told(folders, capfd):
+    truth, _ = folders
+    picture = ndimage.gaussian_filter(np.random.default_rng(0).random(SQUARES.shape), 1)
+    Image.fromarray(np.uint8(40 * picture)).save(truth / "a.png")
+    (truth / "a.tif").unlink()
+    assert score(*folders, "--quiet") == 0
+    assert complaint(capfd) == (
+        f"nucleiseg: {truth / 'a.png'} looks like an image and not like labels: each number is in many pieces; "
+        "pass folders of labels"
+    )
 
 
 def test_one_nucleus_is_the_same_as_a_mask(tmp_path, capfd):

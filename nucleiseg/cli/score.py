@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-_NAMED = 3  # masks
+_NAMED = 3  # files
+# Of an image that is taken for labels each grey value is in so many pieces, on average, if not in hundreds.
+_PIECES_OF_GREY = 10
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -48,13 +51,17 @@ def run(arguments: argparse.Namespace) -> int:
     from nucleiseg.inference.evaluation import Evaluation, ImageScore
 
     masks = _Masks()
+    pictures: list[str] = []
     evaluation = Evaluation(
         [
-            ImageScore(name, "", _compare(truth, prediction, arguments.max_pixels, masks))
+            ImageScore(name, "", _compare(truth, prediction, arguments.max_pixels, masks, pictures))
             for name, (truth, prediction) in progress(pairs.items(), "scoring", len(pairs))
         ]
     )
     masks.tell()
+    if pictures:
+        what = "look like images" if len(pictures) > 1 else "looks like an image"
+        _tell(f"{_named(pictures)} {what} and not like labels: each number is in many pieces; pass folders of labels")
     text = json.dumps(evaluation.to_dict()["all"], indent=2) if arguments.json else str(evaluation)
     say(text, asked=arguments.json)  # first, as the disk may be full by now
     if arguments.per_image is not None:
@@ -115,19 +122,37 @@ class _Masks:
         """One line, on standard error, if there are any."""
         if not self.names:
             return
-        several = len(self.names) > 1
-        more = f" and {len(self.names) - _NAMED:,} more" if len(self.names) > _NAMED else ""
-        what = f"are masks: their {self.parts:,}" if several else f"is a mask: its {self.parts:,}"
-        text = f"{', '.join(self.names[:_NAMED])}{more} {what} connected parts count as nuclei"
-        _LOGGER.warning("%s", text)
-        warn(text)
+        what = f"are masks: their {self.parts:,}" if len(self.names) > 1 else f"is a mask: its {self.parts:,}"
+        _tell(f"{_named(self.names)} {what} connected parts count as nuclei")
 
 
-def _compare(truth: Path, prediction: Path, max_pixels: int, masks: _Masks) -> InstanceCounts:
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
+
+
+def _tell(text: str) -> None:
+    _LOGGER.warning("%s", text)
+    warn(text)
+
+
+def _compare(truth: Path, prediction: Path, max_pixels: int, masks: _Masks, pictures: list[str]) -> InstanceCounts:
+    """What is counted; ``pictures`` gets the files that are rather images."""
     from nucleiseg.instances import match
 
     labels = masks.read(truth, max_pixels), masks.read(prediction, max_pixels)
     try:
-        return match(*labels)
+        counts = match(*labels)
     except InvalidInputError as error:
         raise DatasetError(f"{truth} and {prediction}: {error}") from error
+    if counts.at(0.5).tp == 0:  # else they are labels, and nobody wants to wait
+        found = zip((truth, prediction), labels, strict=True)
+        pictures += [str(path) for path, values in found if _is_picture(values)]
+    return counts
+
+
+def _is_picture(labels: Array) -> bool:
+    from nucleiseg.datasets.doctor.facts import measure_labels
+
+    pieces = measure_labels(labels).pieces
+    return pieces.size > 1 and float(pieces.mean()) > _PIECES_OF_GREY
