@@ -23,6 +23,8 @@ from nucleiseg.segmenter import Segmenter
 from nucleiseg.training import FitOptions, faults, read_recipe
 from nucleiseg.training.checkpoints import Checkpoint
 
+pytestmark = pytest.mark.usefixtures("eager_steps")
+
 TINY = ["--encoder", "tiny", "--weights", "none", "--epochs", "2", "--crop", "64", "--batch-size", "2"]
 WRITTEN = ["model.keras", "model_curves.png", "model_encoder.png", "model_history.csv", "model_unet.png"]
 
@@ -42,8 +44,6 @@ PROGRAM = f"""
 import os, signal, sys
 from nucleiseg.cli.main import main
 from nucleiseg.networks import register_encoder
-
-pytestmark = pytest.mark.usefixtures("eager_steps")
 {inspect.getsource(tiny)}
 register_encoder("tiny")(tiny)
 epochs = int(os.environ.get("INTERRUPT", 0))

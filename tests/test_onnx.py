@@ -346,7 +346,7 @@ def test_settings_that_are_nested_without_end_are_refused(copy, monkeypatch):
         ("convolutions", True, "a whole number of at least 0"),
         ("refine", 1, "true or false"),
         ("trained", "yes", "true or false"),
-        ("widths", [8.5], "whole numbers"),
+        ("widths", [8.5], "whole numbers, such as .*"),
         ("thresholds", {"probability": "half"}, "names and numbers"),
         ("thresholds", {"probability": float("nan")}, "names and numbers"),
         ("calibration", [1], "names and numbers, or null"),

@@ -42,7 +42,7 @@ folder = sys.argv[2]
 segmenter = Segmenter("tiny", None, widths=(4, 4, 4, 4, 4), seed=5, deterministic=True)
 options = FitOptions(batch_size=2, crop=(32, 32), patience=2, learning_rate=0.02, augmentation=Augmentation())
 checkpoint = os.path.join(folder, "checkpoint") if "checkpoint" in sys.argv else None
-history = segmenter.fit(data[:4], data[4:], 8, options, checkpoint=checkpoint, resume=True)
+history = segmenter.fit(data[:4], data[4:], 8, options, checkpoint=checkpoint, resume=checkpoint is not None)
 np.savez(os.path.join(folder, "weights.npz"), *segmenter.model.get_weights())
 segmenter.save(os.path.join(folder, "model.keras"))
 print(len(history.rows), *(f"{row['learning_rate']:.9g}" for row in history.rows))
