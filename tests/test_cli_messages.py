@@ -196,14 +196,14 @@ from nucleiseg.cli.main import main
 from nucleiseg.cli import score
 from nucleiseg.cli.terminal import complain
 plain = score._compare
-def compare(truth, prediction, max_pixels, masks):
+def compare(truth, prediction, max_pixels, masks, pictures):
     if truth.name == "disc2.png":
         complain("disc2 is odd")
     if truth.name == "disc4.png" and len(sys.argv) > 3:
         import time
         print("<Ctrl-C>", end="", flush=True)
         time.sleep(60)
-    return plain(truth, prediction, max_pixels, masks)
+    return plain(truth, prediction, max_pixels, masks, pictures)
 score._compare = compare
 sys.exit(main(["score", sys.argv[1], sys.argv[1], *sys.argv[2:3]]))
 """
