@@ -38,6 +38,8 @@ class SegmenterSettings:
     """Diameters of the nuclei that it was trained on: see `nucleiseg.inference.Passport`."""
     calibration: Mapping[str, float] | None = None
     """How its confidence is computed: see `nucleiseg.instances.Calibration`."""
+    scale_calibration: Mapping[str, float] | None = None
+    """The same for nuclei at a scale that may not suit it; without it, as its confidence is."""
     licence: str | None = None
     deterministic: bool = False
     convolutions: int = 0
@@ -159,7 +161,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("trained", "deterministic", "refine"), ("true or false", _is_flag)),
     "widths": ("whole numbers, such as (256, 128, 64, 32, 16)", _are_whole),
     "thresholds": ("names and numbers", _are_numbers),
-    "calibration": ("names and numbers, or null", _or_none(_are_numbers)),
+    **dict.fromkeys(("calibration", "scale_calibration"), ("names and numbers, or null", _or_none(_are_numbers))),
     "passport": ("three rising numbers above 0, or null", _or_none(_is_passport)),
     "run": ("an object or null", _or_none(lambda value: isinstance(value, Mapping))),
 }

@@ -26,7 +26,7 @@ from nucleiseg.inference.maps import Network
 from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.options import PredictOptions, given_options
 from nucleiseg.inference.prediction import Prediction
-from nucleiseg.inference.rescaling import calibration_of
+from nucleiseg.inference.scale_choice import calibration_of
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
 from nucleiseg.inference.windows import decode_window, look

@@ -24,8 +24,8 @@ from nucleiseg.inference.flags import flags_of_nuclei
 from nucleiseg.inference.large import Found, LargeJob, Written, plan_job, run_here, write_labels_of
 from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.options import PredictOptions, given_options
-from nucleiseg.inference.rescaling import calibration_of
 from nucleiseg.inference.scale import Passport
+from nucleiseg.inference.scale_choice import calibration_of
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.spreading import connect, once, spread
 from nucleiseg.instances.label_stores import check_label_store

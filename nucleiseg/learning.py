@@ -120,8 +120,8 @@ def train_network(
     if run.is_as_before:
         return replace(run, settings=settings)
     thresholds = {name: value for name, value in settings.thresholds.items() if name != MIN_CONFIDENCE}
-    known = replace(run.settings, passport=passport, licence=None, thresholds=thresholds, calibration=None)
-    return replace(run, settings=known)
+    fresh = replace(run.settings, passport=passport, licence=None, calibration=None, scale_calibration=None)
+    return replace(run, settings=replace(fresh, thresholds=thresholds))
 
 
 def _check_labelled(data: Any, name: str) -> None:

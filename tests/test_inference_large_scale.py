@@ -15,7 +15,6 @@ from nucleiseg import PredictOptions, ReadOptions, Tiling, large
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import as_micrograph
 from nucleiseg.images.lazy import open_lazy
-from nucleiseg.inference import large_scale
 from nucleiseg.inference.large import LargeJob, plan_job, run_here, write_labels_of
 from nucleiseg.inference.large_scale import at_one_scale
 from nucleiseg.inference.memory import Plan, usable
@@ -86,7 +85,7 @@ def test_a_diameter_decides_the_scale_and_the_models_own_area_follows():
 
 def test_where_the_middle_is_empty_the_quarters_are_looked_at(monkeypatch):
     """And no other part is ever read."""
-    monkeypatch.setattr(large_scale, "_LOOKED_AT", 200)
+    monkeypatch.setattr("nucleiseg.inference.looking.LOOKED_AT", 200)
     image = np.zeros((1200, 1200), np.uint8)
     image[800:1000, 200:400] = picture(40, count=1)[:200, :200].max() * (discs(40, side=200, count=1) > 0)
     engine = Echo()
@@ -97,7 +96,7 @@ def test_where_the_middle_is_empty_the_quarters_are_looked_at(monkeypatch):
 
 def test_parts_are_seen_by_the_range_of_the_whole_image(monkeypatch):
     """What is dim beside a bright spot elsewhere is no nucleus, in the part that tells the scale neither."""
-    monkeypatch.setattr(large_scale, "_LOOKED_AT", 200)
+    monkeypatch.setattr("nucleiseg.inference.looking.LOOKED_AT", 200)
     image = np.zeros((600, 600), np.uint8)
     image[200:400, 200:400] = 90 * (discs(40, side=200, count=1) > 0)
     assert at_one_scale(open_lazy(image), Echo(), MODEL, PredictOptions())[1] < 0.5

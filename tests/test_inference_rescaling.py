@@ -78,7 +78,7 @@ class Blurred(Echo):
 @pytest.fixture
 def small_ones_too(monkeypatch):
     """Nuclei of any size are doubted in any image, so that tests can do with small ones."""
-    monkeypatch.setattr("nucleiseg.inference.rescaling._DOUBTED_IN_WHOLE", 0.75)
+    monkeypatch.setattr("nucleiseg.inference.scale_choice._DOUBTED_IN_WHOLE", 0.75)
 
 
 @pytest.mark.usefixtures("small_ones_too")
@@ -177,7 +177,63 @@ def test_two_nuclei_do_not_tell_that_a_smaller_scale_is_better():
     labels = discs(14, count=2)
     engine = Blurred(labels.shape[0] / 2)
     assert segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions()).scale == 1
-    assert len(engine.seen) == 2
+    assert len(engine.seen) == 3
+
+
+class InSteps(Blurred):
+    """As `Blurred`, but at half the scale it sees two of the nuclei, and all at a quarter."""
+
+    def __call__(self, images):
+        maps = super().__call__(images)
+        if self.known / 2 < images.shape[1] <= self.known:
+            maps[:, images.shape[1] // 2 :] = 0
+        return maps
+
+
+@pytest.mark.usefixtures("small_ones_too")
+def test_too_few_nuclei_to_tell_have_a_still_smaller_scale_tried():
+    labels = discs(28, count=4)
+    engine = InSteps(labels.shape[0] / 2)
+    found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
+    assert (found.scale, found.count) == (0.25, 4)
+
+
+def test_while_the_scale_is_looked_for_unusual_sizes_count_as_the_model_says():
+    """Nuclei that are small for the model: by its confidence they are none, but magnified they are."""
+    labels = discs(3)
+    for_usual = {"intercept": -9.0, "certainty": 0.0, "size": 2.0, "size_squared": 0.0}
+    doubting = replace(MODEL, calibration=for_usual)
+    asking = replace(doubting, scale_calibration={**for_usual, "intercept": 3.0, "size": 0.0})
+    assert find(labels, model=doubting)[0].scale == 1
+    found, _ = find(labels, model=asking)
+    assert found.scale > 1
+    assert found.count == 3
+    given, _ = find(labels, PredictOptions(scale=found.scale), doubting)
+    np.testing.assert_array_equal(found.confidence, given.confidence)
+
+
+@pytest.mark.usefixtures("small_ones_too")
+@pytest.mark.parametrize(("own", "scale"), [(-4.0, 0.5), (0.0, 1.0)], ids=["large are doubted", "of any size"])
+def test_half_the_scale_is_no_less_sure_if_either_calibration_says_so(own, scale):
+    """Shrunk, all has a lower probability, which the model's own calibration makes up for by the sizes."""
+    labels = discs(14)
+    plain = {"intercept": 0.0, "certainty": 1.0, "size": 0.0, "size_squared": 0.0}
+    model = replace(
+        MODEL, calibration={**plain, "intercept": -2.5 - 5.4 * own, "size": own}, scale_calibration={**plain}
+    )
+    engine = Blurred(labels.shape[0] / 2, likely=0.95, whole=0.86)
+    found = segment_at_scale(as_micrograph(labels > 0), engine, model, PredictOptions(min_area=0))
+    assert (found.scale, len(engine.seen) > 1) == (scale, True)
+
+
+def test_where_the_middle_of_a_large_image_is_empty_another_part_tells_the_scale(monkeypatch):
+    monkeypatch.setattr("nucleiseg.inference.looking.LOOKED_AT", 180)
+    labels = np.zeros((720, 720), np.int32)
+    nuclei = discs(3, count=6)
+    labels[20 : 20 + nuclei.shape[0], 20 : 20 + nuclei.shape[1]] = nuclei
+    found, _ = find(labels, PredictOptions(min_area=0))
+    assert found.scale > 1
+    assert found.count == 6
 
 
 @FEW
@@ -376,7 +432,7 @@ def test_resizing_is_that_of_scikit_image(before, after, channels, seed):
 
 
 def test_doubt_of_a_large_image_is_settled_in_its_middle(monkeypatch):
-    monkeypatch.setattr("nucleiseg.inference.rescaling._LOOKED_AT", 180)
+    monkeypatch.setattr("nucleiseg.inference.looking.LOOKED_AT", 180)
     labels = discs(14, count=6)
     engine = Blurred(180)
     found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions(min_area=0))
@@ -387,7 +443,7 @@ def test_doubt_of_a_large_image_is_settled_in_its_middle(monkeypatch):
 
 @pytest.mark.parametrize("find", [segment_at_scale, maps_at_scale])
 def test_the_middle_of_a_large_image_is_seen_by_the_range_of_the_whole(find, monkeypatch):
-    monkeypatch.setattr("nucleiseg.inference.rescaling._LOOKED_AT", 180)
+    monkeypatch.setattr("nucleiseg.inference.looking.LOOKED_AT", 180)
     brightest = []
 
     class Watched(Blurred):
@@ -415,7 +471,7 @@ def test_small_nuclei_of_a_small_image_are_not_looked_at_again():
 def test_thresholds_are_tuned_at_the_scale_at_which_an_image_is_looked_at(radius, options, monkeypatch):
     """What is decoded from the maps is what a prediction finds, the model's own smallest area included."""
     cases = []
-    monkeypatch.setattr("nucleiseg.inference.rescaling._DOUBTED_IN_WHOLE", 0.75)
+    monkeypatch.setattr("nucleiseg.inference.scale_choice._DOUBTED_IN_WHOLE", 0.75)
     labels = discs(radius, count=4)
     labels[2:6, -8:-4] = 5
     model = replace(MODEL, thresholds={"probability": 0.5, "min_area": 20})

@@ -105,6 +105,16 @@ def test_what_few_nuclei_cannot_tell_stays_as_the_model_had_it(nuclei, specks, h
     assert least_confidence(PredictOptions(min_confidence=0), tuned.thresholds).value == 0
 
 
+def test_nuclei_at_a_scale_that_may_not_suit_are_rated_by_a_calibration_of_their_own():
+    labels, maps = discs_in_a_row([9, 10] * 60 + [3] * 30 + [14] * 30)
+    truth = np.where(labels <= 120, labels, 0)
+    settings = SegmenterSettings("none", None, "semantic", "dice", "pix2pix", (1,), "minmax", 0, {"probability": 0.5})
+    tuned = tune_settings(settings, [(truth, maps)], 0)
+    assert tuned.calibration["size_squared"] < 0 == tuned.scale_calibration["size_squared"]
+    few = tune_settings(settings, [case(20, 6)], 0)
+    assert few.scale_calibration == few.calibration
+
+
 def test_tuned_on_a_few_images_a_model_still_finds_nuclei_of_other_sizes():
     """24 nuclei of one size and six false ones, half as wide again, choose; then there are real ones of that size."""
     labels, maps = discs_in_a_row([8, 9, 10, 11] * 6 + [15] * 6)

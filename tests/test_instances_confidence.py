@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -130,6 +132,51 @@ def test_sizes_that_are_never_real_are_doubted():
     confidence = rate(labels, probability, calibrate([(truth, labels, probability)]))
     assert confidence[:400].min() > 0.8
     assert confidence[400:].max() < 0.5
+
+
+def drawn(logit, count, seed=0):
+    """Nuclei of many sizes, drawn at random, of which the true chance that they match is known: one pixel wide, apart.
+
+    Gives a case of `calibrate`, the areas, and that chance.
+    """
+    rng = np.random.default_rng(seed)
+    areas = np.exp(rng.normal(np.log(60), 0.7, count)).round().clip(5, None).astype(int)
+    certainty = rng.normal(1.5, 1, count)
+    chance = 1 / (1 + np.exp(-logit(np.log(areas / 60) / 0.7, certainty)))
+    labels = np.zeros((count, areas.max()), np.int32)
+    labels[np.arange(areas.max()) < areas[:, np.newaxis]] = np.repeat(np.arange(1, count + 1), areas)
+    labels = np.insert(labels, slice(1, None), 0, axis=0)  # rows between, so that none touch
+    real = np.append(False, rng.random(count) < chance)[labels]
+    likely = np.append(-9, certainty)[labels]
+    return (np.where(real, labels, 0), labels, 1 / (1 + np.exp(-likely))), areas, chance
+
+
+def test_the_far_smaller_and_the_far_larger_are_doubted_alike():
+    case, areas, chance = drawn(lambda size, certainty: 2 + (certainty - 1.5) - 0.9 * size**2, 3000)
+    confidence = rate(*case[1:], calibrate([case]))
+    bounds = 60 * np.exp([-9, -1.4, -0.7, 0.7, 1.4, 9])  # two widths of the sizes from the middle, and one
+    for low, high in itertools.pairwise(bounds):
+        within = (areas >= low) & (areas < high)
+        assert within.sum() > 50
+        assert abs(confidence[within].mean() - chance[within].mean()) < 0.06
+
+
+def test_before_the_scale_is_known_no_size_is_too_unusual():
+    case, areas, chance = drawn(lambda size, certainty: 2 + (certainty - 1.5) - 0.9 * size**2, 3000)
+    calibration = calibrate([case], at_known_scale=False)
+    assert calibration.size_squared == 0
+    assert (calibration.smallest, calibration.largest) == (areas.min(), areas.max())
+    small, large = (rate(*case[1:], calibration)[part].mean() for part in (areas < 25, areas > 150))
+    assert min(small, large) > 0.6  # of either, .38 are real
+    assert abs(rate(*case[1:], calibration).mean() - chance.mean()) < 0.02
+
+
+@pytest.mark.parametrize("slope", [0.5, 3.0])
+def test_of_many_nuclei_it_learns_how_much_certainty_tells(slope):
+    case, _, chance = drawn(lambda _, certainty: slope * (certainty - 1), 4000)
+    calibration = calibrate([case])
+    assert calibration.certainty == pytest.approx(slope, rel=0.15)
+    assert np.abs(rate(*case[1:], calibration) - chance).mean() < 0.03
 
 
 def squares(sides, real, likely):

@@ -601,6 +601,7 @@ def test_the_settings_are_in_the_file(tiny_encoder, tmp_path):
         "trained": False,
         "passport": None,
         "calibration": None,
+        "scale_calibration": None,
         "licence": None,
         "deterministic": False,
         "convolutions": 0,

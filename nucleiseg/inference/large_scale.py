@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from warnings import warn
@@ -16,14 +15,13 @@ from nucleiseg.images import Micrograph
 from nucleiseg.images.lazy import LazyImage
 from nucleiseg.images.sampling import sample_pixels
 from nucleiseg.inference.limits import smallest_area
+from nucleiseg.inference.looking import ENOUGH, parts_of
 from nucleiseg.inference.options import PredictOptions
-from nucleiseg.inference.rescaling import first_factor, segment_at_scale
+from nucleiseg.inference.rescaling import segment_at_scale
 from nucleiseg.inference.room import has_room, nearest_scale, shortage_of_windows
+from nucleiseg.inference.scale_choice import first_factor
 
 __all__ = ["at_one_scale"]
-
-_LOOKED_AT = 1024  # pixels, height and width: few enough for any budget
-_ENOUGH = 20  # nuclei in a part that tell the scale
 
 
 def at_one_scale(
@@ -82,7 +80,7 @@ def _found_factor(
     """The scale for the whole image, and the one that suits its nuclei; None for that if it can't be looked for."""
     most, factor, wanted = 0, 1.0, 1.0
     options = replace(options, min_confidence=0.0)  # which leaves nuclei out once the scale is known
-    for rows, columns in _parts(image.shape):
+    for rows, columns in parts_of(image.shape):
         if not has_room((rows.stop - rows.start, columns.stop - columns.start), 1.0, engine, options):
             return 1.0, None
         shown = image[rows, columns]
@@ -90,7 +88,7 @@ def _found_factor(
         found = segment_at_scale(source, engine, settings, options, sample)
         if found.count > most:
             most, factor, wanted = found.count, found.scale, found.wanted_scale or found.scale
-        if most >= _ENOUGH:
+        if most >= ENOUGH:
             break
     return nearest_scale(factor, 1.0, lambda one: not shortage_of_windows(image.shape, one, engine, options)), wanted
 
@@ -105,17 +103,3 @@ def _warn(
     why = shortage or f"max_memory is too small to look for it: {options.memory_bytes:,} bytes; give more, or the scale"
     text = f"{image.name}: segmented at a scale of {factor:.3g}; {suits}: {why}"
     warn(text, PredictionWarning, stacklevel=3 + levels)  # the line that calls predict_large or predict_dask
-
-
-def _parts(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """The middle of an image, and of its quarters if it is larger than a part."""
-    small = max(shape) <= _LOOKED_AT
-    for down, right in ((2, 2),) if small else ((2, 2), (1, 1), (1, 3), (3, 1), (3, 3)):
-        rows, columns = (
-            slice(start, start + min(length, _LOOKED_AT))
-            for length, start in (
-                (length, min(max(length * quarter // 4 - _LOOKED_AT // 2, 0), max(length - _LOOKED_AT, 0)))
-                for length, quarter in zip(shape, (down, right), strict=True)
-            )
-        )
-        yield rows, columns

@@ -13,9 +13,9 @@ from nucleiseg.engines.engine import Engine
 from nucleiseg.images import Micrograph
 from nucleiseg.inference.maps import Maps
 from nucleiseg.inference.options import PredictOptions
-from nucleiseg.inference.rescaling import choose_scale
 from nucleiseg.inference.resized import part_range, predict_resized
 from nucleiseg.inference.room import has_room_for_maps
+from nucleiseg.inference.scale_choice import choose_scale
 from nucleiseg.inference.segmenting import decoding_of
 from nucleiseg.inference.windows import decode_window
 from nucleiseg.instances.decoders import Decoded

@@ -200,8 +200,8 @@ def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: 
     Returns
     -------
     SegmenterSettings
-        With other ``thresholds`` and ``calibration``. Where there are too few nuclei to calibrate on, the model keeps
-        its own calibration and least confidence; it gets a least confidence if it had one or nuclei are enough to
+        With other ``thresholds`` and calibrations. Where there are too few nuclei to calibrate on, the model keeps
+        its own calibrations and least confidence; it gets a least confidence if it had one or nuclei are enough to
         learn from their sizes, too. Where they are enough, thresholds are chosen by what is left without unsure nuclei.
     """
     decode = get_decoder(get_head(settings.head).decoder)
@@ -218,21 +218,32 @@ def tune_settings(settings: SegmenterSettings, cases: Sequence[Case], min_area: 
         # What is unsure is left out from now on, so lower thresholds, by which more of it is found, may be better now.
         thresholds = tune_thresholds(score, thresholds)
         calibration = _calibrated(cases, decode, thresholds, min_area)[0]
+    of_any_scale = _calibrated(cases, decode, thresholds, min_area, at_known_scale=False)[0]
     least = {MIN_CONFIDENCE: settings.thresholds[MIN_CONFIDENCE]} if MIN_CONFIDENCE in settings.thresholds else {}
-    if calibration is None:
+    if calibration is None or of_any_scale is None:
         return replace(settings, thresholds={**thresholds, **least})
     if least or calibration.knows_size:
         least = {MIN_CONFIDENCE: LEAST_CONFIDENCE}
-    return replace(settings, thresholds={**thresholds, **least}, calibration=asdict(calibration))
+    return replace(
+        settings,
+        thresholds={**thresholds, **least},
+        calibration=asdict(calibration),
+        scale_calibration=asdict(of_any_scale),
+    )
 
 
 def _calibrated(
-    cases: Sequence[Case], decode: Decoder, thresholds: Mapping[str, float], min_area: int | None
+    cases: Sequence[Case],
+    decode: Decoder,
+    thresholds: Mapping[str, float],
+    min_area: int | None,
+    at_known_scale: bool = True,
 ) -> tuple[Calibration | None, list[Decoded]]:
     """What is found by these thresholds, and the calibration that it gives."""
     found = [decoded(case, decode, thresholds, min_area) for case in cases]
     pairs = zip(cases, found, strict=True)
-    return calibrate((case[0], one.labels, one.probability, _factor(case)) for case, one in pairs), found
+    rated = ((case[0], one.labels, one.probability, _factor(case)) for case, one in pairs)
+    return calibrate(rated, at_known_scale), found
 
 
 def _score_of_sure(cases: Sequence[Case], found: Sequence[Decoded], calibration: Calibration) -> float:

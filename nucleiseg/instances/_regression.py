@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-_SHRINK = 0.01  # weight of the penalty on large coefficients
+# Weight of the penalty on large coefficients, against one nucleus: a prior that counts the less, the more there is to
+# learn from. As a share of the loss, it would keep the coefficients small of however many nuclei.
+_PRIOR = 1.0
 _EVEN = 1e-6  # spread below which a number is the same everywhere: its rounding must not get a coefficient of any size
 
 
@@ -29,7 +31,7 @@ def regress(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> npt.NDArray
     def loss(w: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         margins = signs * (scaled @ w)
         pull = -signs * sigmoid(-margins) / len(y)
-        penalty = _SHRINK * np.append(0.0, w[1:])
+        penalty = _PRIOR / len(y) * np.append(0.0, w[1:])
         return float(np.logaddexp(0, -margins).mean() + penalty @ w / 2), scaled.T @ pull + penalty
 
     found = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x / spread

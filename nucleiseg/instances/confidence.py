@@ -165,6 +165,7 @@ def calibrate(
     cases: Iterable[
         tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike, float]
     ],
+    at_known_scale: bool = True,
 ) -> Calibration | None:
     """Find the calibration by which confidence is the share of nuclei that match, on labelled images.
 
@@ -176,6 +177,9 @@ def calibrate(
     cases : iterable of (truth, labels, probability) or (truth, labels, probability, scale)
         True labels, found labels and the probability of each image, all (H, W), and by how much the network saw it
         magnified, if it did.
+    at_known_scale : bool
+        Whether what will be rated is seen at the scale that suits the model. While that is still looked for, a nucleus
+        of unusual size may be a real one at another scale, so the square of the logarithm does not count.
 
     Returns
     -------
@@ -218,7 +222,24 @@ def calibrate(
         return None
     if y.size < _ENOUGH or of_each < _ENOUGH_OF_EACH:
         return Calibration(*regress(x[:, :2], y).tolist())
-    return Calibration(*np.append(regress(x, y), [seen.min(), seen.max()]).tolist())
+    fitted = _regress_sizes(x, y) if at_known_scale else np.insert(regress(np.delete(x, 3, axis=1), y), 3, 0.0)
+    return Calibration(*np.append(fitted, [seen.min(), seen.max()]).tolist())
+
+
+def _regress_sizes(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Coefficients of all features, of which the last but one is the square of the one before.
+
+    Over the sizes that there are, a logarithm and its square rise together. What tells apart both the small and the
+    large needs large coefficients of opposite signs, which the penalty forbids; those of the square around the mean
+    are small.
+    """
+    middle = x[:, 2].mean()
+    around = x.copy()
+    around[:, 3] = (x[:, 2] - middle) ** 2
+    found = regress(around, y)
+    found[0] += found[3] * middle**2
+    found[2] -= 2 * found[3] * middle
+    return found
 
 
 def _check(labels: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Array, Array]:
