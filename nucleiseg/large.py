@@ -58,7 +58,7 @@ def predict_large(
         ``.zarr``, ``.ome.zarr`` or ``.tif``; see `nucleiseg.instances.label_stores.write_label_store`.
     options : PredictOptions, optional
         Memory, tiles, smallest area and so on, as for `Segmenter.predict`. The scale is decided once, by what is found
-        in the middle of the image.
+        in the middle of the image, or where that has hardly any nuclei, of one of its quarters.
     scheduler : address or dask.distributed.Client, optional
         Of a Dask cluster whose workers share the work. They read the model (which must be a path or a name then) and
         the image from the same paths, a shipped model from their own installation; what a worker that dies had begun

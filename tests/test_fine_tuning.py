@@ -141,7 +141,9 @@ STALE = {"intercept": 9.0}
 def calibrated(segmenter):
     """The model as if its thresholds and confidence had been tuned."""
     thresholds = {"probability": 0.45, "min_area": 5, "min_confidence": 0.3}
-    segmenter._settings = replace(segmenter._settings, thresholds=thresholds, calibration=STALE)
+    segmenter._settings = replace(
+        segmenter._settings, thresholds=thresholds, calibration=STALE, scale_calibration=STALE
+    )
     return segmenter
 
 
@@ -149,7 +151,7 @@ def test_new_weights_without_validation_data_are_told_and_lose_the_calibration_o
     with pytest.warns(TrainingWarning, match="nothing can tell whether it gets worse.*fine_tune") as caught:
         calibrated.fit(dark[:4], epochs=1, options=GENTLE)
     assert [each.filename for each in caught if each.category is TrainingWarning] == [__file__]
-    assert calibrated._settings.calibration is None
+    assert (calibrated._settings.calibration, calibrated._settings.scale_calibration) == (None, None)
     assert calibrated.thresholds == {"probability": 0.45, "min_area": 5}
 
 
@@ -159,7 +161,8 @@ def test_thresholds_that_were_chosen_are_chosen_anew_for_new_weights(calibrated,
     calibrated.fit(dark[:4], valid := dark[4:], epochs=1, options=replace(GENTLE, keep="last"))
     ((data, settings),) = looked
     assert data is valid
-    assert (settings.calibration, settings.thresholds) == (None, {"probability": 0.45, "min_area": 5})
+    assert (settings.calibration, settings.scale_calibration) == (None, None)
+    assert settings.thresholds == {"probability": 0.45, "min_area": 5}
 
 
 def test_weights_that_stay_keep_thresholds_and_calibration(calibrated, bright, monkeypatch):
@@ -244,7 +247,7 @@ def test_a_model_that_does_not_become_better_stays(segmenter, bright, tmp_path):
         assert words in str(found)
 
     # The fit itself leaves everything as it was; only thresholds and confidence are chosen anew.
-    chosen_anew = {"thresholds", "calibration"}
+    chosen_anew = {"thresholds", "calibration", "scale_calibration"}
     settings = [vars(each._settings) for each in (segmenter, found.tuned)]
     same = [{name: value for name, value in each.items() if name not in chosen_anew} for each in settings]
     assert same[0] == same[1]

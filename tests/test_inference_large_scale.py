@@ -17,6 +17,7 @@ from nucleiseg.images import as_micrograph
 from nucleiseg.images.lazy import open_lazy
 from nucleiseg.inference.large import LargeJob, plan_job, run_here, write_labels_of
 from nucleiseg.inference.large_scale import at_one_scale
+from nucleiseg.inference.looking import parts_of
 from nucleiseg.inference.memory import Plan, usable
 from nucleiseg.inference.rescaling import segment_at_scale
 from nucleiseg.inference.scaled_plan import aligned_windows, make_scaled_plan
@@ -92,6 +93,23 @@ def test_where_the_middle_is_empty_the_quarters_are_looked_at(monkeypatch):
     _, factor = at_one_scale(open_lazy(image), engine, MODEL, PredictOptions())
     assert factor < 0.5
     assert max(max(shape) for shape in engine.seen) <= 200
+
+
+def test_specks_in_the_middle_tell_no_scale_in_memory_nor_part_by_part(monkeypatch):
+    monkeypatch.setattr("nucleiseg.inference.looking.LOOKED_AT", 180)
+    image = np.zeros((720, 720), np.uint8)
+    image[280:430:6, 300:420:6] = 200  # single pixels, more of them than there are nuclei
+    nuclei = (discs(3, count=6) > 0) * np.uint8(200)
+    image[100 : 100 + nuclei.shape[0], 100 : 100 + nuclei.shape[1]] = nuclei
+    in_memory = segment_at_scale(as_micrograph(image), Echo(), MODEL, PredictOptions()).scale
+    assert at_one_scale(open_lazy(image), Echo(), MODEL, PredictOptions())[1] == pytest.approx(in_memory)
+    assert in_memory > 1
+
+
+def test_no_part_of_a_strip_is_looked_at_twice():
+    for shape, count in (((600, 4096), 3), ((4096, 600), 3), ((4096, 4096), 5), ((1024, 1024), 1)):
+        parts = [(rows.start, columns.start) for rows, columns in parts_of(shape)]
+        assert len(set(parts)) == len(parts) == count
 
 
 def test_parts_are_seen_by_the_range_of_the_whole_image(monkeypatch):

@@ -350,6 +350,7 @@ def test_settings_that_are_nested_without_end_are_refused(copy, monkeypatch):
         ("thresholds", {"probability": "half"}, "names and numbers"),
         ("thresholds", {"probability": float("nan")}, "names and numbers"),
         ("calibration", [1], "names and numbers, or null"),
+        ("scale_calibration", {"size": "large"}, "names and numbers, or null"),
         ("passport", [9, 8, 7], "three rising numbers above 0, or null"),
         ("passport", [8, 9], "three rising numbers above 0, or null"),
         ("run", "yesterday", "an object or null"),
@@ -363,6 +364,14 @@ def test_settings_of_a_wrong_kind_are_named(copy, name, value, rule):
         ModelFileError, match=rf"copy.onnx holds no settings of a Segmenter \({name} must be {rule}, got"
     ):
         Segmenter.load(copy)
+
+
+def test_settings_without_a_calibration_for_the_scale_use_the_other(copy):
+    """As files had none before there was one."""
+    stored = read_settings(copy)
+    del stored["segmenter"]["scale_calibration"]
+    copy.write_bytes(with_settings(copy.read_bytes(), stored))
+    assert Segmenter.load(copy)._settings.scale_calibration is None
 
 
 def test_a_network_that_cannot_run_is_named(copy):

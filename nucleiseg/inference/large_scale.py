@@ -19,7 +19,8 @@ from nucleiseg.inference.looking import ENOUGH, parts_of
 from nucleiseg.inference.options import PredictOptions
 from nucleiseg.inference.rescaling import segment_at_scale
 from nucleiseg.inference.room import has_room, nearest_scale, shortage_of_windows
-from nucleiseg.inference.scale_choice import first_factor
+from nucleiseg.inference.scale_choice import count_believed, first_factor
+from nucleiseg.instances.decoders import Decoded
 
 __all__ = ["at_one_scale"]
 
@@ -34,9 +35,9 @@ def at_one_scale(
 ) -> tuple[PredictOptions, float]:
     """The options with the areas that go with a scale, and that scale, for the whole image.
 
-    Where it is left open, the middle of the image is looked at as `Segmenter.predict` looks at an image, and if there
-    are hardly any nuclei, the middles of its quarters; the part with the most of them decides. Where memory does not
-    suffice for what they decide, the nearest scale that fits is taken.
+    Where it is left open, the middle of the image is looked at as `Segmenter.predict` looks at an image, and if hardly
+    any nuclei are trusted there, the middles of its quarters; the part with the most of them decides. Where memory
+    does not suffice for what they decide, the nearest scale that fits is taken.
 
     Parameters
     ----------
@@ -86,8 +87,9 @@ def _found_factor(
         shown = image[rows, columns]
         source = Micrograph(shown, shown, (), image.pixel_size)
         found = segment_at_scale(source, engine, settings, options, sample)
-        if found.count > most:
-            most, factor, wanted = found.count, found.scale, found.wanted_scale or found.scale
+        believed = count_believed(Decoded(found.probability, found.labels), found.scale, settings)
+        if believed > most:
+            most, factor, wanted = believed, found.scale, found.wanted_scale or found.scale
         if most >= ENOUGH:
             break
     return nearest_scale(factor, 1.0, lambda one: not shortage_of_windows(image.shape, one, engine, options)), wanted

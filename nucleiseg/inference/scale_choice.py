@@ -20,7 +20,7 @@ from nucleiseg.instances.confidence import rate_evidence
 from nucleiseg.instances.decoders import Decoded
 from nucleiseg.instances.evidence import Evidence, find_evidence
 
-__all__ = ["calibration_of", "choose_scale", "first_factor"]
+__all__ = ["calibration_of", "choose_scale", "count_believed", "first_factor"]
 
 Look: TypeAlias = Callable[[float], Decoded]
 Part: TypeAlias = tuple[slice, slice]
@@ -81,6 +81,18 @@ def choose_scale(
     return factor, (chosen.found, chosen.evidence) if is_whole else None, doubted or wanted
 
 
+def count_believed(found: Decoded, factor: float, settings: SegmenterSettings) -> int:
+    """How many nuclei that were found at a scale tell of their usual size."""
+    evidence = find_evidence(found.labels, found.probability)
+    sure = rate_evidence(evidence, _Calibrations.of(settings).at_any_scale, factor)
+    return int(_believed(evidence.areas, sure).sum())
+
+
+def _believed(areas: npt.NDArray[np.int64], sure: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    result: npt.NDArray[np.bool_] = (areas >= _LEAST_AREA) & (sure >= _LEAST_CONFIDENCE)
+    return result
+
+
 def calibration_of(settings: SegmenterSettings) -> Calibration | None:
     """How a model's confidence is computed."""
     return None if settings.calibration is None else Calibration(**settings.calibration)
@@ -107,7 +119,7 @@ def first_factor(options: PredictOptions, settings: SegmenterSettings) -> float:
 class _Calibrations(NamedTuple):
     """How sure a model is of nuclei."""
 
-    of_any_size: Calibration | None  # while the scale may not suit them
+    at_any_scale: Calibration | None  # which knows of no sizes that are unusual
     own: Calibration | None  # as it says in the end
 
     @classmethod
@@ -124,8 +136,8 @@ class _View(NamedTuple):
     part: Part  # of it, which tells what follows
     credible: int  # nuclei whose sizes are believed
     diameter: float | None  # the usual one of those, in pixels of the image
-    sureness: float  # of nuclei whatever their size: mean over their pixels; 0 where there is none
-    confidence: float  # the same of nuclei of these sizes
+    sureness: float  # mean over pixels of nuclei, none of which is of an unusual size; 0 where there is none
+    confidence: float  # the same as the model says in the end
     evidence: Evidence | None  # in all that is found, where that part is the whole of the image
 
 
@@ -171,7 +183,8 @@ def _by_doubt(
         if too_small or surer < -_HALF_AS_SURE:
             break
         if half.credible < _FEW:
-            continue  # they may be pieces, too
+            del half  # may be pieces, too, and takes memory
+            continue
         if not (far_surer or _covers(half, smaller) or _are_far_larger(half, smaller)):
             break
         smaller = half
@@ -182,9 +195,8 @@ def _by_doubt(
 def _surer(half: _View, before: _View) -> float:
     """By how much surer of all it is at half the scale, by the calibration that says so rather.
 
-    Shrunk to the size that it knows, a nucleus has a lower probability, as it has less of an inside, and that alone is
-    held against it where sizes count for nothing. Where they count, it is the other way round with all that came out
-    too small or too large before.
+    Shrunk to the size that the model knows best, a nucleus has a lower probability, as it has less of an inside. That
+    is held against it where no size is unusual; where some are, so was the size that it had before.
     """
     return max(half.sureness - before.sureness, half.confidence - before.confidence)
 
@@ -227,7 +239,7 @@ def _seen_in(part: Part, found: Decoded, factor: float, calibrations: _Calibrati
     evidence = find_evidence(found.labels[part], found.probability[part])
     areas = evidence.areas
     sure, rated = (rate_evidence(evidence, one, factor) for one in calibrations)
-    believed = (areas >= _LEAST_AREA) & (sure >= _LEAST_CONFIDENCE)
+    believed = _believed(areas, sure)
     return _View(
         found=found,
         factor=factor,
