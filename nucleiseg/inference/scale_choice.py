@@ -30,8 +30,7 @@ _LEAST_AREA = 12  # pixels; specks below tell nothing about the scale,
 _LEAST_CONFIDENCE = 0.5  # nor do nuclei that are more likely none: noise has plenty of both
 _SURE = 0.7  # mean confidence, by area, from which small nuclei are magnified: noise would become more of it
 # Blurred or noisy pictures of large nuclei come out in pieces of any size. At half the scale, what is found in them is
-# about as sure as before or surer; doubtful nuclei at the scale that suits them get less sure, on validation images by
-# .066 at least.
+# about as sure as before or surer; doubtful nuclei at the scale that suits them get less sure.
 _HALF_AS_SURE = 0.06
 _DOUBTED = 0.96  # mean confidence below which that is tried for nuclei so many times as wide as the typical one,
 _LARGE = 1.5
