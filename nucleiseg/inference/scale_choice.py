@@ -38,7 +38,7 @@ _DOUBTED_IN_PART = 0.75  # and below which for others, where a part of the image
 _DOUBTED_IN_WHOLE = 0.0  # where it would take half as long again, small ones are believed
 # Pieces lie within the nuclei that they are of, or the nuclei are far surer, or somewhat surer and far larger: grain in
 # a dim image was a twelfth as wide. In brown-stained tissue, for example, clumps that are seen at half the size cover
-# .05, are surer by .03 or .17, and five times as wide; but there are a few of them for a hundred nuclei, and a nucleus
+# .05, are a little surer, and three times as wide; but there are a few of them for a hundred nuclei, and a nucleus
 # hardly comes out in more than eight pieces.
 _COVERED = 0.5
 _FAR_SURER = 0.1
