@@ -226,6 +226,29 @@ def test_half_the_scale_is_no_less_sure_if_either_calibration_says_so(own, scale
     assert (found.scale, len(engine.seen) > 1) == (scale, True)
 
 
+class Clump(Echo):
+    """Takes a corner for a large nucleus in what is as large as it knows, and is unsure of all in what is smaller."""
+
+    def __init__(self, known):
+        super().__init__()
+        self.known = known
+
+    def __call__(self, images):
+        bright = super().__call__(images) > 0.5
+        if images.shape[1] < self.known:
+            return np.where(bright, 0.6, 0.0).astype(np.float32)
+        bright[:, :90, :90] = True
+        return np.where(bright, 0.95, 0.0).astype(np.float32)
+
+
+def test_a_clump_does_not_shrink_nuclei_that_are_hardly_seen_then():
+    labels = np.pad(discs(9, count=6), ((100, 0), (100, 0)))
+    engine = Clump(labels.shape[0])
+    found = segment_at_scale(as_micrograph(labels > 0), engine, MODEL, PredictOptions())
+    assert min(engine.seen) < (labels.shape[0] / 3, 0)
+    assert (found.scale, found.count) == (1, 7)
+
+
 def test_where_the_middle_of_a_large_image_is_empty_another_part_tells_the_scale(monkeypatch):
     monkeypatch.setattr("nucleiseg.inference.looking.LOOKED_AT", 180)
     labels = np.zeros((720, 720), np.int32)
@@ -340,7 +363,8 @@ def test_confidence_does_not_change_with_the_magnification(least):
 
 def test_it_does_not_change_where_the_scale_is_estimated():
     """Nuclei of a radius of 60, seen at a quarter: an area of 11,000 pixels would make them all sure."""
-    own = replace(MODEL, calibration={**BY_SIZE, "intercept": -13.0})
+    plain = {"intercept": 0.0, "certainty": 1.0, "size": 0.0, "size_squared": 0.0}
+    own = replace(MODEL, calibration={**BY_SIZE, "intercept": -13.0}, scale_calibration=plain)
     found, _ = find(discs(60), model=own)
     seen, _ = find(resize_labels(discs(60), (round(732 * found.scale),) * 2), PredictOptions(scale=1.0), own)
     assert found.scale < 0.5

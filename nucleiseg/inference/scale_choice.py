@@ -28,6 +28,8 @@ Part: TypeAlias = tuple[slice, slice]
 _TRIES = 3  # nuclei far too large come out in pieces, whose size leads to the right scale step by step
 _LEAST_AREA = 12  # pixels; specks below tell nothing about the scale,
 _LEAST_CONFIDENCE = 0.5  # nor do nuclei that are more likely none: noise has plenty of both
+# Where one clump, as large as all nuclei together, told the size, they are hardly seen at the scale that suits it.
+_FAR_LESS_SURE = 0.1
 _SURE = 0.7  # mean confidence, by area, from which small nuclei are magnified: noise would become more of it
 # Blurred or noisy pictures of large nuclei come out in pieces of any size. At half the scale, what is found in them is
 # about as sure as before or surer; doubtful nuclei at the scale that suits them get less sure.
@@ -127,6 +129,21 @@ class _Calibrations(NamedTuple):
         return cls(own if stored is None else Calibration(**stored), own)
 
 
+class _Sureness(NamedTuple):
+    """Mean confidence over the pixels of nuclei, 0 where there are none, by each of the calibrations."""
+
+    at_any_scale: float
+    own: float
+
+    def gain(self, before: _Sureness) -> float:
+        """By how much surer of all it is than before, by the calibration that says so rather.
+
+        Shrunk to the size that the model knows best, a nucleus has a lower probability, as it has less of an inside.
+        That is held against it where no size is unusual; where some are, so was the size that it had before.
+        """
+        return max(self.at_any_scale - before.at_any_scale, self.own - before.own)
+
+
 class _View(NamedTuple):
     """What is found at one scale."""
 
@@ -135,8 +152,7 @@ class _View(NamedTuple):
     part: Part  # of it, which tells what follows
     credible: int  # nuclei whose sizes are believed
     diameter: float | None  # the usual one of those, in pixels of the image
-    sureness: float  # mean over pixels of nuclei, none of which is of an unusual size; 0 where there is none
-    confidence: float  # the same as the model says in the end
+    sure: _Sureness
     evidence: Evidence | None  # in all that is found, where that part is the whole of the image
 
 
@@ -147,14 +163,17 @@ def _by_size(
     seen, short = _view(look, factor, calibrations), None
     for _ in range(_TRIES):
         wanted = seen.factor if seen.diameter is None else passport.step(seen.diameter, seen.factor)
-        if wanted == seen.factor or (wanted > seen.factor and seen.sureness < _SURE):
+        if wanted == seen.factor or (wanted > seen.factor and seen.sure.at_any_scale < _SURE):
             return seen, None
         nearest = seen.factor if short else nearest_scale(wanted, seen.factor, fits)
         short = None if nearest == wanted else wanted
         if nearest == seen.factor:
             break
+        before, sure = seen.factor, seen.sure
         del seen  # is as large as the image
         seen = _view(look, nearest, calibrations)
+        if nearest < before and seen.sure.gain(sure) < -_FAR_LESS_SURE:
+            return _view(look, before, calibrations), None
     return seen, short
 
 
@@ -177,7 +196,7 @@ def _by_doubt(
             break
         half = _view(look, factor, calibrations)
         too_small = half.diameter is None or passport.factor(half.diameter * half.factor) > 1
-        surer = _surer(half, smaller)
+        surer = half.sure.gain(smaller.sure)
         far_surer = surer >= _FAR_SURER and half.credible * _PIECES >= smaller.credible
         if too_small or surer < -_HALF_AS_SURE:
             break
@@ -187,17 +206,8 @@ def _by_doubt(
         if not (far_surer or _covers(half, smaller) or _are_far_larger(half, smaller)):
             break
         smaller = half
-    believed = smaller.sureness >= _SURE or _surer(smaller, seen) >= _FAR_SURER
+    believed = smaller.sure.at_any_scale >= _SURE or smaller.sure.gain(seen.sure) >= _FAR_SURER
     return smaller if believed else seen, short
-
-
-def _surer(half: _View, before: _View) -> float:
-    """By how much surer of all it is at half the scale, by the calibration that says so rather.
-
-    Shrunk to the size that the model knows best, a nucleus has a lower probability, as it has less of an inside. That
-    is held against it where no size is unusual; where some are, so was the size that it had before.
-    """
-    return max(half.sureness - before.sureness, half.confidence - before.confidence)
 
 
 def _covers(half: _View, before: _View) -> bool:
@@ -211,13 +221,13 @@ def _are_far_larger(half: _View, before: _View) -> bool:
     """Whether what was found before is grain beside what is found now, and that is surer."""
     if half.diameter is None or before.diameter is None:
         return False
-    return half.diameter >= _FAR_LARGER * before.diameter and _surer(half, before) >= _SURER
+    return half.diameter >= _FAR_LARGER * before.diameter and half.sure.gain(before.sure) >= _SURER
 
 
 def _is_doubtful(view: _View, passport: Passport, in_part: bool) -> bool:
     """Whether what is found may be pieces of larger nuclei. Where nothing is found, it can't be."""
     large = view.diameter is not None and view.diameter * view.factor > _LARGE * passport.typical
-    return 0 < view.confidence < (_DOUBTED if large else _DOUBTED_IN_PART if in_part else _DOUBTED_IN_WHOLE)
+    return 0 < view.sure.own < (_DOUBTED if large else _DOUBTED_IN_PART if in_part else _DOUBTED_IN_WHOLE)
 
 
 def _view(look: Look, factor: float, calibrations: _Calibrations) -> _View:
@@ -230,7 +240,7 @@ def _view(look: Look, factor: float, calibrations: _Calibrations) -> _View:
         views.append(_seen_in(part, found, factor, calibrations))
         if views[-1].credible >= ENOUGH:
             break
-    return max(views, key=lambda view: (view.credible, view.sureness))  # the first of equals
+    return max(views, key=lambda view: (view.credible, view.sure.at_any_scale))  # the first of equals
 
 
 def _seen_in(part: Part, found: Decoded, factor: float, calibrations: _Calibrations) -> _View:
@@ -245,8 +255,7 @@ def _seen_in(part: Part, found: Decoded, factor: float, calibrations: _Calibrati
         part=part,
         credible=int(believed.sum()),
         diameter=usual_diameter_of(areas[believed]),
-        sureness=_mean(sure, areas),
-        confidence=_mean(rated, areas),
+        sure=_Sureness(_mean(sure, areas), _mean(rated, areas)),
         evidence=evidence if found.labels[part].shape == found.labels.shape else None,
     )
 
