@@ -173,6 +173,7 @@ def _by_size(
         del seen  # is as large as the image
         seen = _view(look, nearest, calibrations)
         if nearest < before and seen.sure.gain(sure) < -_FAR_LESS_SURE:
+            del seen
             return _view(look, before, calibrations), None
     return seen, short
 
