@@ -366,7 +366,7 @@ def test_settings_of_a_wrong_kind_are_named(copy, name, value, rule):
         Segmenter.load(copy)
 
 
-def test_settings_without_a_calibration_for_the_scale_use_the_other(copy):
+def test_settings_without_a_calibration_for_the_scale_can_be_read(copy):
     """As files had none before there was one."""
     stored = read_settings(copy)
     del stored["segmenter"]["scale_calibration"]
