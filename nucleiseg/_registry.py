@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Generic, TypeVar
@@ -27,6 +27,8 @@ class Registry(Generic[T]):
         What is registered, for error messages: ``"encoder"``.
     group : str, optional
         Entry-point group in which other packages announce theirs: ``"nucleiseg.encoders"``.
+    places : mapping of str to str, optional
+        Where parts of our own are, as ``"module:function"``: imported when first asked for, as those of plugins are.
 
     Examples
     --------
@@ -38,9 +40,10 @@ class Registry(Generic[T]):
     (['red'], '#f00')
     """
 
-    def __init__(self, kind: str, group: str | None = None) -> None:
+    def __init__(self, kind: str, group: str | None = None, places: Mapping[str, str] | None = None) -> None:
         self.kind = kind
         self.group = group
+        self._own = {name: EntryPoint(name, place, group or "") for name, place in (places or {}).items()}
         self._items: dict[str, T] = {}
         self._plugins: dict[str, EntryPoint] | None = None
         self._lock = threading.RLock()
@@ -68,7 +71,7 @@ class Registry(Generic[T]):
         def add(item: T) -> T:
             with self._lock:
                 # Plugins are looked for at the first use, not while modules are imported; `_found` checks their names.
-                point = (self._plugins or {}).get(name)
+                point = (self._own if self._plugins is None else self._plugins).get(name)
                 # An announced part takes its own place, and that of itself after an import that failed.
                 if name in self._items if point is None else not _may_name(point, item):
                     raise InvalidInputError(f"{self.kind} {name!r} is registered already; choose another name")
@@ -135,11 +138,10 @@ class Registry(Generic[T]):
             self._found().pop(point.name, None)
 
     def _found(self) -> dict[str, EntryPoint]:
-        if self.group is None:
-            return {}
         if self._plugins is None:
             plugins: dict[str, EntryPoint] = {}
-            for point in entry_points(group=self.group):
+            announced = entry_points(group=self.group) if self.group else ()
+            for point in (*self._own.values(), *announced):
                 earlier = plugins.get(point.name)
                 if point.name in self._items and not _may_name(point, self._items[point.name]):
                     raise self._taken(point)

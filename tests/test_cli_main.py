@@ -95,6 +95,7 @@ WRONG = {
     "leftover checkpoint": (["train", "DATA", "-o", "NEW/left.keras"], 2, ["left_checkpoint", "--resume", "delete"]),
     "unknown encoder": ([*TRAIN, "--encoder", "mobilnet_v2"], 2, ["did you mean 'mobilenet_v2'?"]),
     "unknown head": ([*TRAIN, "--head", "tail"], 2, ["unknown head 'tail'", "semantic"]),
+    "unknown loss": ([*TRAIN, "--loss", "dise"], 2, ["unknown loss 'dise'", "did you mean 'dice'?"]),
     "missing weights": ([*TRAIN, "--weights", "NEW/none.h5"], 2, ["weights", "none.h5"]),
     "no epochs": ([*TRAIN, "--epochs", "0"], 2, ["epochs", "at least 1", "0"]),
     "half an epoch": ([*TRAIN, "--epochs", "0.5"], 2, ["--epochs", "0.5"]),

@@ -595,13 +595,7 @@ def test_labels_may_lie_elsewhere(recorder, disc_dataset, tmp_path):
     assert len(recorder.fitted["train"]) == 5
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [(["--loss", "dise", "--weights", "none"], "did you mean 'dice'?"), (["--weights", "WEIGHTS"], "nucleiseg: ")],
-)
-def test_what_only_keras_knows_is_found_before_images_are_decoded(
-    disc_dataset, tmp_path, monkeypatch, capfd, flags, message
-):
+def test_what_only_keras_knows_is_found_before_images_are_decoded(disc_dataset, tmp_path, monkeypatch, capfd):
     weights = tmp_path / "weights.h5"
     weights.write_bytes(b"no weights")
 
@@ -609,11 +603,10 @@ def test_what_only_keras_knows_is_found_before_images_are_decoded(
         pytest.fail("all images were decoded before the mistake was found")
 
     monkeypatch.setattr(Dataset, "prepare", prepare)
-    flags = [str(weights) if flag == "WEIGHTS" else flag for flag in flags]
-    status = train(disc_dataset, "-o", tmp_path / "m.keras", "--encoder", "mobilenet_v3_small", *flags)
-    assert status in (1, 2)
+    flags = ["--encoder", "mobilenet_v3_small", "--weights", str(weights)]
+    assert train(disc_dataset, "-o", tmp_path / "m.keras", *flags) in (1, 2)
     (line,) = capfd.readouterr().err.splitlines()
-    assert message in line
+    assert line.startswith("nucleiseg: ")
     assert names(tmp_path) == ["weights.h5"]
 
 

@@ -144,6 +144,24 @@ def test_two_plugins_with_one_name_raise(install, colours):
     assert all(f"of the package '{module}'" in str(caught.value) for module in modules)
 
 
+def test_parts_of_our_own_may_wait_to_be_imported_too(install):
+    module = install({}, "red = '#f00'\n")
+    colours = Registry("colour", places={"red": f"{module}:red"})
+    with pytest.raises(InvalidInputError, match="colour 'red' is registered already; choose another name"):
+        colours.register("red")("#900")
+    assert colours.names() == ["red"]
+    assert module not in sys.modules
+    assert colours.get("red") == "#f00"
+    assert module in sys.modules
+
+
+def test_a_plugin_with_the_name_of_a_part_that_waits_raises(install):
+    module = install({"red": "{module}:red"})
+    colours = Registry("colour", group=GROUP, places={"red": "elsewhere:red"})
+    with pytest.raises(InvalidInputError, match=rf"'{module}:red' .* is registered already by 'elsewhere:red'; rename"):
+        colours.names()
+
+
 def test_the_same_plugin_found_twice_is_one(install, colours):
     # As when a package is on the path twice: once installed, once as a checkout.
     install({"red": "elsewhere:red"})

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.training import losses
+from nucleiseg.training.losses import table
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -239,7 +240,7 @@ def test_losses_can_be_added_and_summed():
         value = losses.WeightedSum({"mae": 2.0})([[[[1.0]]]], [[[[0.75]]]])
         assert float(value) == pytest.approx(0.5)
     finally:
-        losses._losses.unregister("mae")
+        table._losses.unregister("mae")
 
 
 @pytest.mark.parametrize(
@@ -251,10 +252,10 @@ def test_a_loss_in_place_of_the_function_that_gives_it_is_refused(loss):
         with pytest.raises(
             InvalidInputError, match=r"without parameters that gives it, which 'two' is not .*y_true.*;"
         ) as e:
-            losses.check_loss("two", one_nucleus(1), 1)
+            table.check_loss("two", one_nucleus(1), 1)
         assert str(e.value).endswith("register it by register_loss('two')(lambda: my_loss)")
     finally:
-        losses._losses.unregister("two")
+        table._losses.unregister("two")
 
 
 @pytest.mark.parametrize(
@@ -263,9 +264,9 @@ def test_a_loss_in_place_of_the_function_that_gives_it_is_refused(loss):
 def test_functions_that_give_functions_or_have_defaults_are_taken(build):
     losses.register_loss("taken")(build)
     try:
-        losses.check_loss("taken", one_nucleus(1), 1)
+        table.check_loss("taken", one_nucleus(1), 1)
     finally:
-        losses._losses.unregister("taken")
+        table._losses.unregister("taken")
 
 
 def one_nucleus(channels):
@@ -278,7 +279,7 @@ def one_nucleus(channels):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_loss_teaches_something(name):
-    losses.check_loss(name, one_nucleus(3), 3)
+    table.check_loss(name, one_nucleus(3), 3)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,7 @@ def test_every_loss_teaches_something(name):
 )
 def test_a_loss_that_teaches_nothing_is_refused(name, maps, channels, message):
     with pytest.raises(InvalidInputError, match=message):
-        losses.check_loss(name, one_nucleus(maps), channels)
+        table.check_loss(name, one_nucleus(maps), channels)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +317,6 @@ def test_a_loss_of_ones_own_that_is_the_same_for_everything_is_no_number_or_fail
     losses.register_loss("broken")(Broken)
     try:
         with pytest.raises(InvalidInputError, match=message):
-            losses.check_loss("broken", one_nucleus(1), 1)
+            table.check_loss("broken", one_nucleus(1), 1)
     finally:
-        losses._losses.unregister("broken")
+        table._losses.unregister("broken")

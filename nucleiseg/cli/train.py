@@ -258,6 +258,7 @@ def _check_names(recipe: Recipe, first: bool) -> None:
     from nucleiseg._checks import check_choice, check_count
     from nucleiseg.heads import list_heads
     from nucleiseg.networks import list_encoders
+    from nucleiseg.training.losses import list_losses
     from nucleiseg.training.recipe import START
 
     if recipe.start is not None and first:  # the others start from what the one before will have made
@@ -269,6 +270,8 @@ def _check_names(recipe: Recipe, first: bool) -> None:
     network = {"encoder": "mobilenet_v2", "head": "semantic", "weights": "imagenet", "seed": 0, **recipe.network}
     check_choice(network["encoder"], "encoder", list_encoders())
     check_choice(network["head"], "head", list_heads())
+    if network.get("loss") is not None:
+        check_choice(network["loss"], "loss", list_losses())
     check_count(network["seed"], "seed", 0)
     weights = network["weights"]
     if weights not in (None, "imagenet") and not Path(weights).is_file():

@@ -21,7 +21,7 @@ from nucleiseg.training.endings import assign, clean_end, kept_values, mixed, so
 from nucleiseg.training.faults import FiniteLoss, explain_memory
 from nucleiseg.training.fingerprints import describe_images
 from nucleiseg.training.judging import InstanceScores, judge_start, judged_by, labels_target, score_of
-from nucleiseg.training.losses import check_loss
+from nucleiseg.training.losses.table import check_loss
 from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, seed_layers, unfreeze
