@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
 import signal
@@ -25,7 +26,23 @@ settings.register_profile("nucleiseg", deadline=None)
 settings.load_profile("nucleiseg")
 
 _DSB2018 = Path(__file__).parents[2] / "shared" / "data" / "dsb2018"
+# Weights of ImageNet, which are not part of the repository. Keras reads the variable once, when it is imported.
+_KERAS_HOME = Path(__file__).parents[2] / "shared" / "keras_home"
+if _KERAS_HOME.is_dir():
+    os.environ["KERAS_HOME"] = str(_KERAS_HOME)
 PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"
+REGISTRIES = (
+    "nucleiseg.engines.formats:_formats",
+    "nucleiseg.heads.head:_heads",
+    "nucleiseg.images.binarizers:_BINARIZERS",
+    "nucleiseg.images.scaling:_SCALINGS",
+    "nucleiseg.instances.decoders:_decoders",
+    "nucleiseg.instances.exporters:_exporters",
+    "nucleiseg.networks.encoders:_encoders",
+    "nucleiseg.networks.upsampling:_upsamplings",
+    "nucleiseg.training.losses.table:_losses",
+    "nucleiseg.training.targets:_targets",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +59,24 @@ def no_flush(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
+@pytest.fixture
+def own_registries(monkeypatch):
+    """What a test registers, and the plugins that it imports, are forgotten after it."""
+    for place in REGISTRIES:
+        module, name = place.split(":")
+        registry = getattr(importlib.import_module(module), name)
+        registry.names()  # the plugins that there are
+        for table in ("_items", "_plugins"):
+            monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
+
+
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory):
     """The package `examples/plugin`, installed as far as nucleiseg can tell: an encoder, a head and a loss."""
     from nucleiseg.heads.head import _heads
     from nucleiseg.instances.decoders import _decoders
     from nucleiseg.networks.encoders import _encoders
-    from nucleiseg.training.losses import _losses
+    from nucleiseg.training.losses.table import _losses
     from nucleiseg.training.targets import _targets
 
     folder = tmp_path_factory.mktemp("site")
@@ -206,7 +234,7 @@ def eager_steps():
 
     plain = keras.Model.compile
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.Model, "compile", lambda self, **settings: plain(self, **settings, run_eagerly=True))
+        patch.setattr(keras.Model, "compile", lambda *given, **settings: plain(*given, **settings, run_eagerly=True))
         yield plain
 
 
@@ -229,7 +257,6 @@ def tiny_segmenter(tiny_encoder):
 @pytest.fixture(scope="session")
 def keras_home():
     """The folder with MobileNetV2's ImageNet weights; without it the test is skipped."""
-    folder = _DSB2018.parents[1] / "keras_home"
-    if not folder.is_dir():
+    if not _KERAS_HOME.is_dir():
         pytest.skip("needs MobileNetV2's ImageNet weights in ../shared/keras_home, not part of the repository")
-    return folder
+    return _KERAS_HOME

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Tutorials are run from the built site, as readers copy them, by docs/check_site.py.
 RUN = [page for page in PAGES if not page.name.startswith("tutorial_")]
-KERAS_HOME = ROOT.parent / "shared" / "keras_home"
 
 
 def code_blocks(page, language):
@@ -37,16 +37,15 @@ def test_the_first_two_sh_blocks_of_the_readme_install_and_run_and_test():
 
 
 @pytest.mark.parametrize("page", [page for page in RUN if code_blocks(page, "python")], ids=lambda page: page.name)
-def test_python_blocks_run_one_after_the_other(page, run_python, disc_dataset):
-    code = "\n".join(code_blocks(page, "python"))
-    environment = {}
+@pytest.mark.usefixtures("own_registries", "eager_steps")
+def test_python_blocks_run_one_after_the_other(page, request, disc_dataset, tmp_path, monkeypatch):
+    """In this process, which has loaded TensorFlow already."""
+    code = "\n".join(code_blocks(page, "python")).replace("epochs=30", "epochs=1")
     if 'weights="imagenet"' in code:
-        if not KERAS_HOME.is_dir():
-            pytest.skip("needs MobileNetV2's ImageNet weights in ../shared/keras_home")
-        environment["KERAS_HOME"] = str(KERAS_HOME)
-    prepare = f"import shutil; shutil.copytree({str(disc_dataset)!r}, 'my_images')\n"
-    done = run_python(prepare + code.replace("epochs=30", "epochs=1"), **environment)
-    assert done.returncode == 0, done.stderr
+        request.getfixturevalue("keras_home")
+    shutil.copytree(disc_dataset, tmp_path / "my_images")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, page.name, "exec"), {"__name__": "__main__"})
 
 
 def commands(page):

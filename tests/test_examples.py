@@ -10,7 +10,6 @@ import csv
 import importlib.metadata
 import importlib.util
 import json
-import os
 import re
 import runpy
 import shutil
@@ -23,7 +22,6 @@ import pytest
 from PIL import Image
 
 from nucleiseg import PredictOptions, Segmenter
-from nucleiseg.networks.encoders import _encoders
 from nucleiseg.plotting import History
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -31,7 +29,7 @@ SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
+def run(own_registries, eager_steps, monkeypatch, tmp_path, capsys):
     """Run a script as ``python script arguments`` does, in an empty folder; gives what it printed."""
 
     def call(script, *arguments):
@@ -40,9 +38,6 @@ def run(monkeypatch, tmp_path, capsys):
         return capsys.readouterr().out
 
     monkeypatch.chdir(tmp_path)
-    # What an example registers is forgotten, and that it has imported a plugin.
-    monkeypatch.setattr(_encoders, "_items", dict(_encoders._items))
-    monkeypatch.setattr(_encoders, "_plugins", _encoders._plugins and dict(_encoders._plugins))
     return call
 
 
@@ -81,16 +76,10 @@ def test_its_command_has_only_flags_that_there_are(script, run, capsys):
 # ---- One by one. ----
 
 
-def test_the_founding_document_from_a_to_z(dsb2018, keras_home, tmp_path):
-    settings = ["--size", "64", "--epochs", "2", "--limit", "6"]
-    command = [EXAMPLES / "nuclei_project.py", dsb2018 / "stage1_train.zip", "--splits", dsb2018 / "splits.csv"]
-    # A process of its own: Keras reads KERAS_HOME once, when it is imported.
-    variables = {**os.environ, "KERAS_HOME": str(keras_home), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, *command, *settings], cwd=tmp_path, env=variables, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    out = done.stdout
+@pytest.mark.usefixtures("keras_home")
+def test_the_founding_document_from_a_to_z(dsb2018, run, tmp_path):
+    settings = ["--splits", dsb2018 / "splits.csv", "--size", "64", "--epochs", "2", "--limit", "6"]
+    out = run("nuclei_project.py", dsb2018 / "stage1_train.zip", *settings)
     # 1. Arrays with values from 0 to 1, masks of exactly 0 and 1 with a channel axis.
     for name in ("train", "val", "test"):
         assert f"{name}: images (6, 64, 64, 3) from 0 to 1, masks (6, 64, 64, 1) with the values [0, 1]" in out

@@ -22,28 +22,6 @@ from nucleiseg.instances import match
 from nucleiseg.pretrained import list_pretrained, model_card
 from nucleiseg.training import FitOptions
 
-FEW_STEPS = """
-import sys
-import numpy as np
-from nucleiseg import Segmenter, datasets
-from nucleiseg.training import FitOptions
-
-data, model, found = sys.argv[1:]
-data = datasets.read(data)
-train, val = data[:24], data[24:]
-segmenter = Segmenter(weights="imagenet")
-options = FitOptions(batch_size=8, crop=(128, 128), augmentation=None, frozen_epochs=2, learning_rate=3e-3)
-history = segmenter.fit(train, val, epochs=4, options=options)
-segmenter.save(model)
-np.savez(
-    found,
-    loss=history.column("loss"),
-    dice=history.column("val_dice"),
-    phases=[row["phase"] for row in history.rows],
-    probability=[segmenter.predict(sample.image).probability for sample in val],
-)
-"""
-
 
 @pytest.fixture(scope="module")
 def splits(dsb2018, tmp_path_factory):
@@ -52,22 +30,14 @@ def splits(dsb2018, tmp_path_factory):
     return data.split_by(dsb2018 / "splits.csv")
 
 
-def test_a_few_steps_on_imagenet_weights_teach_it_and_it_comes_back(splits, keras_home, tmp_path, run_python):
-    """In a process of its own: Keras looks for its home only when it is imported."""
-    paths = [tmp_path / name for name in ("data.npz", "model.keras", "found.npz")]
-    parts = [part.to_arrays(size=(128, 128)) for part in (splits[0][:24], splits[1][:6])]
-    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    np.savez(paths[0], images=images, labels=labels)
-    process = run_python(FEW_STEPS, *paths, KERAS_HOME=str(keras_home))
-    assert process.returncode == 0, process.stderr
-    with np.load(paths[2]) as found:
-        assert found["phases"].tolist() == ["frozen", "frozen", "fine-tune", "fine-tune"]
-        assert found["loss"][-1] < 0.8 * found["loss"][0]
-        assert found["dice"].max() > 0.25
-        again = Segmenter.load(paths[1])
-        for image, probability in zip(images[24:], found["probability"], strict=True):
-            # Another process may add up in another order.
-            np.testing.assert_allclose(again.predict(image).probability, probability, atol=1e-5)
+@pytest.mark.usefixtures("keras_home", "eager_steps")
+def test_a_few_steps_on_imagenet_weights_teach_it(splits):
+    train, val, _ = splits
+    options = FitOptions(batch_size=8, crop=(96, 96), augmentation=None, frozen_epochs=2, learning_rate=3e-3)
+    history = Segmenter(weights="imagenet").fit(train[:24], validation_data=val[:4], epochs=3, options=options)
+    assert [row["phase"] for row in history.rows] == ["frozen", "frozen", "fine-tune"]
+    assert history.column("loss")[-1] < 0.8 * history.column("loss")[0]
+    assert max(history.column("val_dice")) > 0.25
 
 
 def test_the_same_process_predicts_identically_after_reloading(splits, tmp_path):
@@ -109,7 +79,7 @@ def test_the_models_in_the_box_are_as_good_as_their_cards_say(splits, name, monk
 def test_the_same_nuclei_are_found_at_any_size(splits):
     """As benchmarks/scales.py, on a few small images whose nuclei stay wide enough at half their size."""
     _, _, test = splits
-    small = [s for s in test if s.labels.shape == (256, 256) and 16 <= (usual_diameter(s.labels) or 0) <= 40][:12]
+    small = [s for s in test if s.labels.shape == (256, 256) and 16 <= (usual_diameter(s.labels) or 0) <= 40][:6]
     segmenter = Segmenter.from_pretrained("nuclei")
 
     def found(factor):
@@ -122,18 +92,18 @@ def test_the_same_nuclei_are_found_at_any_size(splits):
         return sum(counts[1:], counts[0])
 
     plain = found(1)
-    assert plain.nuclei > 50
+    assert plain.nuclei > 40
     for factor in (0.5, 2, 4):
         resized = found(factor)
         assert abs(resized.found / plain.found - 1) <= 0.1
         assert resized.average_precision(0.5) >= 0.9 * plain.average_precision(0.5)
 
 
-@pytest.mark.parametrize("id_start", ["14004203", "1a115525", "29ea4f6e"])
+@pytest.mark.parametrize("id_start", ["14004203", "29ea4f6e"])
 def test_pieces_of_large_nuclei_are_not_taken_for_nuclei(splits, id_start):
     """Four times as large, these come out in hundreds of pieces, few of which lie where half the size shows nuclei.
 
-    The third is one of few, dim nuclei: its pieces are grain.
+    The second is one of few, dim nuclei: its pieces are grain.
     """
     (sample,) = [sample for part in splits[1:] for sample in part if sample.id.startswith(id_start)]
     size = tuple(4 * length for length in sample.labels.shape)
@@ -152,14 +122,15 @@ def test_blurred_images_are_told_from_sharp_ones(splits):
         assert "blurred" in judge_image(gaussian_filter(colours, (3, 3, 0)), sample.labels)
 
 
+@pytest.mark.usefixtures("eager_steps")
 def test_it_can_be_trained_further(splits):
     train, val, _ = splits
     segmenter = Segmenter.from_pretrained("nuclei")
-    before = segmenter.evaluate(val[:6]).to_dict()["all"]["dice"]
+    before = segmenter.evaluate(val[:4]).to_dict()["all"]["dice"]
     options = FitOptions(batch_size=4, crop=(128, 128), frozen_epochs=0, fine_tune_rate=1e-5)
-    history = segmenter.fit(train[:8], val[:6], epochs=1, options=options)
+    history = segmenter.fit(train[:8], val[:4], epochs=1, options=options)
     assert [row["phase"] for row in history.rows] == ["start", "fine-tune"]
-    assert segmenter.evaluate(val[:6]).to_dict()["all"]["dice"] == pytest.approx(before, abs=0.05)
+    assert segmenter.evaluate(val[:4]).to_dict()["all"]["dice"] == pytest.approx(before, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +141,7 @@ def test_tiles_cannot_be_seen(splits, monkeypatch, name, flows, tta):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
     boundary_on_lines = importlib.import_module("seams").boundary_on_lines
     _, _, test = splits
-    images = [sample.image for sample in test if sample.image.shape[:2] == (520, 696)][:4]
+    images = [sample.image for sample in test if sample.image.shape[:2] == (520, 696)][:2]
     segmenter = Segmenter.from_pretrained(name)
     reach, windows = measure_reach(segmenter._engine), Tiling(256, 128)
     network = Tiling(256 + 2 * reach, 2 * reach) if flows else None
@@ -187,7 +158,7 @@ def test_tiles_cannot_be_seen(splits, monkeypatch, name, flows, tta):
         numbers += whole.max(), tiled.max()
         lengths += [boundary_on_lines(labels, plan)[0] for labels in (whole, tiled)]
     assert sum(counts[1:], counts[0]).average_precision(0.9) >= 0.99
-    assert numbers[0] > 200
+    assert numbers[0] > 100
     assert abs(numbers[1] / numbers[0] - 1) <= 0.005
     assert 0 < lengths[1] <= 1.02 * lengths[0]
 
