@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -75,6 +77,29 @@ def test_the_case_of_an_ending_does_not_matter(tuned, start, disc_dataset, tmp_p
     capital.write_bytes(start.read_bytes())
     assert run(disc_dataset, "-o", tmp_path / "mine.keras", "--start", capital) == 0
     assert isinstance(tuned["segmenter"], Segmenter)
+
+
+def test_where_the_disk_is_full_the_model_is_written_elsewhere(
+    tuned, start, disc_dataset, tmp_path, monkeypatch, capfd
+):
+    plain = Segmenter.save
+
+    def save(self, path, half=False):
+        if path.parent == tmp_path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return plain(self, path, half)
+
+    refuge = tmp_path / "elsewhere"
+    refuge.mkdir()
+    monkeypatch.setattr(Segmenter, "save", save)
+    monkeypatch.setattr(tempfile, "tempdir", str(refuge))
+    assert run(disc_dataset, "-o", tmp_path / "mine.keras", "--start", start) == 1
+    (folder,) = refuge.iterdir()
+    assert names(folder) == WRITTEN
+    assert capfd.readouterr().err == (
+        f"nucleiseg: {tmp_path / 'mine.keras'} could not be written (No space left on device); "
+        f"the tuned model is in {folder / 'mine.keras'}, move it from there\n"
+    )
 
 
 def test_a_worse_model_is_not_written(tuned, start, disc_dataset, tmp_path, capfd):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from nucleiseg.cli.terminal import complain, import_tensorflow_quietly, say
 
 if TYPE_CHECKING:
     from nucleiseg.datasets import Dataset
+    from nucleiseg.fine_tuning import FineTuning
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -110,11 +112,24 @@ def run(arguments: argparse.Namespace) -> int:
     if not found.is_better and not arguments.even_if_worse:
         complain(f"{output} was not written, since the tuned model is not better; --even-if-worse writes it")
         return 1
-    written = [
-        found.tuned.save(output, half=arguments.half),
-        found.history.to_csv(output.with_name(f"{output.stem}_history.csv")),
-        found.history.plot(output.with_name(f"{output.stem}_curves.png")),
-    ]
+    try:
+        written = _write(found, output, arguments.half)
+    except OSError as error:
+        refuge = Path(tempfile.mkdtemp(prefix="nucleiseg_"), output.name)
+        _write(found, refuge, arguments.half)
+        complain(
+            f"{output} could not be written ({error.strerror}); the tuned model is in {refuge}, move it from there"
+        )
+        return 1
     if not arguments.json:
         say("\n".join(map(str, written)))
     return 0
+
+
+def _write(found: FineTuning, output: Path, half: bool) -> list[Path]:
+    """The model, and what is told and drawn of its training."""
+    return [
+        found.tuned.save(output, half=half),
+        found.history.to_csv(output.with_name(f"{output.stem}_history.csv")),
+        found.history.plot(output.with_name(f"{output.stem}_curves.png")),
+    ]
