@@ -17,7 +17,7 @@ import pytest
 from nucleiseg import datasets
 from nucleiseg.errors import InvalidInputError, TrainingError
 from nucleiseg.networks import find_encoder, get_encoder, unet
-from nucleiseg.training import Augmentation, Checkpoint, FitOptions, Task, fit_two_phases, fitting
+from nucleiseg.training import Augmentation, Checkpoint, FitOptions, Task, callbacks, fit_two_phases
 from nucleiseg.training.phases import Phase, compile_phase
 
 pytestmark = pytest.mark.usefixtures("eager_steps")
@@ -119,26 +119,26 @@ def test_it_learns(model, data):
 def test_the_best_weights_are_kept(model, data, monkeypatch):
     scores = iter([0.1, 0.9, 0.3, 0.2])
     seen = []
-    plain = fitting._Keeper.on_epoch_end
+    plain = callbacks.Keeper.on_epoch_end
 
     def on_epoch_end(self, epoch, logs=None):
         plain(self, epoch, {**logs, "val_dice": next(scores)})
         seen.append(weights(self.model))
 
-    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(callbacks.Keeper, "on_epoch_end", on_epoch_end)
     fit(model, data, epochs=4, pretrained=False)
     assert same(weights(model), seen[1])
 
 
 def test_the_last_weights_are_kept_if_that_is_wanted(model, data, monkeypatch):
     seen = []
-    plain = fitting._Keeper.on_epoch_end
+    plain = callbacks.Keeper.on_epoch_end
 
     def on_epoch_end(self, epoch, logs=None):
         plain(self, epoch, {**logs, "val_dice": 1.0 / (epoch + 1)})
         seen.append(weights(self.model))
 
-    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(callbacks.Keeper, "on_epoch_end", on_epoch_end)
     options = FitOptions(batch_size=2, crop=(32, 32), patience=1, keep="last")
     rows = fit(model, data, epochs=3, pretrained=False, options=options)
     assert {row["monitor"] for row in rows} == {"epoch"}
@@ -192,7 +192,7 @@ def test_the_weights_before_the_training_outlive_an_interruption(tiny_encoder, d
 
 def test_an_epoch_has_as_many_batches_as_its_crops_fill(model, data, monkeypatch):
     batches = []
-    monkeypatch.setattr(fitting._Narrator, "on_train_batch_end", lambda self, batch, logs=None: batches.append(batch))
+    monkeypatch.setattr(callbacks.Narrator, "on_train_batch_end", lambda self, batch, logs=None: batches.append(batch))
     options = FitOptions(batch_size=2, crop=(32, 32), crops_per_image=3)
     fit(model, data, epochs=1, pretrained=False, options=options)
     assert len(batches) == 3 * len(data) // 2
@@ -213,14 +213,14 @@ def test_weight_decay_shrinks_weights_and_spares_normalisation(model):
 def test_a_phase_begins_with_the_best_weights(model, data, monkeypatch):
     scores = iter([0.9, 0.1, 0.2])
     ends, begins = [], []
-    plain = fitting._Keeper.on_epoch_end
+    plain = callbacks.Keeper.on_epoch_end
 
     def on_epoch_end(self, epoch, logs=None):
         plain(self, epoch, {**logs, "val_dice": next(scores)})
         ends.append(weights(self.model))
 
-    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
-    monkeypatch.setattr(fitting._Keeper, "on_train_begin", lambda self, logs=None: begins.append(weights(self.model)))
+    monkeypatch.setattr(callbacks.Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(callbacks.Keeper, "on_train_begin", lambda self, logs=None: begins.append(weights(self.model)))
     fit(model, data, epochs=3)  # two of them frozen
     assert same(begins[1], ends[0])
     assert not same(begins[1], ends[1])
@@ -233,7 +233,7 @@ def test_without_validation_data_the_loss_decides(model, data):
 
 
 def test_a_phase_ends_early_when_nothing_improves(model, data, monkeypatch):
-    monkeypatch.setattr(fitting, "score_of", lambda measured, monitor: 0.0)
+    monkeypatch.setattr(callbacks, "score_of", lambda measured, monitor: 0.0)
     options = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=6, patience=2, augmentation=None)
     rows = fit(model, data, epochs=12, options=options)
     # The first epoch is the best; two more without improvement end the phase. The second phase never gets better.
@@ -259,13 +259,13 @@ def test_on_a_terminal_each_epoch_is_a_line_and_the_one_that_is_kept_is_told(mod
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.delenv("NUCLEISEG_PROGRESS", raising=False)
     scores = iter([0.4, 0.9, 0.3])
-    plain = fitting._Keeper.on_epoch_end
+    plain = callbacks.Keeper.on_epoch_end
 
     def on_epoch_end(self, epoch, logs=None):
         logs["val_dice"] = next(scores)
         plain(self, epoch, logs)
 
-    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(callbacks.Keeper, "on_epoch_end", on_epoch_end)
     fit(model, data, epochs=3)  # two of them frozen
     lines = [re.sub(r".*\r|\x1b\[K|\d+ s", "", line) for line in stream.getvalue().split("\n")[:-1]]
     assert [re.sub(r"loss \S+ ", "", line) for line in lines] == [
@@ -286,7 +286,7 @@ def test_on_a_terminal_an_interruption_takes_the_bar_away(model, data, monkeypat
     def interrupt(self, batch, logs=None):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting._Keeper, "on_train_batch_end", interrupt)
+    monkeypatch.setattr(callbacks.Keeper, "on_train_batch_end", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fit(model, data, epochs=1, validation=False)
     assert "epoch 1/1" in stream.getvalue()
@@ -330,7 +330,7 @@ def test_an_interruption_changes_nothing(tiny_encoder, data, uninterrupted, tmp_
 def test_interruptions_while_nothing_improves_change_nothing(tiny_encoder, data, tmp_path, monkeypatch):
     # The second epoch is the best; two more without gain end the first phase, and two the second.
     scores = [0.3, 0.5, 0.4, 0.4, 0.2, 0.1]
-    plain = fitting._Keeper.on_epoch_end
+    plain = callbacks.Keeper.on_epoch_end
     stops = []
 
     def on_epoch_end(self, epoch, logs=None):
@@ -345,7 +345,7 @@ def test_interruptions_while_nothing_improves_change_nothing(tiny_encoder, data,
         assert [row["phase"] for row in rows] == ["frozen"] * 4 + ["fine-tune"] * 2
         return weights(model)
 
-    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(callbacks.Keeper, "on_epoch_end", on_epoch_end)
     at_once = run("at once")
     for epoch in (3, 4):  # while it waits, and as the phase ends
         stops[:] = [epoch]
@@ -364,7 +364,7 @@ def test_by_whatever_training_ends_early_the_weights_are_those_to_keep(
     model, data, monkeypatch, error, keep, left, validation
 ):
     before, ends = weights(model), []
-    plain = fitting._Keeper.on_epoch_end
+    plain = callbacks.Keeper.on_epoch_end
     score = iter([0.9, 0.1])
 
     def on_epoch_end(self, epoch, logs=None):
@@ -376,8 +376,8 @@ def test_by_whatever_training_ends_early_the_weights_are_those_to_keep(
         if len(ends) == stop:
             raise error("the disk is full")
 
-    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", on_epoch_end)
-    monkeypatch.setattr(fitting._Keeper, "on_train_batch_end", on_train_batch_end)
+    monkeypatch.setattr(callbacks.Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(callbacks.Keeper, "on_train_batch_end", on_train_batch_end)
     options = replace(OPTIONS, keep=keep)
     for stop in (0, 2):
         finished = []
@@ -403,7 +403,7 @@ def test_no_iterator_outlives_an_interruption(model, data, monkeypatch, error, m
     def iterators():
         return [found for found in gc.get_objects() if type(found).__name__ == "OwnedIterator"]
 
-    monkeypatch.setattr(fitting._Keeper, moment, interrupt)
+    monkeypatch.setattr(callbacks.Keeper, moment, interrupt)
     gc.collect()
     before = iterators()
     gc.disable()
@@ -456,7 +456,7 @@ def test_checkpoints_that_are_all_damaged_are_an_error(model, data, tmp_path):
     [
         ({"epochs": 5}, "epochs"),
         ({"options": FitOptions(batch_size=1, crop=(32, 32), frozen_epochs=2)}, "batch_size"),
-        ({"seed": 7}, "seed"),
+        ({"options": replace(OPTIONS, seed=7)}, "seed"),
     ],
 )
 def test_other_settings_do_not_go_on(model, data, tmp_path, changed, message):

@@ -62,7 +62,7 @@ def test_in_a_crop_larger_than_the_image_each_mirrored_nucleus_counts(crop):
     labels = np.zeros((1, 24, 24), np.int32)
     labels[0, 2:8, 2:8], labels[0, 0:5, 14:20], labels[0, 15:24, 10:24] = 5, 2, 9
     data = datasets.from_arrays((labels > 0).astype(np.uint8) * 200, labels)
-    logs = judged(_validation_crops(data, labels_target, FitOptions(crop=crop), 0, "minmax"))
+    logs = judged(_validation_crops(data, labels_target, FitOptions(crop=crop), "minmax"))
     assert logs == {"val_ap50": 1.0, "val_ap": 1.0}
 
 
@@ -106,7 +106,7 @@ def test_a_validation_image_has_as_many_crops_as_are_asked_for_and_always_the_sa
     images = np.random.default_rng(0).integers(0, 255, (2, 64, 64), np.uint8)
     data = datasets.from_arrays(images, (images > 99).astype(int))
     options = FitOptions(batch_size=8, crop=(32, 32), validation_crops=3)
-    crops = _validation_crops(data, "mask", options, 0, "percentile")
+    crops = _validation_crops(data, "mask", options, "percentile")
     (first,), (again,) = ([np.asarray(batch[0]) for batch in crops] for _ in range(2))
     assert first.shape == (6, 32, 32, 3)
     np.testing.assert_array_equal(first, again)

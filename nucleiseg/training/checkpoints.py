@@ -82,6 +82,9 @@ class Checkpoint:
     ----------
     folder : path
         Created when first saved to.
+    facts : mapping, optional
+        How the network was built, and which images are learned from and judged by ("train" and "validation"), in JSON
+        values: a run of another network or of other images is told by them.
 
     Examples
     --------
@@ -92,8 +95,9 @@ class Checkpoint:
     3
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], facts: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(folder)
+        self.facts = dict(facts or {})
         self._last = self.folder / "last.npz"
         self._previous = self.folder / "previous.npz"
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,11 +13,12 @@ import keras
 from nucleiseg._checks import check_count
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.networks.precision import computed_in
+from nucleiseg.training.callbacks import Keeper, Narrator, Watcher
 from nucleiseg.training.checkpoints import Checkpoint, RunState
-from nucleiseg.training.endings import assign, clean_end, kept_values, mixed, sound_end, values_of
+from nucleiseg.training.endings import assign, clean_end, mixed, sound_end, values_of
 from nucleiseg.training.faults import FiniteLoss, explain_memory
 from nucleiseg.training.fingerprints import describe_images
-from nucleiseg.training.judging import InstanceScores, judge_start, judged_by, labels_target, score_of
+from nucleiseg.training.judging import InstanceScores, judge_start, labels_target
 from nucleiseg.training.losses.table import check_loss
 from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
@@ -31,8 +29,6 @@ from nucleiseg.training.targets import Target, check_target
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_LOGGER = logging.getLogger(__name__)
-
 
 def fit_two_phases(
     model: keras.Model,
@@ -42,10 +38,7 @@ def fit_two_phases(
     epochs: int,
     pretrained: bool,
     options: FitOptions,
-    seed: int = 0,
     checkpoint: Checkpoint | None = None,
-    network: Mapping[str, Any] | None = None,
-    images: Mapping[str, Any] | None = None,
     watch: Callable[[tuple[Mapping[str, Any], ...]], object] | None = None,
     start_counts: bool = False,
     finished: list[Mapping[str, Any]] | None = None,
@@ -71,16 +64,9 @@ def fit_two_phases(
     pretrained : bool
         Whether the encoder has pretrained weights.
     options : FitOptions
-        Everything else.
-    seed : int
-        Decides order, crops and augmentation.
+        Everything else; their seed, 0 if there is none, decides order, crops and augmentation.
     checkpoint : Checkpoint, optional
         Where the state is kept after every epoch; a state found there is gone on from.
-    network : mapping, optional
-        How the model was built, in JSON values. It goes into the checkpoint, so that a run of another network is told
-        by name.
-    images : mapping, optional
-        What `fingerprint` gave for "train" and "validation", so that it need not be computed again for the checkpoint.
     watch : function, optional
         Called after every epoch, its checkpoint saved, with the rows so far.
     start_counts : bool
@@ -122,32 +108,20 @@ def fit_two_phases(
     _check_data(train, validation)
     channels = int(model.output_shape[-1])
     check_loss(task.loss, check_target(task.target, channels), channels)
-    settings: dict[str, Any] = {}
+    identity = {} if checkpoint is None else _identity(checkpoint, train, validation, task, epochs, pretrained, options)
     state = RunState()
     if checkpoint is not None:
-        settings = {
-            "epochs": epochs,
-            "pretrained": pretrained,
-            "train": describe_images((images or {}).get("train") or train),
-            "validation": None
-            if validation is None
-            else describe_images((images or {}).get("validation") or validation),
-            **asdict(task),
-            **asdict(options),
-            "seed": seed,
-            **(network or {}),
-        }
-        state = checkpoint.load(settings) or state
+        state = checkpoint.load(identity) or state
         _check_variables(state, model, checkpoint)
     validation_batches, judges = None, []
     if validation is not None:
-        crops = partial(_validation_crops, validation, options=options, seed=seed, scaling=task.scaling)
+        crops = partial(_validation_crops, validation, options=options, scaling=task.scaling)
         if task.decoder is not None:
             judges = [InstanceScores(crops(labels_target), task.decoder, task.thresholds)]
         validation_batches = crops(task.target)
     resumed = bool(state.rows)
     if not resumed:
-        seed_layers(model, seed)
+        seed_layers(model, options.seed or 0)
         state = replace(state, start_model=values_of(model.variables) if options.start_share else ())
     with sound_end(model, lambda: state, [] if finished is None else finished):
         for number in range(state.phase, len(phases)):
@@ -165,23 +139,11 @@ def fit_two_phases(
                 assign(model.variables, state.best_model)
             if state.waited < options.patience and state.phase_epochs < phase.epochs:
                 monitor = "epoch" if options.keep == "last" else task.monitor
-                keeper = _Keeper(state, phase.name, monitor, options.patience, checkpoint, settings)
-                batches = as_tf_dataset(
-                    train,
-                    task.target,
-                    options.crop,
-                    options.augmentation,
-                    options.batch_size,
-                    seed,
-                    task.scaling,
-                    options.balance,
-                    first_pass=state.epochs,
-                    crops_per_image=options.crops_per_image,
-                    balance_area=options.balance_area,
-                )
+                keeper = Keeper(state, phase.name, monitor, options.patience, checkpoint, identity)
+                batches = _training_crops(train, task, options, first_pass=state.epochs)
                 narration = Narration(phases, number, state.phase_epochs, steps, state.rows)
                 finite = FiniteLoss(keeper.rows, phase.learning_rate)
-                callbacks = [finite, *judges, keeper, _Narrator(narration, keeper)]
+                callbacks = [finite, *judges, keeper, Narrator(narration, keeper)]
                 try:
                     with (
                         explain_memory(options, keeper.rows),
@@ -190,7 +152,7 @@ def fit_two_phases(
                         computed_in(model, options.precision) as as_before,
                     ):
                         if watch is not None:
-                            callbacks.append(_Watch(watch, keeper, as_before))
+                            callbacks.append(Watcher(watch, keeper, as_before))
                         if start_counts and validation_batches is not None and monitor != "epoch" and not state.rows:
                             keeper.begin_with(judge_start(model, validation_batches, judges, monitor), model)
                             narration.tell_start(keeper.state.rows)
@@ -210,9 +172,42 @@ def fit_two_phases(
     return state.rows
 
 
-def _validation_crops(
-    data: LabelledImages, target: str | Target, options: FitOptions, seed: int, scaling: str
-) -> tf.data.Dataset:
+def _identity(
+    checkpoint: Checkpoint,
+    train: LabelledImages,
+    validation: LabelledImages | None,
+    task: Task,
+    epochs: int,
+    pretrained: bool,
+    options: FitOptions,
+) -> dict[str, Any]:
+    """What a run must have in common with the one whose state it goes on from, in JSON values."""
+    known = checkpoint.facts
+    if "train" not in known:
+        told = None if validation is None else describe_images(validation)
+        known = {"train": describe_images(train), "validation": told, **known}
+    settings = {**asdict(task), **asdict(options), "seed": options.seed or 0}
+    return {"epochs": epochs, "pretrained": pretrained, **settings, **known}
+
+
+def _training_crops(data: LabelledImages, task: Task, options: FitOptions, first_pass: int) -> tf.data.Dataset:
+    """Others in every epoch; those of a run that goes on are those that it would have had."""
+    return as_tf_dataset(
+        data,
+        task.target,
+        options.crop,
+        options.augmentation,
+        options.batch_size,
+        options.seed or 0,
+        task.scaling,
+        options.balance,
+        first_pass=first_pass,
+        crops_per_image=options.crops_per_image,
+        balance_area=options.balance_area,
+    )
+
+
+def _validation_crops(data: LabelledImages, target: str | Target, options: FitOptions, scaling: str) -> tf.data.Dataset:
     """The same crops in every epoch."""
     return as_tf_dataset(
         data,
@@ -220,7 +215,7 @@ def _validation_crops(
         options.crop,
         None,
         options.batch_size,
-        seed,
+        options.seed or 0,
         scaling,
         shuffle=False,
         crops_per_image=options.validation_crops,
@@ -250,112 +245,3 @@ def _check_variables(state: RunState, model: keras.Model, checkpoint: Checkpoint
 
 def _total(shapes: Sequence[tuple[int, ...]]) -> int:
     return sum(math.prod(shape) for shape in shapes)
-
-
-class _Keeper(keras.callbacks.Callback):
-    """Writes rows, keeps the best weights, saves the state, and stops when nothing improves any more."""
-
-    def __init__(
-        self,
-        state: RunState,
-        phase: str,
-        monitor: str,
-        patience: int,
-        checkpoint: Checkpoint | None,
-        settings: Mapping[str, Any],
-    ) -> None:
-        super().__init__()
-        self.state = state
-        self._phase = phase
-        self._monitor = monitor
-        self._patience = patience
-        self._checkpoint = checkpoint
-        self._settings = settings
-        self._started = 0.0
-
-    def rows(self) -> tuple[Mapping[str, Any], ...]:
-        """What was measured so far; nothing before the end of the first epoch."""
-        return self.state.rows if self.state.epochs else ()
-
-    def begin_with(self, row: Mapping[str, Any], model: keras.Model) -> None:
-        """Have the weights at the start take part, unless they are too bad to be told how bad."""
-        score = score_of(row, self._monitor)
-        if math.isfinite(score):
-            self.state = replace(self.state, rows=(row,), best_score=score, best_model=values_of(model.variables))
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        self._started = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        measured = {name: float(value) for name, value in (logs or {}).items()}
-        row = {
-            "epoch": epoch + 1,
-            "phase": self._phase,
-            **measured,
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-            "seconds": round(time.perf_counter() - self._started, 3),
-        }
-        _LOGGER.info("epoch %s", ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
-        judged = {**measured, "epoch": float(epoch + 1)}
-        row["monitor"] = judged_by(judged, self._monitor)
-        state = self.state
-        score = score_of(judged, self._monitor)
-        better = state.best_score is None or score > state.best_score
-        self.state = replace(
-            state,
-            rows=(*state.rows, row),
-            phase_epochs=state.phase_epochs + 1,
-            waited=0 if better else state.waited + 1,
-            best_score=score if better else state.best_score,
-            best_model=kept_values(self.model) if better else state.best_model,
-        )
-        if self._checkpoint:
-            now = replace(
-                self.state,
-                model=values_of(self.model.variables),
-                optimizer=values_of(self.model.optimizer.variables),
-            )
-            self._checkpoint.save(now, self._settings)
-        if self.state.waited >= self._patience:
-            self.model.stop_training = True
-
-
-class _Narrator(keras.callbacks.Callback):
-    """Passes on what happens."""
-
-    def __init__(self, narration: Narration, keeper: _Keeper) -> None:
-        super().__init__()
-        self._narration = narration
-        self._keeper = keeper
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        self._narration.begin_epoch()
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        self._narration.end_batch(float((logs or {}).get("loss", math.nan)))
-
-    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        self._narration.validate()
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        best = self._keeper.state.waited == 0
-        self._narration.end_epoch(self._keeper.rows(), best, last=self.model.stop_training)
-
-
-class _Watch(keras.callbacks.Callback):
-    """Calls a function with what was measured so far; meanwhile the model is in its own precision, fit to be saved."""
-
-    def __init__(
-        self,
-        watch: Callable[[tuple[Mapping[str, Any], ...]], object],
-        keeper: _Keeper,
-        as_before: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        super().__init__()
-        self._watch = watch
-        self._keeper = keeper
-        self._as_before = as_before
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:  # noqa: ARG002
-        with self._as_before():
-            self._watch(self._keeper.rows())

@@ -14,7 +14,7 @@ from nucleiseg._manifest import describe_run, now
 from nucleiseg._seeding import make_deterministic
 from nucleiseg._settings import SegmenterSettings
 from nucleiseg.training.checkpoints import Checkpoint, count_epochs
-from nucleiseg.training.fingerprints import fingerprint
+from nucleiseg.training.fingerprints import describe_images, fingerprint
 from nucleiseg.training.fitting import fit_two_phases
 from nucleiseg.training.judging import kept_epoch
 from nucleiseg.training.options import FitOptions
@@ -71,6 +71,9 @@ def run_training(
     seed = settings.seed if options.seed is None else options.seed
     started = now()
     images = {"train": fingerprint(train), "validation": None if validation is None else fingerprint(validation)}
+    if checkpoint is not None:
+        described = {split: known and describe_images(known) for split, known in images.items()}
+        checkpoint = Checkpoint(checkpoint.folder, {**settings.network, **described})
     finished: list[Mapping[str, Any]] = []
     problem: BaseException | None = None
     try:
@@ -81,11 +84,8 @@ def run_training(
             task,
             epochs,
             pretrained=settings.trained or settings.weights is not None,
-            options=options,
-            seed=seed,
+            options=replace(options, seed=seed),
             checkpoint=checkpoint,
-            network=settings.network,
-            images=images,
             watch=watch,
             start_counts=settings.trained,
             finished=finished,
