@@ -40,7 +40,7 @@ REGISTRIES = (
     "nucleiseg.instances.exporters:_exporters",
     "nucleiseg.networks.encoders:_encoders",
     "nucleiseg.networks.upsampling:_upsamplings",
-    "nucleiseg.training.losses.table:_losses",
+    "nucleiseg.training.loss_table:_losses",
     "nucleiseg.training.targets:_targets",
 )
 
@@ -76,7 +76,7 @@ def plugin(tmp_path_factory):
     from nucleiseg.heads.head import _heads
     from nucleiseg.instances.decoders import _decoders
     from nucleiseg.networks.encoders import _encoders
-    from nucleiseg.training.losses.table import _losses
+    from nucleiseg.training.loss_table import _losses
     from nucleiseg.training.targets import _targets
 
     folder = tmp_path_factory.mktemp("site")
@@ -227,8 +227,8 @@ def tiny_encoder():
 def eager_steps():
     """Training runs its steps one operation after the other: a few on small images take less time than to compile them.
 
-    Compiled, they are in the tests of whole runs: `test_segmenter`, `test_reproducible`, `test_examples`; and where
-    `compiled_steps` is asked for.
+    Compiled, they are in the tests of whole runs: `test_segmenter`, `test_reproducible`; and where `compiled_steps` is
+    asked for.
     """
     import keras
 

@@ -79,27 +79,44 @@ def test_the_case_of_an_ending_does_not_matter(tuned, start, disc_dataset, tmp_p
     assert isinstance(tuned["segmenter"], Segmenter)
 
 
-def test_where_the_disk_is_full_the_model_is_written_elsewhere(
-    tuned, start, disc_dataset, tmp_path, monkeypatch, capfd
-):
+@pytest.fixture
+def full(monkeypatch, tmp_path):
+    """A disk on which the folder ``full`` has no room; gives that folder, and the one for temporary files."""
+    folder, refuge = tmp_path / "full", tmp_path / "refuge"
+    folder.mkdir()
+    refuge.mkdir()
     plain = Segmenter.save
 
     def save(self, path, half=False):
-        if path.parent == tmp_path:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        if folder in path.parents:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return plain(self, path, half)
 
-    refuge = tmp_path / "elsewhere"
-    refuge.mkdir()
     monkeypatch.setattr(Segmenter, "save", save)
     monkeypatch.setattr(tempfile, "tempdir", str(refuge))
-    assert run(disc_dataset, "-o", tmp_path / "mine.keras", "--start", start) == 1
-    (folder,) = refuge.iterdir()
-    assert names(folder) == WRITTEN
+    return folder, refuge
+
+
+def test_where_the_disk_is_full_the_model_is_written_elsewhere(tuned, start, disc_dataset, full, capfd):
+    folder, refuge = full
+    assert run(disc_dataset, "-o", folder / "mine.keras", "--start", start) == 1
+    (elsewhere,) = refuge.iterdir()
+    assert names(elsewhere) == ["mine.keras"]
+    assert names(folder) == []
     assert capfd.readouterr().err == (
-        f"nucleiseg: {tmp_path / 'mine.keras'} could not be written (No space left on device); "
-        f"the tuned model is in {folder / 'mine.keras'}, move it from there\n"
+        f"nucleiseg: {folder / 'mine.keras'} could not be written (No space left on device); "
+        f"the tuned model is in {elsewhere / 'mine.keras'}, move it from there\n"
     )
+
+
+def test_where_no_disk_has_room_the_error_names_the_file(tuned, start, disc_dataset, full, monkeypatch, capfd):
+    folder, _ = full
+    (folder / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+    assert run(disc_dataset, "-o", folder / "mine.keras", "--start", start) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert str(folder / "mine.keras") in line
+    assert names(folder / "tmp") == []
 
 
 def test_a_worse_model_is_not_written(tuned, start, disc_dataset, tmp_path, capfd):

@@ -86,6 +86,13 @@ def test_links_and_pictures_lead_to_files():
     assert not broken
 
 
+def test_the_files_that_contributors_are_sent_to_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:benchmarks|docs|examples|nucleiseg|tests)/[\w/.-]+)`", text)
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_the_reference_has_every_public_name():
     text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^::: (nucleiseg\.\S+)$", text, re.M))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nucleiseg.errors import InvalidInputError
+from nucleiseg.training import loss_table as table
 from nucleiseg.training import losses
-from nucleiseg.training.losses import table
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -141,7 +141,7 @@ def test_gradients_are_finite_and_point_towards_the_mask(name, value):
         assert gradient.all()
 
 
-def test_a_model_learns_and_is_loaded_again(tmp_path):
+def test_a_model_learns_and_is_loaded_again(tmp_path, run_python):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")])
     model.compile(keras.optimizers.Adam(0.3), loss=losses.get("bce_tversky"))
@@ -154,6 +154,9 @@ def test_a_model_learns_and_is_loaded_again(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert loaded.evaluate(image, mask, verbose=0) == pytest.approx(after, rel=1e-5)
+    code = "import sys, keras; from nucleiseg.training import losses; print(keras.saving.load_model(sys.argv[1]).loss)"
+    elsewhere = run_python(code, tmp_path / "model.keras")  # where nothing but the import has registered the class
+    assert "WeightedSum" in elsewhere.stdout, elsewhere.stderr
 
 
 def test_a_missed_contact_costs_more_than_a_missed_pixel_of_the_mask():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,24 +113,30 @@ def run(arguments: argparse.Namespace) -> int:
     if not found.is_better and not arguments.even_if_worse:
         complain(f"{output} was not written, since the tuned model is not better; --even-if-worse writes it")
         return 1
-    try:
-        written = _write(found, output, arguments.half)
-    except OSError as error:
-        refuge = Path(tempfile.mkdtemp(prefix="nucleiseg_"), output.name)
-        _write(found, refuge, arguments.half)
-        complain(
-            f"{output} could not be written ({error.strerror}); the tuned model is in {refuge}, move it from there"
-        )
+    saved = _saved(found, output, arguments.half)
+    if saved != output:
         return 1
+    written = [
+        saved,
+        found.history.to_csv(output.with_name(f"{output.stem}_history.csv")),
+        found.history.plot(output.with_name(f"{output.stem}_curves.png")),
+    ]
     if not arguments.json:
         say("\n".join(map(str, written)))
     return 0
 
 
-def _write(found: FineTuning, output: Path, half: bool) -> list[Path]:
-    """The model, and what is told and drawn of its training."""
-    return [
-        found.tuned.save(output, half=half),
-        found.history.to_csv(output.with_name(f"{output.stem}_history.csv")),
-        found.history.plot(output.with_name(f"{output.stem}_curves.png")),
-    ]
+def _saved(found: FineTuning, output: Path, half: bool) -> Path:
+    """Where the tuned model is: a temporary folder, with a complaint, if it can't be written where it should be."""
+    try:
+        return found.tuned.save(output, half=half)
+    except OSError as error:
+        folder = Path(tempfile.mkdtemp(prefix="nucleiseg_"))
+        try:
+            refuge = found.tuned.save(folder / output.name, half=half)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise error from None
+        reason = error.strerror or error
+        complain(f"{output} could not be written ({reason}); the tuned model is in {refuge}, move it from there")
+        return refuge

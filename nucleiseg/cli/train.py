@@ -258,7 +258,7 @@ def _check_names(recipe: Recipe, first: bool) -> None:
     from nucleiseg._checks import check_choice, check_count
     from nucleiseg.heads import list_heads
     from nucleiseg.networks import list_encoders
-    from nucleiseg.training.losses import list_losses
+    from nucleiseg.training.loss_table import list_losses
     from nucleiseg.training.recipe import START
 
     if recipe.start is not None and first:  # the others start from what the one before will have made

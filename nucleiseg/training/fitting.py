@@ -19,7 +19,7 @@ from nucleiseg.training.endings import assign, clean_end, mixed, sound_end, valu
 from nucleiseg.training.faults import FiniteLoss, explain_memory
 from nucleiseg.training.fingerprints import describe_images
 from nucleiseg.training.judging import InstanceScores, judge_start, labels_target
-from nucleiseg.training.losses.table import check_loss
+from nucleiseg.training.loss_table import check_loss
 from nucleiseg.training.narration import Narration
 from nucleiseg.training.options import FitOptions
 from nucleiseg.training.phases import Task, compile_phase, plan_phases, seed_layers, unfreeze
@@ -38,6 +38,7 @@ def fit_two_phases(
     epochs: int,
     pretrained: bool,
     options: FitOptions,
+    *,
     checkpoint: Checkpoint | None = None,
     watch: Callable[[tuple[Mapping[str, Any], ...]], object] | None = None,
     start_counts: bool = False,
@@ -183,11 +184,10 @@ def _identity(
 ) -> dict[str, Any]:
     """What a run must have in common with the one whose state it goes on from, in JSON values."""
     known = checkpoint.facts
-    if "train" not in known:
-        told = None if validation is None else describe_images(validation)
-        known = {"train": describe_images(train), "validation": told, **known}
+    images = {"train": train, "validation": validation}
+    described = {split: data and describe_images(data) for split, data in images.items() if split not in known}
     settings = {**asdict(task), **asdict(options), "seed": options.seed or 0}
-    return {"epochs": epochs, "pretrained": pretrained, **settings, **known}
+    return {"epochs": epochs, "pretrained": pretrained, **described, **settings, **known}
 
 
 def _training_crops(data: LabelledImages, task: Task, options: FitOptions, first_pass: int) -> tf.data.Dataset:

@@ -1,4 +1,4 @@
-"""The losses that have a name, as plain functions; `nucleiseg.training.losses.table` says where each is."""
+"""The losses that have a name, as plain functions; `nucleiseg.training.loss_table` says where each is."""
 
 from __future__ import annotations
 

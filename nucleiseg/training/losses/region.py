@@ -9,7 +9,7 @@ import keras
 
 from nucleiseg._checks import check_range
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.training.losses.table import get
+from nucleiseg.training.loss_table import get
 
 __all__ = ["BatchLoss", "Tversky", "WeightedSum"]
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._optional import import_framework
 from nucleiseg._registry import Registry
 from nucleiseg.errors import InvalidInputError
 
@@ -63,16 +62,12 @@ def get(name: str) -> keras.losses.Loss:
     ------
     InvalidInputError
         If there is no such loss, or it was registered as the loss itself.
-    MissingPackageError
-        If Keras is missing.
 
     Examples
     --------
     >>> round(float(get("dice")([[[[1.0]]]], [[[[1.0]]]])), 6)
     0.0
     """
-    if name in _losses:
-        import_framework("keras", f"the loss {name!r}")
     builder = _losses.get(name)
     try:
         inspect.signature(builder).bind()
