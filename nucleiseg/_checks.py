@@ -39,7 +39,10 @@ def check_number_array(value: object, name: str) -> Array:
             f"{name} must hold real numbers, got {describe(array)}; convert it to an integer or float array"
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidInputError(f"{name} must be finite, got NaN or infinity; replace them, e.g. with numpy.nan_to_num")
+        raise InvalidInputError(
+            f"{name} must be finite, got NaN or infinity; replace them, e.g. with numpy.nan_to_num, or in Fiji with "
+            "Process > Noise > Remove NaNs"
+        )
     return array
 
 
@@ -60,7 +63,7 @@ def check_image(value: object, name: str = "image") -> Array:
         if array.shape[0] <= MAX_CHANNELS:
             raise InvalidInputError(
                 f"{name} must have its channels last, got {describe(array)}, which looks like (C, H, W); "
-                "use numpy.moveaxis(image, 0, -1)"
+                "use numpy.moveaxis(image, 0, -1), or list(image) if these are several images"
             )
         raise InvalidInputError(
             f"{name} must have 1 to {MAX_CHANNELS} channels (grey, grey + alpha, RGB, RGBA), got {describe(array)}; "
@@ -73,7 +76,8 @@ def check_labels(value: object, name: str = "labels") -> Array:
     """A label image: (H, W), integer, no negative value; 0 is background."""
     array = np.asarray(value)
     if array.ndim != 2 or array.size == 0:
-        raise InvalidInputError(f"{name} must be (H, W) with at least one pixel, got {describe(array)}")
+        remedy = "; use labels[..., 0]" if array.ndim == 3 and array.shape[2] == 1 else ""
+        raise InvalidInputError(f"{name} must be (H, W) with at least one pixel, got {describe(array)}{remedy}")
     if array.dtype.kind not in "bui":
         raise InvalidInputError(
             f"{name} must be integers, 0 for background, got {describe(array)}; "

@@ -90,7 +90,7 @@ def check_setting(name: str, value: object) -> None:
     """
     rule, fits = _RULES[name]
     if not fits(value):
-        raise InvalidInputError(f"{name} must be {rule}, got {repr(value)[:80]}")
+        raise InvalidInputError(f"{name} must be {rule}, got {repr(value)[:80]}{_REMEDIES.get(name, '')}")
 
 
 def plain_path(value: object) -> Any:
@@ -152,6 +152,11 @@ def _is_text(value: object) -> bool:
 def _or_none(fits: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or fits(value)
 
+
+_REMEDIES = {
+    "encoder": "; register a network of yours by register_encoder('my_one'), or take a whole one by adopt(model)",
+    "loss": "; register a loss of yours by register_loss('my_one')(lambda: my_loss)",
+}
 
 # A file may come from anybody; names are looked up where they are used, since plugins add to them.
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {

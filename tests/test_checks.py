@@ -88,6 +88,7 @@ class TestImage:
 
     def test_channels_first_are_recognised(self):
         refused(lambda: check_image(np.zeros((3, 9, 9))), "channels last", "(3, 9, 9)", "numpy.moveaxis(image, 0, -1)")
+        refused(lambda: check_image(np.zeros((3, 9, 9))), "list(image) if these are several images")
 
     def test_numbers_are_checked_too(self):
         refused(lambda: check_image([[np.nan]]), "image must be finite")
@@ -104,6 +105,9 @@ class TestLabels:
     @pytest.mark.parametrize("shape", [(), (5,), (5, 5, 1), (0, 5), (5, 0)])
     def test_other_shapes_are_refused(self, shape):
         refused(lambda: check_labels(np.zeros(shape, int), "truth"), "truth must be (H, W) with at least one pixel")
+
+    def test_masks_with_a_channel_axis_are_recognised(self):
+        refused(lambda: check_labels(np.zeros((9, 9, 1), int)), "must be (H, W)", "(9, 9, 1)", "use labels[..., 0]")
 
     @pytest.mark.parametrize("dtype", [float, complex, "U1"])
     def test_what_is_not_whole_is_refused(self, dtype):

@@ -594,6 +594,16 @@ def test_only_earlier_outputs_are_no_input(model, tmp_path, capfd):
     assert names(tmp_path) == ["a_mask.png"]
 
 
+def test_images_of_other_formats_are_left_out_and_told(model, tmp_path, capfd):
+    save(tmp_path / "in" / "a.png", squares((1, 1)))
+    for name in ("b.gif", "c.vsi", "d.VSI", "notes.txt"):
+        (tmp_path / "in" / name).write_bytes(b"another format")
+    assert predict(tmp_path / "in", "-o", tmp_path / "out") == 0
+    first, _ = capfd.readouterr().out.splitlines()
+    assert first == "left out 3 images of formats that nucleiseg does not read (.gif, .vsi); convert them to TIFF"
+    assert segmented(tmp_path / "out") == ["a.png"]
+
+
 def test_own_files_of_any_folder_are_left_out(model, tmp_path, capfd):
     for name in "ab":
         save(tmp_path / "in" / f"{name}.png", squares((1, 1)))

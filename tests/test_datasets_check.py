@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -568,6 +568,9 @@ def test_the_quick_part_names_errors_only():
 
 def test_masks_are_no_error_where_masks_are_learned():
     data = draw_clean(0)
-    masks = datasets.from_arrays(data.images, [labels > 0 for labels in data.labels])
+    masks = [
+        replace(sample, labels=(sample.labels > 0).astype(np.int32))
+        for sample in datasets.from_arrays(data.images, data.labels)
+    ]
     assert check_quickly(masks, semantic=True).ok
     assert check_quickly(masks, semantic=False).kinds == ("binary_mask",)

@@ -14,10 +14,12 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from nucleiseg import datasets
+from nucleiseg.datasets.paired import is_mask
 from nucleiseg.errors import DatasetError, ImageFileError, InvalidInputError
 from nucleiseg.inference import Prediction
 from nucleiseg.instances import write_picture
 from nucleiseg.instances.run_lengths import encode_run_lengths
+from nucleiseg.instances.splitting import split_components
 
 EXAMPLES = settings(max_examples=25, deadline=None)
 sizes = st.tuples(st.integers(1, 8), st.integers(1, 8))
@@ -149,7 +151,18 @@ def test_arrays_come_back(images, labels, tmp_path_factory):
         for sample, image, truth in zip(dataset, images, labels, strict=True):
             assert (sample.image.dtype, sample.labels.dtype) == (images.dtype, np.int32)
             np.testing.assert_array_equal(sample.image, image)
-            np.testing.assert_array_equal(sample.labels, truth)
+            np.testing.assert_array_equal(sample.labels, split_components(truth != 0) if is_mask(truth) else truth)
+
+
+def test_binary_masks_in_arrays_come_apart_as_those_in_files_do(tmp_path):
+    labels = np.zeros((2, 9, 9), np.uint8)
+    labels[:, 1:4, 1:4], labels[:, 5:8, 5:8] = 1, 2
+    images = 40 * labels
+    for mask in (labels > 0, (labels > 0).astype(np.uint8), np.where(labels, 255, 0).astype(np.uint8)):
+        np.savez(tmp_path / "mask.npz", images=images, labels=mask)
+        for dataset in (datasets.from_arrays(images, mask), datasets.read(tmp_path / "mask.npz")):
+            for sample in dataset:
+                np.testing.assert_array_equal(sample.labels, labels[0])
 
 
 def test_later_masks_cover_earlier_ones(tmp_path):

@@ -332,25 +332,25 @@ def test_planes_of_a_file_look_like_what_they_may_be(shape, told, tmp_path):
     )
 
 
-def test_channels_without_names_are_colours_if_there_are_three(tmp_path):
+def test_three_channels_of_a_file_that_knows_of_channels_are_stains_whatever_their_names(tmp_path):
     pixels = numbered(3, 5, 6)
-    assert read_image(ome(tmp_path / "a.ome.tif", pixels, "CYX")).shape == (5, 6, 3)
-    for names in (["DAPI", "CD3", "CD8"], ["DAPI", "", "CD8"]):
-        path = ome(tmp_path / "b.ome.tif", pixels, "CYX", Channel={"Name": names})
-        if all(names):
-            with pytest.raises(ImageFileError, match="has 3 channels"):
-                read_image(path)
-        else:
-            assert read_image(path).shape == (5, 6, 3)
+    for names in (["DAPI", "CD3", "CD8"], ["DAPI", "", "CD8"], None):
+        path = ome(tmp_path / "b.ome.tif", pixels, "CYX", **({"Channel": {"Name": names}} if names else {}))
+        colours = names is None or not all(names)
+        with pytest.raises(ImageFileError, match="has 3 channels .*--channel 0,1,2" if colours else "has 3 channels"):
+            read_image(path)
+        assert read_image(path, ReadOptions(channel=(0, 1, 2))).shape == (5, 6, 3)
+    colours = ome(tmp_path / "a.ome.tif", pixels.transpose(1, 2, 0), "YXS", photometric="rgb")
+    assert read_image(colours).shape == (5, 6, 3)
     named = ome(tmp_path / "c.ome.tif", pixels, "CYX", Channel={"Name": ["Red", "Green", "Blue"]})
     assert read_image(named).shape == (5, 6, 3)
 
 
-def test_a_composite_of_imagej_has_stains_and_no_colours(tmp_path):
+def test_a_hyperstack_of_imagej_has_stains_and_no_colours_however_it_is_shown(tmp_path):
     pixels = numbered(3, 5, 6)
 
     def saved(mode, labels=None):
-        metadata = {"axes": "CYX", "mode": mode, **({"Labels": labels} if labels else {})}
+        metadata = {"axes": "CYX", **({"mode": mode} if mode else {}), **({"Labels": labels} if labels else {})}
         tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, photometric="minisblack", metadata=metadata)
         return tmp_path / "a.tif"
 
@@ -358,8 +358,21 @@ def test_a_composite_of_imagej_has_stains_and_no_colours(tmp_path):
         read_image(saved("composite"))
     np.testing.assert_array_equal(read_image(saved("composite"), ReadOptions(channel=1)), pixels[1])
     assert read_image(saved("composite"), ReadOptions(axes="SYX")).shape == (5, 6, 3)
-    for mode, labels in (("composite", ["Red", "Green", "Blue"]), ("grayscale", None)):
-        np.testing.assert_array_equal(read_image(saved(mode, labels)), pixels.transpose(1, 2, 0))
+    for mode in ("color", "grayscale", None):
+        with pytest.raises(ImageFileError, match="has 3 channels"):
+            read_image(saved(mode))
+    named = saved("composite", ["Red", "Green", "Blue"])
+    np.testing.assert_array_equal(read_image(named), pixels.transpose(1, 2, 0))
+
+
+def test_letters_of_axes_may_be_small(tmp_path):
+    path = ome(tmp_path / "a.ome.tif", numbered(2, 4, 5, 6), "TZYX")
+    small, capital = ReadOptions(select={"t": 1, "z": 3}), ReadOptions(select={"T": 1, "Z": 3})
+    assert small == capital
+    np.testing.assert_array_equal(read_image(path, small), read_image(path, capital))
+    assert ReadOptions(axes="tzyx").axes == "TZYX"
+    with pytest.raises(InvalidInputError, match="select must name an axis other than Y and X, got 'y'"):
+        ReadOptions(select={"y": 0})
 
 
 def test_the_channel_of_an_example_is_one_that_a_terminal_takes(tmp_path):

@@ -111,7 +111,7 @@ def test_tiff_of_any_type_comes_back(image, deflated):
 def test_channels_of_a_tiff_come_last(dtype):
     image = np.arange(5 * 6 * 3).reshape(5, 6, 3).astype(dtype)
     planar = tiff(np.moveaxis(image, -1, 0), photometric="rgb", planarconfig="separate")
-    imagej = tiff(np.moveaxis(image, -1, 0), imagej=True, metadata={"axes": "CYX"})
+    imagej = tiff(np.moveaxis(image, -1, 0), imagej=True, metadata={"axes": "CYX", "Labels": ["Red", "Green", "Blue"]})
     for data in (tiff(image, photometric="rgb"), planar, imagej):
         read = decode_image(data, "a.tif")
         np.testing.assert_array_equal(read, image)

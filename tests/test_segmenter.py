@@ -80,6 +80,14 @@ def weights(segmenter):
         ({"convolutions": -1}, "convolutions must be a whole number of at least 0, got -1"),
         ({"widths": 8}, r"widths must be whole numbers, such as .*, got 8"),
         ({"weights": 3}, "weights must be text or null, got 3"),
+        (
+            {"encoder": object()},
+            r"encoder must be text, got <object.*; register .* by register_encoder\('my_one'\)",
+        ),
+        (
+            {"loss": object()},
+            r"loss must be text, got <object.*; register .* by register_loss\('my_one'\)",
+        ),
         ({"refine": 1}, "refine must be true or false, got 1"),
         ({"deterministic": 0}, "deterministic must be true or false, got 0"),
         ({"deterministic": "yes"}, "deterministic must be true or false, got 'yes'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -188,6 +189,7 @@ def load_segmenter(path: Path) -> Segmenter:
 def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     """The images to segment, less what an earlier run wrote; and the inputs that gave none, with the reason."""
     from nucleiseg.images import find_images
+    from nucleiseg.images.reading import find_unread
     from nucleiseg.instances.exporting import is_own_file
 
     found: dict[Path, Path] = {}
@@ -213,6 +215,11 @@ def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[tuple[s
     left_out = len(ours - found.keys())
     if left_out:
         say(f"left out {left_out:,} {'file' if left_out == 1 else 'files'} that nucleiseg wrote in earlier runs")
+    unread = Counter(path.suffix.lower() for item in inputs for path in find_unread(item))
+    if unread:
+        images = "1 image" if unread.total() == 1 else f"{unread.total():,} images"
+        endings = ", ".join(sorted(unread))
+        say(f"left out {images} of formats that nucleiseg does not read ({endings}); convert them to TIFF")
     for _, problem in problems:
         complain(problem)
     return list(found.values()), problems

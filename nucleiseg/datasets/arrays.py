@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from nucleiseg._checks import check_image, check_labels
 from nucleiseg.datasets.dataset import Dataset
+from nucleiseg.datasets.paired import is_mask
 from nucleiseg.datasets.records import Array, SourceNotes, check_pair, check_unpacked
 from nucleiseg.errors import DatasetError, InvalidInputError
+from nucleiseg.instances.splitting import split_components
 
 __all__ = ["ArrayRecord", "from_arrays", "read_npy", "read_npz"]
 
@@ -32,9 +34,13 @@ class ArrayRecord:
         """None."""
         return ()
 
-    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:  # noqa: ARG002
-        """The image and its labels."""
-        return check_pair(self.id, self.image, self.labels)
+    def read(self, notes: SourceNotes | None = None) -> tuple[Array, NDArray[np.int32]]:
+        """The image, and the labels; those of a binary mask are its connected components."""
+        image, labels = check_pair(self.id, self.image, self.labels)
+        split = is_mask(labels)
+        if notes is not None:
+            notes.split_mask = split
+        return image, split_components(labels != 0) if split else labels
 
 
 def from_arrays(
@@ -47,7 +53,8 @@ def from_arrays(
     images : (N, H, W) or (N, H, W, C) array, or sequence of (H, W) or (H, W, C) arrays
         Any real dtype; C is 1 to 4.
     labels : (N, H, W) integer array, or sequence of (H, W) arrays
-        0 is background, every other number one nucleus.
+        0 is background, every other number one nucleus. In a binary mask, of 0 and 1 or of 0 and 255, each connected
+        part is one.
     ids : sequence of str or int, optional
         Names of the samples, kept as text; by default ``"0000"``, ``"0001"`` and so on.
 

@@ -107,5 +107,8 @@ def has_no_alpha(page: tifffile.TiffPage) -> bool:
 
 
 def has_stains(file: tifffile.TiffFile) -> bool:
-    """Whether the channels are stains, not red, green and blue."""
-    return bool(file.is_lsm or (file.imagej_metadata or {}).get("mode") == "composite")
+    """Whether the channels are stains, not red, green and blue, which a file that knows of channels holds as samples.
+
+    However ImageJ shows them: its mode says what is on the screen, not what was stained.
+    """
+    return bool(file.is_lsm or file.is_ome or "channels" in (file.imagej_metadata or {}))

@@ -189,9 +189,11 @@ def _shown(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:
     as_colours = count == len(_COLOURS) and _is_colours(stack)
     if count > 1 and not as_colours:
         name = next(filter(_is_plain, stack.channels), 0)
+        colours = "; if they are red, green and blue, --channel 0,1,2 (channel=(0, 1, 2))"
         raise stack.error(
             f"has {count} channels ({_listed(stack.channels, count)}); say which one shows the nuclei, "
             f"e.g. --channel {shlex.quote(str(name))} (channel={name!r} in Python)"
+            f"{colours if count == len(_COLOURS) and not stack.channels else ''}"
         )
     return pixels
 
@@ -202,7 +204,7 @@ def _is_plain(name: str) -> bool:
 
 
 def _is_colours(stack: Stack) -> bool:
-    """Three channels without names have always been taken as red, green and blue, save ImageJ's composites."""
+    """Three channels without names, of a file that knows nothing of channels, are taken as red, green and blue."""
     if not stack.channels:
         return not stack.stained
     return tuple(name.lower() for name in stack.channels) in (_COLOURS, ("r", "g", "b"))

@@ -85,6 +85,8 @@ class ReadOptions:
                 f"channel must name one to {MOST_SHOWN} channels, got {len(wanted)}; "
                 "intensities are measured in all of them anyway"
             )
+        if isinstance(self.axes, str):
+            object.__setattr__(self, "axes", self.axes.upper())
         if self.axes is not None:
             _check_axes(self.axes)
         if self.project is not None:
@@ -92,11 +94,12 @@ class ReadOptions:
         if not isinstance(self.select, Mapping):
             raise InvalidInputError(f"select must map axes to positions, got {self.select!r}; for example {{'T': 0}}")
         for axis, position in self.select.items():
-            if axis in ("Y", "X") or not (isinstance(axis, str) and len(axis) == 1):
+            if not (isinstance(axis, str) and len(axis) == 1) or axis.upper() in "YX":
                 raise InvalidInputError(
                     f"select must name an axis other than Y and X, got {axis!r}; for example {{'T': 0}}"
                 )
             check_count(position, f"position along {axis}", 0)
+        object.__setattr__(self, "select", {axis.upper(): position for axis, position in self.select.items()})
         if self.scene is not None:
             _check_index_or_name(self.scene, "scene")
         check_count(self.level, "level", 0)

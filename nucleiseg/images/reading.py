@@ -27,6 +27,11 @@ Array = NDArray[Any]
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".lsm", ".stk")  # the last two are TIFFs
 MICROSCOPE_SUFFIXES = (".czi", ".lif", ".nd2", ".svs")
+# Other images, which Fiji or a browser opens and nucleiseg does not.
+UNREAD_SUFFIXES = (
+    *(".dv", ".ims", ".lof", ".mrxs", ".ndpi", ".oib", ".oif", ".oir", ".scn", ".sld", ".vsi", ".zvi"),
+    *(".avi", ".dcm", ".gif", ".heic", ".jp2", ".mp4", ".webp"),
+)
 """Whole-slide and microscopes' own formats, which need the extra ``nucleiseg[microscopy]``."""
 
 _MOST_FOLDERS = 1000  # that are looked into for images, where there are none in the folder that was named
@@ -182,6 +187,20 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     if not found:
         raise InvalidInputError("no images given; pass at least one image file, folder or pattern")
     return list(found.values())
+
+
+def find_unread(folder: str) -> list[Path]:
+    """Images in a folder that `find_images` leaves out, since nucleiseg does not read their format.
+
+    Examples
+    --------
+    >>> find_unread("no such folder")
+    []
+    """
+    try:
+        return [path for path in Path(folder).iterdir() if path.suffix.lower() in UNREAD_SUFFIXES]
+    except OSError:
+        return []
 
 
 def _why_none(item: str) -> str:
