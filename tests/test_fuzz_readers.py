@@ -231,7 +231,12 @@ FILES = {
     "big.tif": ("image", lambda: tiff(picture(dtype=np.uint16), bigtiff=True, byteorder=">")),
     "deflated.tif": ("image", lambda: tiff(picture(dtype=np.float32), compression="zlib", predictor=True)),
     "colour.tif": ("image", lambda: tiff(picture(3), photometric="rgb", tile=(16, 16))),
-    "imagej.tif": ("image", lambda: tiff(picture()[None].repeat(3, 0), imagej=True, metadata={"axes": "CYX"})),
+    "imagej.tif": (
+        "image",
+        lambda: tiff(
+            picture()[None].repeat(3, 0), imagej=True, metadata={"axes": "CYX", "Labels": ["Red", "Green", "Blue"]}
+        ),
+    ),
     "two.ome.tif": ("image", lambda: tiff(picture(), ome=True, metadata={"axes": "YX"})),
     "pyramid.ome.tif": ("image", pyramid),
     "label.tif": ("labels", lambda: tiff(labels(), compression="zlib")),
