@@ -240,7 +240,7 @@ class DatasetWarning(UserWarning):
 
 
 class PredictionWarning(UserWarning):
-    """An image is segmented, but not as it would be with more memory.
+    """An image is segmented, but not as it would be with more memory, or perhaps not as it was meant.
 
     Examples
     --------

@@ -245,8 +245,7 @@ def tiny_encoder():
 def eager_steps():
     """Training runs its steps one operation after the other: a few on small images take less time than to compile them.
 
-    Compiled, they are in the tests of whole runs: `test_segmenter`, `test_reproducible`; and where `compiled_steps` is
-    asked for.
+    Compiled, they are in `test_reproducible`, and where `compiled_steps` or `compiled_whole` is asked for.
     """
     import keras
 
@@ -256,12 +255,25 @@ def eager_steps():
         yield plain
 
 
-@pytest.fixture
-def compiled_steps(eager_steps, monkeypatch):
-    """As outside of tests, in a file that uses `eager_steps`."""
+@pytest.fixture(scope="module")
+def compiled_whole(eager_steps):
+    """Within it, steps are compiled as outside of tests, in a file that uses `eager_steps`: for many steps."""
     import keras
 
-    monkeypatch.setattr(keras.Model, "compile", eager_steps)
+    @contextlib.contextmanager
+    def compiled():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(keras.Model, "compile", eager_steps)
+            yield
+
+    return compiled
+
+
+@pytest.fixture
+def compiled_steps(compiled_whole):
+    """The same for a whole test."""
+    with compiled_whole():
+        yield
 
 
 @pytest.fixture(scope="module")

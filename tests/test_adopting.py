@@ -58,6 +58,7 @@ def test_maps_may_be_the_one_output_of_a_list(data, tmp_path):
     np.testing.assert_allclose(again.predict(data[0].image).probability, found.probability, atol=1e-6)
 
 
+@pytest.mark.usefixtures("eager_steps")
 def test_a_network_of_ours_learns_further_and_another_is_refused_with_what_to_do(data, tiny_encoder):
     options = FitOptions(batch_size=2, crop=(32, 32), frozen_epochs=0)
     ours = adopt(unet(get_encoder(tiny_encoder), channels=2, activation="sigmoid", widths=(4, 4, 4, 4, 4)), "distance")

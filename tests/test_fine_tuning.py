@@ -54,10 +54,11 @@ def turned(bright):
 
 
 @pytest.fixture(scope="module")
-def model(tiny_encoder, bright, tmp_path_factory):
+def model(tiny_encoder, bright, tmp_path_factory, compiled_whole):
     """The file of a model that knows bright discs."""
     segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS)
-    segmenter.fit(bright[:4], bright[4:], epochs=20, options=QUICK)
+    with compiled_whole():
+        segmenter.fit(bright[:4], bright[4:], epochs=20, options=QUICK)
     return segmenter.save(tmp_path_factory.mktemp("model") / "model.keras")
 
 

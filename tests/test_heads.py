@@ -92,6 +92,7 @@ def test_the_decoder_takes_whatever_the_network_puts_out(head):
     assert found.max() == len(np.unique(found)) - 1
 
 
+@pytest.mark.usefixtures("eager_steps")
 def test_a_segmenter_learns_predicts_and_comes_back(head, labels, tiny_encoder, tmp_path):
     data = datasets.from_arrays([(labels > 0) * np.uint8(200)] * 2, [labels] * 2)
     segmenter = Segmenter(tiny_encoder, None, head.name, widths=(4, 4, 4, 4, 4))

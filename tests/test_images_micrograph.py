@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg import PredictOptions
-from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError
+from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError, PredictionWarning
 from nucleiseg.images import ReadOptions, Tiling, as_micrograph, read_image, read_micrograph, tiles, unbinarize
 
 EXAMPLES = settings(max_examples=50, deadline=None)
@@ -390,8 +390,39 @@ def test_the_channel_of_an_example_is_one_that_a_terminal_takes(tmp_path):
 def test_planes_beside_known_depths_and_channels_can_be_chosen(tmp_path):
     pixels = numbered(2, 3, 4, 5, 6)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", metadata={"axes": "QZCYX"})
-    with pytest.raises(ImageFileError, match=r"; choose one with --select Q=0 \(in Python select=\{'Q': 0\}\)$"):
+    with pytest.raises(
+        ImageFileError, match=r"; choose one with --select Q=0 \(in Python select=\{'Q': 0\}\); it has 4 channels"
+    ):
         read_image(tmp_path / "a.tif")
+
+
+def test_all_that_a_stack_leaves_open_is_asked_at_once(tmp_path):
+    path = ome(tmp_path / "a.ome.tif", numbered(4, 2, 5, 6), "ZCYX", Channel={"Name": ["actin", "DAPI"]})
+    with pytest.raises(ImageFileError, match=r"4 along Z with --project max.*; it has 2 channels .*--channel actin "):
+        read_image(path)
+    with pytest.raises(ImageFileError, match=r"4 along Z") as raised:
+        read_image(path, ReadOptions(channel="DAPI"))
+    assert "channels" not in str(raised.value)
+    colours = ome(tmp_path / "b.ome.tif", numbered(4, 3, 5, 6), "ZCYX", Channel={"Name": ["red", "green", "blue"]})
+    with pytest.raises(ImageFileError, match=r"4 along Z") as raised:
+        read_image(colours)
+    assert "channels" not in str(raised.value)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_stain_that_is_taken_for_transparency_is_told(count):
+    stains = np.random.default_rng(count).normal(size=(20, 30, count))
+    last = count - 1
+    with pytest.warns(
+        PredictionWarning, match=f"channel {last} .* taken as transparency.*axes='YXC' with channel={last}"
+    ):
+        as_micrograph(stains)
+    for options in (ReadOptions(channel=last), ReadOptions(axes="YXC", channel=last)):
+        np.testing.assert_array_equal(as_micrograph(stains, options).shown, stains[..., last])
+    picture = np.zeros((20, 30, count), np.uint8)
+    for opaque in (np.full((20, 30), 255), np.zeros((20, 30)), np.clip(np.arange(600).reshape(20, 30), 0, 255)):
+        picture[..., -1] = opaque
+        assert as_micrograph(picture).alpha  # and no warning, which were an error
 
 
 def test_one_of_several_images(tmp_path):

@@ -61,6 +61,7 @@ def test_layers_that_keras_has_named_are_known_by_their_places():
     np.testing.assert_array_equal(model(images()), source(images()))
 
 
+@pytest.mark.usefixtures("eager_steps")
 def test_what_was_added_learns():
     model = large()
     take_weights(model, learned(small()))

@@ -28,6 +28,8 @@ from nucleiseg.pretrained import model_card, pretrained_path
 from nucleiseg.training import FitOptions
 from nucleiseg.training.checkpoints import Checkpoint
 
+pytestmark = pytest.mark.usefixtures("eager_steps")
+
 WIDTHS = (8, 8, 8, 8, 8)
 QUICK = FitOptions(batch_size=3, crop=(64, 64), learning_rate=0.02, fine_tune_rate=0.01, augmentation=None)
 
@@ -38,10 +40,11 @@ def discs(disc_dataset):
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_encoder, discs):
+def trained(tiny_encoder, discs, compiled_whole):
     """A segmenter that has learned what a disc is, and its history."""
     segmenter = Segmenter(tiny_encoder, None, widths=WIDTHS)
-    return segmenter, segmenter.fit(discs[:4], discs[4:], epochs=20, options=QUICK)
+    with compiled_whole():
+        return segmenter, segmenter.fit(discs[:4], discs[4:], epochs=20, options=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -654,21 +657,3 @@ def test_shipped_models_are_small_and_have_a_card(name):
 def test_an_unknown_model():
     with pytest.raises(InvalidInputError, match="unknown pretrained model 'nucleus'; did you mean 'nuclei'?"):
         Segmenter.from_pretrained("nucleus")
-
-
-def test_the_model_in_the_box_needs_no_network_and_no_home(run_python, cells, tmp_path):
-    np.save(tmp_path / "cells.npy", cells)
-    code = """
-import socket, sys
-def refuse(*arguments, **options):
-    raise OSError("no network here")
-socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-import numpy as np
-from nucleiseg import Segmenter
-print(Segmenter.from_pretrained("nuclei").predict(np.load(sys.argv[1])).count)
-"""
-    process = run_python(code, tmp_path / "cells.npy", KERAS_HOME=str(tmp_path / "empty"), HOME=str(tmp_path / "home"))
-    assert process.returncode == 0, process.stderr
-    assert process.stdout == "5\n"
-    shutil.rmtree(tmp_path / "empty", ignore_errors=True)
-    assert not list(tmp_path.rglob("*.h5"))

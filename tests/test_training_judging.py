@@ -76,6 +76,7 @@ def tiny_unet(head):
     return unet(keras.Model(image, features), head.channels, head.activation, widths=(2, 2, 2, 2, 2))
 
 
+@pytest.mark.usefixtures("eager_steps")
 @pytest.mark.parametrize("name", list_heads())
 def test_training_tells_it_and_keeps_the_best_epoch_by_it(name, monkeypatch):
     labels = np.zeros((2, 32, 32), np.int32)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nucleiseg.cli.arguments import check_folder, check_model, import_engine
 from nucleiseg.cli.batch import OUTPUTS
-from nucleiseg.cli.predict import check_files
+from nucleiseg.cli.inputs import check_files
 from nucleiseg.cli.terminal import say
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -27,6 +26,7 @@ from nucleiseg.cli.arguments import (
 from nucleiseg.cli.batch import OUTPUTS, TABLES, Batch
 from nucleiseg.cli.entries import Entry, find_held
 from nucleiseg.cli.further_files import FurtherFiles, find_exporters
+from nucleiseg.cli.inputs import check_files, find_inputs
 from nucleiseg.cli.journal import Journal
 from nucleiseg.cli.large import is_large, run_large
 from nucleiseg.cli.planes import tell_replaced
@@ -34,8 +34,7 @@ from nucleiseg.cli.quality import tell_quality
 from nucleiseg.cli.running import run_all, segment_here
 from nucleiseg.cli.sharing import add_cluster, shared_out
 from nucleiseg.cli.stems import unique_stems
-from nucleiseg.cli.terminal import complain, say, warn
-from nucleiseg.errors import InvalidInputError
+from nucleiseg.cli.terminal import say, warn
 
 if TYPE_CHECKING:
     from nucleiseg.inference.options import PredictOptions
@@ -99,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = check_model(arguments.model)
     output: Path = arguments.output
     check_folder(output, " (.tif and .zarr are the files of one image larger than memory)")
-    paths, problems = _find(arguments.input, output)
+    paths, problems = find_inputs(arguments.input, output, OUTPUTS + _FURTHER_IMAGES)
     since = time.time_ns()
     further = FurtherFiles(output, exporters, arguments.pictures, paths)
     stems = unique_stems(paths, find_held(output), OUTPUTS, further.endings)
@@ -109,14 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     del chosen["reading"]["max_pixels"]  # decides what is read, not what is found there: --resume with a higher one
     sha256 = file_sha256(model)
     journal = Journal(output, {"model": sha256, "options": chosen, "nucleiseg": __version__}, since)
-    finished = {}
-    if arguments.resume:
-        for path, stem in progress(list(zip(paths, stems, strict=True)), "looking for finished images"):
-            entry = journal.find(path, stem)
-            if entry is not None:
-                finished[stem] = entry
-
     pairs = list(zip(paths, stems, strict=True))
+    finished = _find_finished(journal, pairs) if arguments.resume else {}
     batch = Batch(output, journal, further, finished, options.reading)
     batch.failed += [Entry(item, error=problem) for item, problem in problems]
     with ExitStack() as stack:
@@ -134,7 +127,20 @@ def run(arguments: argparse.Namespace) -> int:
             }
             batch.sort(pairs)
             batch.finish(started, facts)
+    _tell_end(batch, journal, further, options)
     resumed = f" ({len(finished)} of them before)" if finished else ""
+    say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {batch.nuclei} nuclei; results in {output}")
+    return 1 if batch.failed else 0
+
+
+def _find_finished(journal: Journal, pairs: Sequence[tuple[Path, str]]) -> dict[str, Entry]:
+    """What an earlier run left that this one would make again, by stem."""
+    found = {stem: journal.find(path, stem) for path, stem in progress(pairs, "looking for finished images")}
+    return {stem: entry for stem, entry in found.items() if entry is not None}
+
+
+def _tell_end(batch: Batch, journal: Journal, further: FurtherFiles, options: PredictOptions) -> None:
+    """What the user is to know of the results before using them."""
     tell_quality(batch.done, options)
     tell_replaced(journal.replaced)
     if batch.left_out:
@@ -147,8 +153,6 @@ def run(arguments: argparse.Namespace) -> int:
         kept = "result of 1 image" if batch.kept == 1 else f"results of {batch.kept:,} images"
         warn(f"the earlier {kept} that could not be segmented now {'is' if batch.kept == 1 else 'are'} kept")
     further.tell_left_out(batch.incomplete)
-    say(f"{len(batch.done)} of {len(paths)} images segmented{resumed}, {batch.nuclei} nuclei; results in {output}")
-    return 1 if batch.failed else 0
 
 
 def _begin(
@@ -184,68 +188,3 @@ def load_segmenter(path: Path) -> Segmenter:
     from nucleiseg.segmenter import Segmenter
 
     return Segmenter.load(path)
-
-
-def _find(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[tuple[str, str]]]:
-    """The images to segment, less what an earlier run wrote; and the inputs that gave none, with the reason."""
-    from nucleiseg.images import find_images
-    from nucleiseg.images.reading import find_unread
-    from nucleiseg.instances.exporting import is_own_file
-
-    found: dict[Path, Path] = {}
-    ours = set()
-    problems = []
-    for item in inputs:
-        try:
-            paths = find_images([item])
-        except InvalidInputError as error:
-            problems.append((item, str(error)))
-            continue
-        named = Path(item).is_file()  # whoever names such a file may want it, unless it is about to be replaced
-        for path in paths:
-            place = path.resolve()
-            suspect = path.name.endswith(OUTPUTS + _FURTHER_IMAGES) and (not named or place.parent == output.resolve())
-            if suspect and is_own_file(path):
-                ours.add(place)
-            else:
-                found.setdefault(place, path)
-    if not found:
-        remedy = "all images were written by nucleiseg in an earlier run; pass those that were its input"
-        raise InvalidInputError("; ".join(problem for _, problem in problems) or remedy)
-    left_out = len(ours - found.keys())
-    if left_out:
-        say(f"left out {left_out:,} {'file' if left_out == 1 else 'files'} that nucleiseg wrote in earlier runs")
-    unread = Counter(path.suffix.lower() for item in inputs for path in find_unread(item))
-    if unread:
-        images = "1 image" if unread.total() == 1 else f"{unread.total():,} images"
-        endings = ", ".join(sorted(unread))
-        say(f"left out {images} of formats that nucleiseg does not read ({endings}); convert them to TIFF")
-    for _, problem in problems:
-        complain(problem)
-    return list(found.values()), problems
-
-
-def check_files(output: Path, pictures: Sequence[str], tables: Mapping[str, tuple[bytes, ...]]) -> None:
-    """Refuse to replace what nucleiseg has not written: an annotated ``x_mask.png`` is work that nobody gets back."""
-    from nucleiseg.instances.exporting import is_own_file
-
-    foreign = [name for name, starts in tables.items() if not _is_own_table(output / name, starts)]
-    for name in pictures:
-        if (output / name).exists() and not is_own_file(output / name):
-            foreign.append(name)
-    if foreign:
-        names = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
-        raise InvalidInputError(
-            f"{names} in {output} would be replaced, but nucleiseg did not write it; choose another output folder"
-        )
-
-
-def _is_own_table(path: Path, starts: tuple[bytes, ...]) -> bool:
-    """Also where there is none yet."""
-    try:
-        with path.open("rb") as file:
-            return file.read(100).startswith(starts)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False

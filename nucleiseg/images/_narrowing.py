@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from nucleiseg.images.micrograph import find_channel, kept_axes
+from nucleiseg.images._choosing import find_channel
+from nucleiseg.images.micrograph import kept_axes
 from nucleiseg.images.read_options import ReadOptions
 
 __all__ = ["Part", "meant_axes", "narrow"]

@@ -78,8 +78,11 @@ class Stack:
         return here if self.size is None else {**here, "Y": self.size[0], "X": self.size[1]}
 
 
-def check_flat(stack: Stack) -> None:
-    """Raise, with the choices, if there are planes or times left, or nothing that could be rows and columns."""
+def check_flat(stack: Stack, further: str = "") -> None:
+    """Raise, with the choices, if there are planes or times left, or nothing that could be rows and columns.
+
+    ``further`` is what else the stack leaves open: whoever answers one question is not to meet the next one then.
+    """
     if not {"Y", "X"} <= set(stack.axes) or stack.pixels.size == 0:
         raise stack.error(f"must have rows and columns, got an array of {stack.described}; say what its axes are")
     known = {axis: _select(axis) for axis in ("ZTC" if "S" in stack.axes else "ZT")}
@@ -100,7 +103,10 @@ def check_flat(stack: Stack) -> None:
         axes = "TZCYX"[-len(stack.axes) :]
         choices.append(f"say what its axes are, e.g. --axes {axes} (axes={axes!r} in Python)")
     if choices:
-        raise stack.error(f"must come down to one image, got a stack of {stack.described}{looks}; {'; '.join(choices)}")
+        further = f"; it {further}" if further else ""
+        raise stack.error(
+            f"must come down to one image, got a stack of {stack.described}{looks}; {'; '.join(choices)}{further}"
+        )
 
 
 def _select(axis: str) -> tuple[str, str]:

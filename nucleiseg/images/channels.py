@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_image
 
-__all__ = ["colour_channels", "has_alpha", "three_channels", "to_rgb"]
+__all__ = ["colour_channels", "has_alpha", "looks_opaque", "three_channels", "to_rgb"]
 
 
 def to_rgb(image: npt.ArrayLike) -> Array:
@@ -52,3 +52,9 @@ def has_alpha(image: Array) -> bool:
 def colour_channels(image: Array) -> Array:
     """A view of the image without its alpha channel."""
     return image[..., :-1] if has_alpha(image) else image
+
+
+def looks_opaque(alpha: Array) -> bool:
+    """Whether values (H, W) may be a transparency: most pixels of a picture are wholly opaque, or not at all."""
+    ends = (alpha == alpha.max()) | (alpha == alpha.min())
+    return bool(2 * np.count_nonzero(ends) >= alpha.size)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from nucleiseg._checks import MAX_CHANNELS, Array, check_image, check_number_array
-from nucleiseg.errors import InvalidInputError
+from nucleiseg._checks import Array, check_image, check_number_array
+from nucleiseg.errors import InvalidInputError, PredictionWarning
+from nucleiseg.images._choosing import open_question, shown_channels
 from nucleiseg.images._scenes import at_level
 from nucleiseg.images._stacks import Stack, check_flat
-from nucleiseg.images.channels import has_alpha
-from nucleiseg.images.read_options import Channel, ReadOptions
+from nucleiseg.images.channels import has_alpha, looks_opaque
+from nucleiseg.images.read_options import ReadOptions
 
-__all__ = ["Micrograph", "as_micrograph", "find_channel", "flatten", "kept_axes"]
-
-_COLOURS = ("red", "green", "blue")
+__all__ = ["Micrograph", "as_micrograph", "flatten", "kept_axes"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,11 @@ def as_micrograph(image: npt.ArrayLike, options: ReadOptions | None = None) -> M
     InvalidInputError
         If it is left open which part of the array to use, or there is no such channel or plane.
 
+    Warns
+    -----
+    PredictionWarning
+        If the last of two or four channels, taken as transparency and left out, has the values of a stain.
+
     Examples
     --------
     >>> as_micrograph(np.zeros((5, 30, 40)), ReadOptions(axes="ZYX", project="max")).shown.shape
@@ -97,6 +101,14 @@ def as_micrograph(image: npt.ArrayLike, options: ReadOptions | None = None) -> M
         raise InvalidInputError(
             f"{error}; or say what its axes are, e.g. --axes CYX --channel 0 (axes='CYX' with channel=0 in Python)"
         ) from None
+    if has_alpha(array) and options.channel is None and not looks_opaque(array[..., -1]):
+        last = array.shape[2] - 1
+        warnings.warn(
+            f"channel {last} of the array is taken as transparency and left out, but varies as a stain does; say which "
+            f"channel shows the nuclei, e.g. axes='YXC' with channel={last} (ReadOptions)",
+            PredictionWarning,
+            stacklevel=2,
+        )
     return flatten(Stack(array, "YX" if array.ndim == 2 else "YXS", "image", from_file=False), options)
 
 
@@ -109,13 +121,14 @@ def flatten(stack: Stack, options: ReadOptions) -> Micrograph:
     stack = _without_single(stack)
     if "Z" in stack.axes and options.project is not None:
         stack = _projected(stack, options.project)
-    check_flat(stack)
+    count = stack.lengths.get("C", 1)
+    check_flat(stack, "" if options.wanted_channels else open_question(stack, count))
 
     order = [stack.axes.index(axis) for axis in "YXCS" if axis in stack.axes]
     pixels = np.ascontiguousarray(stack.pixels.transpose(order))
     names = stack.channels if len(stack.channels) == (pixels.shape[2] if pixels.ndim == 3 else 1) else ()
     size = stack.pixel_size if options.pixel_size is None else at_level(float(options.pixel_size), stack.scale)
-    shown = _shown(replace(stack, channels=names), pixels, options.wanted_channels)
+    shown = shown_channels(replace(stack, channels=names), pixels, options.wanted_channels)
     alpha = "S" in stack.axes and has_alpha(pixels) and not names and not stack.opaque
     return Micrograph(pixels, shown, names, size, alpha)
 
@@ -177,75 +190,3 @@ def _projected(stack: Stack, method: str) -> Stack:
         exact = stack.pixels.mean(axis=where, dtype=np.float64)
         pixels = exact.astype(np.float32) if stack.pixels.dtype.itemsize <= 2 else exact
     return replace(stack, pixels=pixels, axes=stack.axes.replace("Z", ""))
-
-
-def _shown(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:
-    if wanted:
-        return _chosen(stack, pixels, wanted)
-    count = pixels.shape[2] if pixels.ndim == 3 else 1
-    # Of samples without alpha the last one would be dropped as if it were.
-    if "S" in stack.axes and count <= MAX_CHANNELS and not (stack.opaque and has_alpha(pixels)):
-        return pixels
-    as_colours = count == len(_COLOURS) and _is_colours(stack)
-    if count > 1 and not as_colours:
-        name = next(filter(_is_plain, stack.channels), 0)
-        colours = "; if they are red, green and blue, --channel 0,1,2 (channel=(0, 1, 2))"
-        raise stack.error(
-            f"has {count} channels ({_listed(stack.channels, count)}); say which one shows the nuclei, "
-            f"e.g. --channel {shlex.quote(str(name))} (channel={name!r} in Python)"
-            f"{colours if count == len(_COLOURS) and not stack.channels else ''}"
-        )
-    return pixels
-
-
-def _is_plain(name: str) -> bool:
-    """Whether ``--channel`` takes it for one name: numbers count channels, and commas stand between several."""
-    return "," not in name and not name.isdecimal()
-
-
-def _is_colours(stack: Stack) -> bool:
-    """Three channels without names, of a file that knows nothing of channels, are taken as red, green and blue."""
-    if not stack.channels:
-        return not stack.stained
-    return tuple(name.lower() for name in stack.channels) in (_COLOURS, ("r", "g", "b"))
-
-
-def _chosen(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Array:
-    count = pixels.shape[2] if pixels.ndim == 3 else 1
-    layers = pixels.reshape((*pixels.shape[:2], count))
-    indices = [_index(stack, channel, count) for channel in wanted]
-    if len(indices) == 1:
-        return layers[..., indices[0]]
-    shown = np.zeros((*pixels.shape[:2], 3), pixels.dtype)
-    shown[..., : len(indices)] = layers[..., indices]
-    return shown
-
-
-def _index(stack: Stack, channel: Channel, count: int) -> int:
-    colours = "S" in stack.axes
-    index = find_channel(channel, stack.channels, count, colours)
-    if index is None:
-        names = _names(stack.channels, count, colours)
-        if [name.lower() for name in names].count(str(channel).lower()) > 1:
-            raise stack.error(f"has several channels {channel!r}; choose one by its number: {_listed(names, count)}")
-        raise stack.error(f"has no channel {channel!r}; choose one of {_listed(names, count)}")
-    return index
-
-
-def find_channel(channel: Channel, known: Sequence[str], count: int, colours: bool) -> int | None:
-    """The index of a channel, by index or name; None if there is none."""
-    if not isinstance(channel, str):
-        return int(channel) if channel < count else None
-    names = _names(known, count, colours)
-    exact = [i for i, name in enumerate(names) if name == channel]
-    alike = exact or [i for i, name in enumerate(names) if name.lower() == channel.lower()]
-    return alike[0] if len(alike) == 1 else None
-
-
-def _names(known: Sequence[str], count: int, colours: bool) -> Sequence[str]:
-    return known or (_COLOURS if colours and count >= len(_COLOURS) else ())
-
-
-def _listed(names: Sequence[str], count: int) -> str:
-    labels = [f"{i} {names[i]!r}" if i < len(names) else str(i) for i in range(count)]
-    return ", ".join(labels)
