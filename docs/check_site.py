@@ -1,11 +1,11 @@
 """Check the built site: nothing comes from elsewhere, and the tutorials work when they are copied from it.
 
-    python docs/check_site.py site
+    python docs/check_site.py site [tutorial_first_image ...]
 
-Scripts, styles, fonts and pictures must lie in the site. The commands and the Python of each tutorial are taken from
-its HTML, as a reader copies them, and run one after the other in an empty folder, with the interpreter that runs
-this. What mentions ImageNet needs its weights in KERAS_HOME: without that variable, the blocks from there on are
-skipped, and this is said.
+Scripts, styles, fonts and pictures must lie in the site. The commands and the Python of each tutorial, or of those
+that are named, are taken from its HTML, as a reader copies them, and run one after the other in an empty folder, with
+the interpreter that runs this. What mentions ImageNet needs its weights in KERAS_HOME: without that variable, the
+blocks from there on are skipped, and this is said.
 """
 
 from __future__ import annotations
@@ -120,12 +120,14 @@ def run_tutorial(page: Path) -> int:
 
 def main() -> int:
     """Check all; returns 1 if anything is wrong."""
-    site = Path(sys.argv[1])
+    site, *names = map(Path, sys.argv[1:])
     foreign = foreign_resources(site)
     for line in foreign:
         sys.stdout.write(f"from elsewhere: {line}\n")
     failed = []
     tutorials = sorted(site.glob("tutorial_*/index.html"))
+    if names:
+        tutorials = [page for page in tutorials if Path(page.parent.name) in names]
     for page in tutorials:
         start = time.perf_counter()
         sys.stdout.write(f"{page.parent.name}\n")

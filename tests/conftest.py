@@ -45,22 +45,24 @@ REGISTRIES = (
 )
 
 
-# Counting which lines run takes half as long again. What these run, the tests of its parts do too.
-UNCOUNTED = {
-    "test_docs.py",
-    "test_efficientnet_lite.py",
-    "test_examples.py",
+# Of files in several processes, those that take longest come first, so that no process waits for another in the end.
+LONGEST = (
+    "test_segmenter.py",
     "test_networks_encoders.py",
-    "test_pretrained_emptiness.py",
-    "test_real_data.py",
     "test_reproducible.py",
-}
+    "test_docs.py",
+    "test_examples.py",
+    "test_real_data.py",
+    "test_cli_train.py",
+    "test_training_fitting.py",
+    "test_backends.py",
+    "test_fine_tuning.py",
+    "test_inference_memory.py",
+)
 
 
 def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.name in UNCOUNTED:
-            item.add_marker("no_cover")
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,9 @@ import socket, sys
 def refuse(*arguments, **settings):
     raise OSError("there is no network")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import skimage.data
+whole = skimage.data.immunohistochemistry
+skimage.data.immunohistochemistry = lambda: whole()[128:384, 128:384]  # all of it takes four times as long
 from nucleiseg.cli.main import main
 sys.exit(main(["demo", *sys.argv[1:]]))
 """

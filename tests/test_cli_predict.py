@@ -910,6 +910,7 @@ def test_the_summary_has_a_row_for_each_image(model, tmp_path):
 # ---- With the model in the box. ----
 
 
+@pytest.mark.weekly
 def test_piped_it_is_quiet_and_right(run_python, disc_dataset, tmp_path):
     code = "import sys; from nucleiseg.cli.main import main; sys.exit(main(sys.argv[1:]))"
     images = [disc_dataset / "images" / f"disc{number}.png" for number in range(2)]

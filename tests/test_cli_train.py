@@ -129,7 +129,7 @@ def test_the_model_can_be_used(trained, disc_dataset, tmp_path):
     assert result.labels.shape == (64, 64)
 
 
-@pytest.mark.parametrize("end", ["Ctrl-C", pytest.param("kill", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("end", ["Ctrl-C", pytest.param("kill", marks=pytest.mark.weekly)])
 def test_interrupted_it_leaves_its_history_and_goes_on_with_resume(trained, run_python, disc_dataset, tmp_path, end):
     table = write_splits(tmp_path / "splits.csv", "train", "train", "train", "val", "test", "test")
     command = ["train", disc_dataset, "-o", tmp_path / "model.keras", "--splits", table, *TINY]
@@ -385,7 +385,7 @@ def test_a_recipe_may_have_the_network_grow(chain, disc_dataset, tmp_path):
     np.testing.assert_allclose(one.predict(image).probability, two.predict(image).probability, atol=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_the_seed_decides_what_a_network_grows_by(chain, disc_dataset, tmp_path):
     chain.write_text(f"[network]\nrefine = true\n{CHAIN['second.toml']}")
     assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras", "--seed", "7") == 0

@@ -100,7 +100,7 @@ def fuzz(folder, kinds, counts):
 
 
 def test_changed_model_files_are_refused_or_right(tmp_path):
-    fuzz(tmp_path, KINDS, (PLACES // 10, *[PLACES // 60] * 3))
+    fuzz(tmp_path, KINDS, (PLACES // 20, *[PLACES // 60] * 3))
 
 
 @pytest.mark.slow

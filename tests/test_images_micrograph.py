@@ -62,6 +62,7 @@ def test_projections_are_those_of_numpy(method, dtype, axes):
     assert method == "mean" or picture.pixels.dtype == pixels.dtype
 
 
+@pytest.mark.filterwarnings("ignore:channel . of the array is taken as transparency")
 def test_plain_images_stay_as_they_are():
     for shape in [(5, 6), (5, 6, 1), (5, 6, 2), (5, 6, 3), (5, 6, 4), (1, 1), (1, 1, 3)]:
         picture = as_micrograph(numbered(*shape))

@@ -30,6 +30,7 @@ def splits(dsb2018, tmp_path_factory):
     return data.split_by(dsb2018 / "splits.csv")
 
 
+@pytest.mark.weekly
 @pytest.mark.usefixtures("keras_home", "eager_steps")
 def test_a_few_steps_on_imagenet_weights_teach_it(splits):
     train, val, _ = splits
@@ -44,7 +45,7 @@ def test_the_same_process_predicts_identically_after_reloading(splits, tmp_path)
     _, _, test = splits
     segmenter = Segmenter.from_pretrained("nuclei")
     again = Segmenter.load(segmenter.save(tmp_path / "model.keras"))
-    for sample in test[:4]:
+    for sample in test[:2]:
         np.testing.assert_array_equal(
             again.predict(sample.image).probability, segmenter.predict(sample.image).probability
         )
@@ -79,7 +80,7 @@ def test_the_models_in_the_box_are_as_good_as_their_cards_say(splits, name, monk
 def test_the_same_nuclei_are_found_at_any_size(splits):
     """As benchmarks/scales.py, on a few small images whose nuclei stay wide enough at half their size."""
     _, _, test = splits
-    small = [s for s in test if s.labels.shape == (256, 256) and 16 <= (usual_diameter(s.labels) or 0) <= 40][:6]
+    small = [s for s in test if s.labels.shape == (256, 256) and 16 <= (usual_diameter(s.labels) or 0) <= 40][:3]
     segmenter = Segmenter.from_pretrained("nuclei")
 
     def found(factor):
@@ -92,14 +93,14 @@ def test_the_same_nuclei_are_found_at_any_size(splits):
         return sum(counts[1:], counts[0])
 
     plain = found(1)
-    assert plain.nuclei > 40
+    assert plain.nuclei > 20
     for factor in (0.5, 2, 4):
         resized = found(factor)
         assert abs(resized.found / plain.found - 1) <= 0.1
         assert resized.average_precision(0.5) >= 0.9 * plain.average_precision(0.5)
 
 
-@pytest.mark.parametrize("id_start", ["14004203", "29ea4f6e"])
+@pytest.mark.parametrize("id_start", ["14004203", pytest.param("29ea4f6e", marks=pytest.mark.weekly)])
 def test_pieces_of_large_nuclei_are_not_taken_for_nuclei(splits, id_start):
     """Four times as large, these come out in hundreds of pieces, few of which lie where half the size shows nuclei.
 
@@ -122,6 +123,7 @@ def test_blurred_images_are_told_from_sharp_ones(splits):
         assert "blurred" in judge_image(gaussian_filter(colours, (3, 3, 0)), sample.labels)
 
 
+@pytest.mark.weekly
 @pytest.mark.usefixtures("eager_steps")
 def test_it_can_be_trained_further(splits):
     train, val, _ = splits
@@ -134,7 +136,12 @@ def test_it_can_be_trained_further(splits):
 
 
 @pytest.mark.parametrize(
-    ("name", "flows", "tta"), [("nuclei", False, False), ("nuclei", True, False), ("nuclei-fast", False, True)]
+    ("name", "flows", "tta"),
+    [
+        ("nuclei", True, False),
+        pytest.param("nuclei", False, False, marks=pytest.mark.weekly),
+        pytest.param("nuclei-fast", False, True, marks=pytest.mark.weekly),
+    ],
 )
 def test_tiles_cannot_be_seen(splits, monkeypatch, name, flows, tta):
     """Tiles and windows of 256 pixels, far smaller than would be chosen; specks hang on the last digit of a float."""

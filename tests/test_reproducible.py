@@ -109,6 +109,7 @@ def check_killed(uninterrupted, disc_dataset, tmp_path, epochs):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.weekly
 def test_killed_and_resumed_it_ends_with_the_same_weights(uninterrupted, disc_dataset, tmp_path):
     check_killed(uninterrupted, disc_dataset, tmp_path, [2])
 

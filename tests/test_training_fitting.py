@@ -392,7 +392,7 @@ def test_by_whatever_training_ends_early_the_weights_are_those_to_keep(
     [
         (KeyboardInterrupt, "on_train_batch_end"),
         (KeyboardInterrupt, "on_epoch_end"),
-        pytest.param(ZeroDivisionError, "on_train_batch_end", marks=pytest.mark.slow),
+        pytest.param(ZeroDivisionError, "on_train_batch_end", marks=pytest.mark.weekly),
     ],
 )
 @pytest.mark.usefixtures("compiled_steps")
