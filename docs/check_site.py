@@ -134,6 +134,8 @@ def main() -> int:
         if run_tutorial(page):
             failed.append(page.parent.name)
         sys.stdout.write(f"  {time.perf_counter() - start:.0f} s\n")
+    found = {Path(page.parent.name) for page in tutorials}
+    failed += [f"no tutorial {name}" for name in names if name not in found]
     if not tutorials:
         failed.append("no tutorial found")
     if failed:

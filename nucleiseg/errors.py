@@ -17,6 +17,7 @@ __all__ = [
     "FailedImagesError",
     "ForkedProcessError",
     "ImageFileError",
+    "ImageWarning",
     "InvalidInputError",
     "LabelTypeError",
     "MissingPackageError",
@@ -239,8 +240,19 @@ class DatasetWarning(UserWarning):
     """
 
 
+class ImageWarning(UserWarning):
+    """An image can be read, but perhaps not as it is meant.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", ImageWarning)  # for pictures that fade into nothing
+    """
+
+
 class PredictionWarning(UserWarning):
-    """An image is segmented, but not as it would be with more memory, or perhaps not as it was meant.
+    """An image is segmented, but not as it would be with more memory.
 
     Examples
     --------

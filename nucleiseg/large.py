@@ -139,7 +139,7 @@ def label_large(
     engine, settings = computing_in(segmenter._engine, options.precision), segmenter._settings
     asked = facts_of(segmenter, options)
     sample = sample_pixels(lazy)  # once, since it is read from all over the image
-    options, factor = at_one_scale(lazy, engine, settings, options, sample, levels=2)
+    options, factor = at_one_scale(lazy, engine, settings, options, sample)
     decoding = decoding_of(settings, options)
     job = plan_job(lazy, engine, settings.scaling, decoding, factor, bool(export), sample)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nucleiseg._checks import check_choice, check_count, check_instance
 from nucleiseg._seeding import seeded
 from nucleiseg._settings import SegmenterSettings
+from nucleiseg._warnings import warn_caller
 from nucleiseg.datasets import Dataset
 from nucleiseg.datasets.doctor import warn_about_errors
 from nucleiseg.datasets.given import check_labelled
@@ -101,12 +101,11 @@ def train_network(
         check_teacher(train.head, settings.head)
     warn_about_errors(labelled, semantic=head.target == "mask")
     if settings.trained and validation is None:
-        warnings.warn(
+        warn_caller(
             "a trained model goes on without validation data: nothing can tell whether it gets worse, and its "
             "confidence will not be calibrated; give fit validation_data, e.g. of data.split(0.8, 0.2), or call "
             "nucleiseg.fine_tune, which keeps the better model",
             TrainingWarning,
-            stacklevel=3,  # the line that calls Segmenter.fit
         )
     task = head.task(settings.scaling, settings.loss)
     if options is None:

@@ -39,6 +39,7 @@ FLOORS = (
         "_smoothing",
         "_weights",
         "_threads",
+        "_warnings",
         "_units",
         "_version",
         "modelchecks",

@@ -25,6 +25,9 @@ from nucleiseg.images.read_options import ReadOptions
 from nucleiseg.inference import Prediction, PredictOptions
 from nucleiseg.training import Augmentation
 
+# What two or four random channels bring up, among which the last one is no transparency.
+pytestmark = pytest.mark.filterwarnings("ignore:channel . of an array is taken as transparency")
+
 EXAMPLES = 100
 PLAIN = ["?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", ">u2", ">i4", ">f8", "<f4"]
 OTHER = ["c8", "O", "U2", "M8[s]"]

@@ -1,6 +1,6 @@
 """Model files that were changed at random: `ModelFileError` or the right model, never a crash, a hang or another model.
 
-In processes of their own, since crashes are looked for too. CI runs a seeded tenth.
+In processes of their own, since crashes are looked for too. CI runs a seeded part.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from nucleiseg.images.sources import open_micrograph
 for module in [m for m in list(sys.modules.values()) if hasattr(m, "memory_limit")]:
     module.memory_limit = lambda: MEMORY
 warnings.simplefilter("error")
+warnings.filterwarnings("ignore", "channel . of an array is taken as transparency")
 source, kind, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 content = source.read_bytes()
 random.seed(f"{source.name} {kind}")

@@ -41,7 +41,7 @@ def multiscale(axes, *scales, **further):
     return {"multiscales": [{"axes": axes, "datasets": datasets}], **further}
 
 
-@pytest.mark.filterwarnings("ignore:channel . of the array is taken as transparency")
+@pytest.mark.filterwarnings("ignore:channel . of an array is taken as transparency")
 @pytest.mark.parametrize(
     ("shape", "options"),
     [

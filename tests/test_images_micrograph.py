@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleiseg import PredictOptions
-from nucleiseg.errors import ImageFileError, InvalidInputError, NucleisegError, PredictionWarning
+from nucleiseg.errors import ImageFileError, ImageWarning, InvalidInputError, NucleisegError
 from nucleiseg.images import ReadOptions, Tiling, as_micrograph, read_image, read_micrograph, tiles, unbinarize
+from nucleiseg.images._stacks import Stack
+from nucleiseg.images.micrograph import flatten
 
 EXAMPLES = settings(max_examples=50, deadline=None)
 
@@ -21,8 +23,8 @@ def numbered(*shape, dtype=np.uint16):
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
-def ome(path, pixels, axes, **metadata):
-    tifffile.imwrite(path, pixels, ome=True, metadata={"axes": axes, **metadata})
+def ome(path, pixels, axes, photometric=None, **metadata):
+    tifffile.imwrite(path, pixels, ome=True, photometric=photometric, metadata={"axes": axes, **metadata})
     return path
 
 
@@ -62,7 +64,7 @@ def test_projections_are_those_of_numpy(method, dtype, axes):
     assert method == "mean" or picture.pixels.dtype == pixels.dtype
 
 
-@pytest.mark.filterwarnings("ignore:channel . of the array is taken as transparency")
+@pytest.mark.filterwarnings("ignore:channel . of an array is taken as transparency")
 def test_plain_images_stay_as_they_are():
     for shape in [(5, 6), (5, 6, 1), (5, 6, 2), (5, 6, 3), (5, 6, 4), (1, 1), (1, 1, 3)]:
         picture = as_micrograph(numbered(*shape))
@@ -410,19 +412,41 @@ def test_all_that_a_stack_leaves_open_is_asked_at_once(tmp_path):
     assert "channels" not in str(raised.value)
 
 
+def test_one_question_suits_what_channels_mean(tmp_path):
+    """Of channels that are colours each, --channel would choose a colour; of many samples, one of them."""
+    pixels = numbered(4, 2, 5, 6, 3)
+    each = ome(tmp_path / "a.ome.tif", pixels, "ZCYXS", photometric="rgb")
+    with pytest.raises(ImageFileError, match=r"4 along Z .*choose from 2 along C with --select C=0") as raised:
+        read_image(each)
+    assert "--channel" not in str(raised.value)
+    with pytest.raises(InvalidInputError, match=r"4 along Z .*; it has 5 channels .*--channel 0"):
+        as_micrograph(numbered(4, 5, 6, 5), ReadOptions(axes="ZYXS"))
+    with pytest.raises(InvalidInputError, match=r"4 along Z") as raised:
+        as_micrograph(numbered(4, 5, 6, 3), ReadOptions(axes="ZYXS"))
+    assert "channels" not in str(raised.value)
+
+
+def test_names_that_are_not_one_for_each_channel_are_not_asked_for():
+    stack = Stack(numbered(4, 3, 5, 6), "ZCYX", "image", ("a", "b"), stained=True, from_file=False)
+    with pytest.raises(InvalidInputError, match=r"it has 3 channels \(0, 1, 2\); .*--channel 0 "):
+        flatten(stack, ReadOptions())
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_stain_that_is_taken_for_transparency_is_told(count):
     stains = np.random.default_rng(count).normal(size=(20, 30, count))
     last = count - 1
-    with pytest.warns(
-        PredictionWarning, match=f"channel {last} .* taken as transparency.*axes='YXC' with channel={last}"
-    ):
-        as_micrograph(stains)
-    for options in (ReadOptions(channel=last), ReadOptions(axes="YXC", channel=last)):
-        np.testing.assert_array_equal(as_micrograph(stains, options).shown, stains[..., last])
+    for channel in (None, 0, last):
+        with pytest.warns(ImageWarning, match=rf"channel {last} of an array .*axes='YXC', channel={last}\)") as caught:
+            assert as_micrograph(stains, ReadOptions(channel=channel)).measured.shape[2] == last
+        assert caught[0].filename == __file__
+    found = as_micrograph(stains, ReadOptions(axes="YXC", channel=last))
+    np.testing.assert_array_equal(found.shown, stains[..., last])
+    assert found.measured.shape == stains.shape
     picture = np.zeros((20, 30, count), np.uint8)
-    for opaque in (np.full((20, 30), 255), np.zeros((20, 30)), np.clip(np.arange(600).reshape(20, 30), 0, 255)):
-        picture[..., -1] = opaque
+    dark = np.maximum(np.arange(-310, 290).reshape(20, 30), 0)  # a stain whose ground is black can't be told, either
+    for opaque in (np.full((20, 30), 255), np.zeros((20, 30)), np.clip(np.arange(600).reshape(20, 30), 0, 255), dark):
+        picture[..., -1] = np.minimum(opaque, 255)
         assert as_micrograph(picture).alpha  # and no warning, which were an error
 
 

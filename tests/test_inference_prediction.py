@@ -56,7 +56,7 @@ def intensities(picture):
     return [name.removeprefix("intensity_mean-") for name in found.table() if name.startswith("intensity_mean")]
 
 
-@pytest.mark.filterwarnings("ignore:channel . of the array is taken as transparency")
+@pytest.mark.filterwarnings("ignore:channel . of an array is taken as transparency")
 @pytest.mark.parametrize("channel", [None, 0])
 def test_alpha_of_a_picture_is_not_measured(tmp_path, channel):
     pixels = np.random.default_rng(0).integers(0, 255, (*LABELS.shape, 4), np.uint8)

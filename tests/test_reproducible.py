@@ -42,7 +42,7 @@ folder = sys.argv[2]
 segmenter = Segmenter("tiny", None, widths=(4, 4, 4, 4, 4), seed=5, deterministic=True)
 options = FitOptions(batch_size=4, crop=(32, 32), patience=2, learning_rate=0.02, augmentation=Augmentation())
 checkpoint = os.path.join(folder, "checkpoint") if "checkpoint" in sys.argv else None
-history = segmenter.fit(data[:4], data[4:], 6, options, checkpoint=checkpoint, resume=checkpoint is not None)
+history = segmenter.fit(data[:4], data[4:], 8, options, checkpoint=checkpoint, resume=checkpoint is not None)
 np.savez(os.path.join(folder, "weights.npz"), *segmenter.model.get_weights())
 segmenter.save(os.path.join(folder, "model.keras"))
 print(len(history.rows), *(f"{row['learning_rate']:.9g}" for row in history.rows))
@@ -88,9 +88,10 @@ def kill_in_epochs(disc_dataset, folder, epochs):
         while process.poll() is None and rows < epoch:
             rows = finished(folder / "checkpoint")
             time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.2))
+        time.sleep(rng.uniform(0, 0.05))
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it had come to its end"
     return finish(start(disc_dataset, folder, "checkpoint"))
 
 
@@ -125,7 +126,7 @@ def test_a_saved_model_tells_what_it_was_made_with(uninterrupted, disc_dataset):
     with zipfile.ZipFile(folder / "model.keras") as archive:
         run = json.loads(archive.read("nucleiseg.json"))["segmenter"]["run"]
     assert run["software"] == "nucleiseg"
-    assert (run["seed"], run["deterministic"], run["backend"], run["most_epochs"]) == (5, True, "tensorflow", 6)
+    assert (run["seed"], run["deterministic"], run["backend"], run["most_epochs"]) == (5, True, "tensorflow", 8)
     assert run["packages"]["numpy"] == np.__version__
     assert run["options"]["batch_size"] == 4
     assert run["started"] <= run["finished"]

@@ -433,7 +433,7 @@ def pictures(draw):
     return np.random.default_rng(draw(st.integers(0, 9))).choice(np.array(values, dtype), shape)
 
 
-@pytest.mark.filterwarnings("ignore:channel . of the array is taken as transparency")
+@pytest.mark.filterwarnings("ignore:channel . of an array is taken as transparency")
 @FEW
 @given(pictures(), st.sampled_from([PredictOptions(), PredictOptions(tta=True, tiling=Tiling(32, 8))]))
 def test_any_image_gives_maps_of_its_size(tiny_segmenter, image, options):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg._files import atomic_path, text_sha256
+from nucleiseg._warnings import warn_caller
 from nucleiseg.datasets.records import Array, Record
 
 __all__ = ["Cache", "cache_folder", "clear_cache"]
@@ -111,10 +111,10 @@ class Cache:
         with _WARNING:
             first, self.writable = self.writable, False
         if first:
-            warnings.warn(
+            warn_caller(
                 f"the cache of decoded samples cannot be written ({error}); reading goes on without it, only slower. "
                 'Set NUCLEISEG_CACHE or pass cache="folder" to use another folder',
-                stacklevel=4,
+                UserWarning,
             )
 
 

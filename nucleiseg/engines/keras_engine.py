@@ -147,7 +147,7 @@ def _on_tensorflow(model: keras.Model, precision: Precision, constant: bool) -> 
     @lru_cache(_SIZES)
     def traced_for(height: int | None, width: int | None) -> Any:
         signature = [tf.TensorSpec((None, height, width, 3), tf.float32)]
-        # As in Keras itself, whose layers need no conversion of their code: it would take most of the time here.
+        # As in Keras itself, whose layers need no AutoGraph: its conversion would take most of the time here.
         return tf.function(traced, input_signature=signature, autograph=False).get_concrete_function()
 
     @cache

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from nucleiseg._checks import MAX_CHANNELS, Array
 from nucleiseg.images._stacks import Stack
-from nucleiseg.images.channels import has_alpha
+from nucleiseg.images.channels import WITH_ALPHA
 from nucleiseg.images.read_options import Channel
 
 __all__ = ["find_channel", "open_question", "shown_channels"]
@@ -41,18 +42,24 @@ def shown_channels(stack: Stack, pixels: Array, wanted: Sequence[Channel]) -> Ar
     """
     if wanted:
         return _chosen(stack, pixels, wanted)
-    count = pixels.shape[2] if pixels.ndim == 3 else 1
-    # Of samples without alpha the last one would be dropped as if it were.
-    if "S" in stack.axes and count <= MAX_CHANNELS and not (stack.opaque and has_alpha(pixels)):
-        return pixels
-    question = open_question(stack, count)
+    question = open_question(stack)
     if question:
         raise stack.error(question)
     return pixels
 
 
-def open_question(stack: Stack, count: int) -> str:
-    """That it is left open which channel is looked at, and how to say it; empty if it is not."""
+def open_question(stack: Stack) -> str:
+    """That it is left open which channel is looked at, and how to say it; empty if it is not.
+
+    Of channels that are colours each, one is selected first: ``check_flat`` asks which.
+    """
+    if {"C", "S"} <= set(stack.axes):
+        return ""
+    count = stack.lengths.get("C", stack.lengths.get("S", 1))
+    # Of samples without alpha the last one would be dropped as if it were.
+    if "S" in stack.axes and count <= MAX_CHANNELS and not (stack.opaque and count in WITH_ALPHA):
+        return ""
+    stack = replace(stack, channels=stack.channels if len(stack.channels) == count else ())
     if count == 1 or (count == len(_COLOURS) and _is_colours(stack)):
         return ""
     name = next(filter(_is_plain, stack.channels), 0)

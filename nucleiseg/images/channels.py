@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_image
 
-__all__ = ["colour_channels", "has_alpha", "looks_opaque", "three_channels", "to_rgb"]
+__all__ = ["WITH_ALPHA", "colour_channels", "has_alpha", "looks_opaque", "three_channels", "to_rgb"]
 
 
 def to_rgb(image: npt.ArrayLike) -> Array:
@@ -44,9 +44,13 @@ def three_channels(image: Array) -> Array:
     return np.broadcast_to(colour, (*colour.shape[:2], 3)) if colour.shape[2] == 1 else colour
 
 
+WITH_ALPHA = (2, 4)
+"""Of so many channels, the last one is alpha."""
+
+
 def has_alpha(image: Array) -> bool:
-    """Whether the last channel is alpha, as it is with 2 and 4 channels."""
-    return image.ndim == 3 and image.shape[2] in (2, 4)
+    """Whether the last channel is alpha."""
+    return image.ndim == 3 and image.shape[2] in WITH_ALPHA
 
 
 def colour_channels(image: Array) -> Array:

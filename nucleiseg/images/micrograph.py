@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nucleiseg._checks import Array, check_image, check_number_array
-from nucleiseg.errors import InvalidInputError, PredictionWarning
+from nucleiseg._warnings import warn_caller
+from nucleiseg.errors import ImageWarning, InvalidInputError
 from nucleiseg.images._choosing import open_question, shown_channels
 from nucleiseg.images._scenes import at_level
 from nucleiseg.images._stacks import Stack, check_flat
@@ -80,8 +80,9 @@ def as_micrograph(image: npt.ArrayLike, options: ReadOptions | None = None) -> M
 
     Warns
     -----
-    PredictionWarning
-        If the last of two or four channels, taken as transparency and left out, has the values of a stain.
+    ImageWarning
+        If the last of two or four channels, taken as transparency and left out, looks like a stain: fewer than half of
+        its pixels have its lowest or highest value.
 
     Examples
     --------
@@ -101,13 +102,13 @@ def as_micrograph(image: npt.ArrayLike, options: ReadOptions | None = None) -> M
         raise InvalidInputError(
             f"{error}; or say what its axes are, e.g. --axes CYX --channel 0 (axes='CYX' with channel=0 in Python)"
         ) from None
-    if has_alpha(array) and options.channel is None and not looks_opaque(array[..., -1]):
+    if has_alpha(array) and not looks_opaque(array[..., -1]):
         last = array.shape[2] - 1
-        warnings.warn(
-            f"channel {last} of the array is taken as transparency and left out, but varies as a stain does; say which "
-            f"channel shows the nuclei, e.g. axes='YXC' with channel={last} (ReadOptions)",
-            PredictionWarning,
-            stacklevel=2,
+        warn_caller(
+            f"channel {last} of an array is taken as transparency, neither looked at nor measured, but varies as a "
+            f"stain does; if it is one, pass ReadOptions(axes='YXC', channel={last}), or another channel; if it is "
+            "none, image[..., :-1]",
+            ImageWarning,
         )
     return flatten(Stack(array, "YX" if array.ndim == 2 else "YXS", "image", from_file=False), options)
 
@@ -121,8 +122,7 @@ def flatten(stack: Stack, options: ReadOptions) -> Micrograph:
     stack = _without_single(stack)
     if "Z" in stack.axes and options.project is not None:
         stack = _projected(stack, options.project)
-    count = stack.lengths.get("C", 1)
-    check_flat(stack, "" if options.wanted_channels else open_question(stack, count))
+    check_flat(stack, "" if options.wanted_channels else open_question(stack))
 
     order = [stack.axes.index(axis) for axis in "YXCS" if axis in stack.axes]
     pixels = np.ascontiguousarray(stack.pixels.transpose(order))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from warnings import warn
 
 import numpy.typing as npt
 
 from nucleiseg._settings import SegmenterSettings
+from nucleiseg._warnings import warn_caller
 from nucleiseg.engines.engine import Engine
 from nucleiseg.errors import PredictionWarning
 from nucleiseg.images import Micrograph
@@ -31,7 +31,6 @@ def at_one_scale(
     settings: SegmenterSettings,
     options: PredictOptions,
     sample: npt.NDArray[Any] | None = None,
-    levels: int = 1,
 ) -> tuple[PredictOptions, float]:
     """The options with the areas that go with a scale, and that scale, for the whole image.
 
@@ -51,8 +50,6 @@ def at_one_scale(
         Its ``scale``, ``diameter`` or ``diameter_um`` are obeyed.
     sample : numpy.ndarray, optional
         What `sample_pixels` takes of the image, where that is known: it decides the range of every part.
-    levels : int
-        How many functions of ours lie between this one and the line that a warning names.
 
     Warns
     -----
@@ -65,7 +62,7 @@ def at_one_scale(
         sample = sample_pixels(image) if sample is None else sample
         factor, wanted = _found_factor(image, engine, settings, options, sample)
         if factor != wanted:
-            _warn(image, engine, options, factor, wanted, levels)
+            _warn(image, engine, options, factor, wanted)
     # Without a scale it stays open, as options are compared when an interrupted prediction goes on.
     area = options.min_area if factor == 1 else smallest_area(options.min_area, settings.thresholds, factor)
     return replace(options, scale=factor, diameter=None, min_area=area), factor
@@ -95,13 +92,11 @@ def _found_factor(
     return nearest_scale(factor, 1.0, lambda one: not shortage_of_windows(image.shape, one, engine, options)), wanted
 
 
-def _warn(
-    image: LazyImage, engine: Engine, options: PredictOptions, factor: float, wanted: float | None, levels: int
-) -> None:
+def _warn(image: LazyImage, engine: Engine, options: PredictOptions, factor: float, wanted: float | None) -> None:
     suits, shortage = "which one suits its nuclei can't be told", None
     if wanted is not None:
         suits = f"that of {wanted:.3g}, which suits its nuclei, does not fit"
         shortage = shortage_of_windows(image.shape, wanted, engine, options)
     why = shortage or f"max_memory is too small to look for it: {options.memory_bytes:,} bytes; give more, or the scale"
     text = f"{image.name}: segmented at a scale of {factor:.3g}; {suits}: {why}"
-    warn(text, PredictionWarning, stacklevel=3 + levels)  # the line that calls predict_large or predict_dask
+    warn_caller(text, PredictionWarning)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from nucleiseg._checks import check_instance
+from nucleiseg._warnings import warn_caller
 from nucleiseg.datasets.arrays import ArrayRecord
 from nucleiseg.datasets.dataset import Dataset
 from nucleiseg.datasets.doctor.facts import Facts, measure_image, measure_labels, measure_record
@@ -166,6 +166,7 @@ def warn_about_errors(dataset: Dataset, semantic: bool) -> None:
 
     Examples
     --------
+    >>> import warnings
     >>> import numpy as np
     >>> from nucleiseg.datasets import from_arrays
     >>> black = from_arrays(np.zeros((1, 8, 8), np.uint8), np.zeros((1, 8, 8), int))
@@ -178,9 +179,8 @@ def warn_about_errors(dataset: Dataset, semantic: bool) -> None:
     report = check_quickly(dataset, semantic=semantic)
     if report.findings:
         found = "; ".join(f"{finding.title} ({described(finding)})" for finding in report.findings)
-        warnings.warn(
+        warn_caller(
             f"the training data has errors, seen in {report.samples} of {len(dataset)} images: {found}. "
             "Run 'nucleiseg check' or nucleiseg.datasets.check(train) to see all, and what to do",
             DatasetWarning,
-            stacklevel=4,  # the line that calls Segmenter.fit
         )
