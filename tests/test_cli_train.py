@@ -367,14 +367,6 @@ def chain(tmp_path):
     return tmp_path / "second.toml"
 
 
-def test_a_recipe_that_starts_from_another_runs_that_one_first(chain, disc_dataset, tmp_path):
-    assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == 0
-    logs = [(tmp_path / name).read_text().splitlines() for name in ("m_start_history.csv", "m_history.csv")]
-    assert [log[-1].split(",")[0] for log in logs] == ["2", "1"]
-    one, two = (Segmenter.load(tmp_path / name).model.get_weights() for name in ("m_start.keras", "m.keras"))
-    assert [a.shape for a in one] == [b.shape for b in two]
-
-
 def test_a_recipe_may_have_the_network_grow(chain, disc_dataset, tmp_path):
     chain.write_text(f"[network]\nrefine = true\nseed = 5\n{CHAIN['second.toml']}fine_tune_rate = 1e-7\n")
     assert train(disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras") == 0
@@ -407,9 +399,13 @@ def test_a_network_that_cannot_grow_is_told_before_any_training(chain, disc_data
     assert not list(tmp_path.glob("m*"))
 
 
-def test_what_is_finished_of_a_chain_is_not_run_again(chain, disc_dataset, tmp_path, capfd):
+def test_a_recipe_that_starts_from_another_runs_that_one_first_and_once(chain, disc_dataset, tmp_path, capfd):
     options = [disc_dataset, "--recipe", chain, "-o", tmp_path / "m.keras"]
     assert train(*options) == 0
+    logs = [(tmp_path / name).read_text().splitlines() for name in ("m_start_history.csv", "m_history.csv")]
+    assert [log[-1].split(",")[0] for log in logs] == ["2", "1"]
+    one, two = (Segmenter.load(tmp_path / name).model.get_weights() for name in ("m_start.keras", "m.keras"))
+    assert [a.shape for a in one] == [b.shape for b in two]
     before = (tmp_path / "m_start.keras").stat().st_mtime_ns
     assert train(*options) == 2
     assert "m_start.keras holds an earlier run" in capfd.readouterr().err

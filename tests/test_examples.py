@@ -76,7 +76,7 @@ def test_its_command_has_only_flags_that_there_are(script, run, capsys):
 # ---- One by one. ----
 
 
-@pytest.mark.usefixtures("keras_home", "compiled_steps")
+@pytest.mark.usefixtures("keras_home")
 def test_the_founding_document_from_a_to_z(dsb2018, run, tmp_path):
     settings = ["--splits", dsb2018 / "splits.csv", "--size", "64", "--epochs", "2", "--limit", "6"]
     out = run("nuclei_project.py", dsb2018 / "stage1_train.zip", *settings)

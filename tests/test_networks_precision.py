@@ -79,6 +79,7 @@ def test_what_was_traced_within_is_not_used_afterwards(model):
     np.testing.assert_array_equal(model.predict_on_batch(image), plain)
 
 
+@pytest.mark.usefixtures("eager_steps")
 def test_who_watches_a_training_sees_a_model_in_single_precision(tiny_segmenter, disc_dataset, tmp_path):
     data = datasets.read(disc_dataset)
     image, crop = data[0].image, np.random.default_rng(0).random((2, 64, 64, 3), np.float32)

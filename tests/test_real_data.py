@@ -41,6 +41,7 @@ def test_a_few_steps_on_imagenet_weights_teach_it(splits):
     assert max(history.column("val_dice")) > 0.25
 
 
+@pytest.mark.weekly
 def test_the_same_process_predicts_identically_after_reloading(splits, tmp_path):
     _, _, test = splits
     segmenter = Segmenter.from_pretrained("nuclei")

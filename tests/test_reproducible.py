@@ -190,6 +190,7 @@ def test_another_batch_size_gives_nearly_the_same(nuclei, tissue):
         assert_close(Prediction(image, one[:128, :128, 0], decoded.labels), wanted)
 
 
+@pytest.mark.weekly
 def test_another_number_of_threads_gives_nearly_the_same(run_python, tissue, found, tmp_path):
     from nucleiseg.inference import Prediction
 

@@ -39,9 +39,8 @@ class OnnxEngine:
 
     Examples
     --------
-    >>> import tempfile
-    >>> from nucleiseg import Segmenter
-    >>> path = Segmenter.from_pretrained("nuclei").export(f"{tempfile.mkdtemp()}/nuclei.onnx")
+    >>> from nucleiseg.pretrained import pretrained_path
+    >>> path = pretrained_path("nuclei").with_suffix(".onnx")  # or what Segmenter.export has written
     >>> OnnxEngine(path)(np.zeros((1, 32, 64, 3), np.float32)).shape[:3]
     (1, 32, 64)
     """
