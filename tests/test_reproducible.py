@@ -40,7 +40,7 @@ register_encoder("tiny")(tiny)
 data = datasets.read(sys.argv[1], cache=False)
 folder = sys.argv[2]
 segmenter = Segmenter("tiny", None, widths=(4, 4, 4, 4, 4), seed=5, deterministic=True)
-options = FitOptions(batch_size=4, crop=(32, 32), patience=2, learning_rate=0.02, augmentation=Augmentation())
+options = FitOptions(batch_size=2, crop=(32, 32), patience=6, learning_rate=0.02, augmentation=Augmentation())
 checkpoint = os.path.join(folder, "checkpoint") if "checkpoint" in sys.argv else None
 history = segmenter.fit(data[:4], data[4:], 8, options, checkpoint=checkpoint, resume=checkpoint is not None)
 np.savez(os.path.join(folder, "weights.npz"), *segmenter.model.get_weights())
@@ -128,7 +128,7 @@ def test_a_saved_model_tells_what_it_was_made_with(uninterrupted, disc_dataset):
     assert run["software"] == "nucleiseg"
     assert (run["seed"], run["deterministic"], run["backend"], run["most_epochs"]) == (5, True, "tensorflow", 8)
     assert run["packages"]["numpy"] == np.__version__
-    assert run["options"]["batch_size"] == 4
+    assert run["options"]["batch_size"] == 2
     assert run["started"] <= run["finished"]
     assert run["command"].startswith("-c ")
     data = datasets.read(disc_dataset, cache=False)
