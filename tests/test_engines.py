@@ -267,3 +267,22 @@ def test_a_registered_kind_is_found_and_used(tiny_segmenter, tmp_path):
         assert Segmenter.load(path).predict(np.eye(40)).count == 0
     finally:
         _formats.unregister("zeros")
+
+
+def test_layers_are_traced_without_converting_their_code():
+    """As Keras does; AutoGraph takes several times as long as all else until the first image is there."""
+    import tensorflow as tf
+
+    seen = []
+
+    class Watching(keras.layers.Layer):
+        def call(self, images):
+            seen.append(tf.__internal__.autograph.control_status_ctx().status.name)
+            return images
+
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, Watching()(image))
+    seen.clear()
+    engines.KerasEngine(model)(np.zeros((1, 32, 32, 3), np.float32))
+    assert seen
+    assert "ENABLED" not in seen
