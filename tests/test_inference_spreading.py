@@ -150,6 +150,22 @@ def test_what_is_no_address_is_told(address):
         pass
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "smoke://host:1", "tls://host:1"])
+def test_no_client_is_left_open_that_could_block_the_next_one(address, monkeypatch):
+    """The garbage collector would close it at any time, under a lock that the thread may hold already."""
+    distributed = pytest.importorskip("distributed")
+    made = []
+    start = distributed.Client.start
+    monkeypatch.setattr(distributed.Client, "start", lambda self, **options: made.append(self) or start(self, **options))
+    with (
+        pytest.importorskip("dask").config.set({"distributed.comm.timeouts.connect": "0.2s"}),
+        pytest.raises((ClusterError, InvalidInputError)),
+        spreading.connect(address),
+    ):
+        pass
+    assert [client.status for client in made] == ["closed"]
+
+
 def test_a_file_is_loaded_once_until_it_changes(tmp_path):
     paths, loaded = [str(tmp_path / name) for name in ("a", "b", "c")], []
 

@@ -43,7 +43,7 @@ def connect(scheduler: Any) -> Iterator[Any]:
         yield scheduler
         return
     try:
-        connected = distributed.Client(scheduler, set_as_default=False)  # that of the process stays what it was
+        connected = _connected(distributed, scheduler)
     except OSError as error:
         raise ClusterError(
             f"no Dask scheduler answers at {scheduler} ({error}); check the address, or start one with `dask scheduler`"
@@ -55,6 +55,22 @@ def connect(scheduler: Any) -> Iterator[Any]:
         ) from error
     with connected as client:
         yield client
+
+
+def _connected(distributed: Any, address: str) -> Any:
+    """A client, which is not that of the process.
+
+    One that can't reach the scheduler is closed here: Dask would leave it open for the garbage collector, which closes
+    it under a lock, and waits for ever where this very thread holds the lock, since it is making the next client.
+    """
+    client = distributed.Client.__new__(distributed.Client)
+    try:
+        client.__init__(address, set_as_default=False)
+    except BaseException:
+        with contextlib.suppress(AttributeError):  # it failed before there was anything to close
+            client.close()
+        raise
+    return client
 
 
 def spread(client: Any, work: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[tuple[Any, Any]]:
