@@ -1,13 +1,14 @@
 """Whether tiles can be seen: labels of tiled images against those of the whole images.
 
     python benchmarks/seams.py stage1_train.zip splits.csv [model.keras] [--images 12]
+        [--precisions float32 --keep seams_avx2]
 
 Takes the largest test images, the largest of all, which is of `train`, and a mosaic of small ones. Windows are 256
 pixels, far smaller than `tiling="auto"` has them, so that there are many seams: as for images on disk, each in the
 network with as much around it as the network looks far; and as for images in memory, cut from the maps of tiles that
 overlap by twice as much. Printed are the pooled average precision at an IoU of .9, the numbers of nuclei, and the
 length of label boundary on the lines between windows, against that of whole images on the same lines, and that on lines
-half way between them; in single precision, and in bfloat16; of each kind of image, and of all together.
+half way between them; in each precision; of each kind of image, and of all together.
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ from dataclasses import dataclass, fields
 from functools import reduce
 from itertools import product
 from operator import add
-from typing import get_args
 
 import numpy as np
-from results import keep
+from results import add_machine, keep, of_machine
 from tqdm import tqdm
 
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
-from nucleiseg._precision import Precision
 from nucleiseg.engines.engine import computing_in
 from nucleiseg.images import tiles
 from nucleiseg.inference.flowing import make_flow
@@ -122,6 +121,7 @@ def main() -> None:
     parser.add_argument(
         "--images", type=int, default=12, help="large ones; the mosaic has three times as many small ones"
     )
+    add_machine(parser, "seams")
     arguments = parser.parse_args()
     segmenter = Segmenter.load(arguments.model) if arguments.model else Segmenter.from_pretrained("nuclei")
     train, _, test = datasets.read(arguments.archive).split_by(arguments.splits)
@@ -142,11 +142,12 @@ def main() -> None:
         "mosaic": [mosaic(small, CUT)],
     }
     rows = []
-    for precision, (way, plan), min_area in product(get_args(Precision), plans.items(), (None, 0)):
+    for precision, (way, plan), min_area in product(arguments.precisions, plans.items(), (None, 0)):
         found = {name: compare(segmenter, precision, some, plan, min_area) for name, some in kinds.items()}
         found["all together"] = reduce(add, found.values())
         rows += [row(name, precision, way, min_area, one) for name, one in found.items()]
-    keep("seams", "python benchmarks/seams.py stage1_train.zip splits.csv", {"": rows})
+    command = f"python benchmarks/seams.py stage1_train.zip splits.csv{of_machine(arguments, 'seams')}"
+    keep(arguments.keep, command, {"": rows})
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ TILE_BYTES = 24
 # For each pixel of a window: raw and scaled image, maps, and what the slowest decoder holds, twice: one window is
 # decoded while the next one is in the network.
 WINDOW_BYTES = 160
-# Of it, what is held beside the network where the image is decoded as a whole, afterwards: scaled image and maps.
+# What decoding leaves behind in the allocator beside it, whatever the size.
+DECODING_BYTES = 16 * 2**20
+# Of a window, what is held beside the network where the image is decoded as a whole, afterwards: scaled image and maps.
 HELD_BYTES = 40
 # For each pixel of the image: labels and probability of the result, labels of neighbouring windows.
 RESULT_BYTES = 12
@@ -35,8 +37,10 @@ WAITING_BYTES = 10
 FIXED_BYTES = 60 * 2**20
 
 MULTIPLE = 32
-# Height and width of windows that are cut from the maps of tiles; smaller ones where memory is short.
+# Height and width of windows that are cut from the maps of tiles; the smaller ones where memory is short.
 FLOWING_WINDOWS = (896, 512)
+# Smaller ones take longer to decode, and leave more room for the network: what that must save in pixels it sees.
+WORTH_SMALLER_WINDOWS = 1.05
 # Half of it on either side of a border: more than the diameter of nearly every nucleus.
 WINDOW_OVERLAP = 128
 
@@ -179,12 +183,14 @@ def _flow(shape: tuple[int, int], free: int, context: int, network_bytes: int) -
     """The tiles that take the fewest pixels through the network of all that keep to so many bytes, if any do."""
     height, width = shape
     overlap = 2 * context
+    # What each number of tiles along an axis needs: the length of a tile, and that of all together.
+    rows, columns = (_ways_to_cut(length, overlap) for length in shape)
+    plans = []
     for window in FLOWING_WINDOWS:
         # Of windows only one is there at a time, and its raw and scaled pixels belong to the tile.
-        rest = free - OUTCOME_BYTES * height * width - WAITING_BYTES * width * window - WINDOW_BYTES // 2 * window**2
+        decoding = WINDOW_BYTES // 2 * window**2 + DECODING_BYTES
+        rest = free - OUTCOME_BYTES * height * width - WAITING_BYTES * width * window - decoding
         largest = rest / (network_bytes + TILE_BYTES)
-        # What each number of tiles along an axis needs: the length of a tile, and that of all together.
-        rows, columns = (_ways_to_cut(length, overlap) for length in shape)
         fitting = [
             (all_rows * all_columns, row * column, row, column)
             for row, all_rows in rows
@@ -192,9 +198,11 @@ def _flow(shape: tuple[int, int], free: int, context: int, network_bytes: int) -
             if row * column <= largest
         ]
         if fitting:
-            _, _, row, column = min(fitting)
-            return Plan((Tiling(row, overlap), Tiling(column, overlap)), Tiling(window, WINDOW_OVERLAP), flows=True)
-    return None
+            seen, _, row, column = min(fitting)
+            tiles = Tiling(row, overlap), Tiling(column, overlap)
+            plans.append((seen, Plan(tiles, Tiling(window, WINDOW_OVERLAP), flows=True)))
+    fewest = min((seen for seen, _ in plans), default=0)
+    return next((plan for seen, plan in plans if seen <= WORTH_SMALLER_WINDOWS * fewest), None)
 
 
 def _ways_to_cut(length: int, overlap: int) -> list[tuple[int, int]]:
