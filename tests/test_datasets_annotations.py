@@ -6,6 +6,7 @@ import csv
 import json
 import pickle
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -17,7 +18,16 @@ from nucleiseg.datasets.doctor.checking import open_for_check
 from nucleiseg.datasets.records import SourceNotes
 from nucleiseg.errors import DatasetError
 from nucleiseg.inference import Prediction
-from nucleiseg.instances import NamedLabels, get_exporter, list_exporters, to_rois, write_rois, write_run_lengths
+from nucleiseg.instances import (
+    NamedLabels,
+    get_exporter,
+    list_exporters,
+    split_components,
+    to_geojson,
+    to_rois,
+    write_rois,
+    write_run_lengths,
+)
 
 
 @pytest.fixture
@@ -261,3 +271,27 @@ def test_the_check_sees_annotations_that_overlap_and_images_that_lack(folder):
     data.records[0].read(notes)
     assert notes.mask_areas == [36, 36]
     assert notes.overlaps == [(1, 2, 36)]
+
+
+def test_geojson_is_read_as_qupath_compresses_it(folder, labels):
+    """ "Compress data (zip)" of its dialog, which would look like an archive of ImageJ's regions."""
+    (folder / "labels").mkdir()
+    for name, values in labels.items():
+        with zipfile.ZipFile(folder / "labels" / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{name}.geojson", json.dumps(to_geojson(values)))
+    for sample in datasets.read(folder, cache=False):
+        np.testing.assert_array_equal(sample.labels, labels[sample.id])
+    damaged = (folder / "labels" / "a.zip").read_bytes()
+    middle = damaged.index(b"geojson") + 40
+    (folder / "labels" / "a.zip").write_bytes(damaged[:middle] + bytes(40) + damaged[middle + 40 :])
+    with pytest.raises(DatasetError, match=r"a\.zip: cannot be unpacked \(.+\); export it again"):
+        datasets.read(folder, cache=False)[0]
+
+
+@pytest.mark.parametrize(("highest", "dtype"), [(1, np.uint8), (255, np.uint8), (65535, np.uint16)])
+def test_masks_have_the_highest_value_of_their_type(highest, dtype, folder, labels):
+    (folder / "labels").mkdir()
+    for name, values in labels.items():
+        tifffile.imwrite(folder / "labels" / f"{name}.tif", (values > 0).astype(dtype) * dtype(highest))
+    sample = datasets.read(folder, cache=False)[0]
+    np.testing.assert_array_equal(sample.labels, split_components(labels["a"] > 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from nucleiseg import datasets
 from nucleiseg.datasets.doctor.checking import open_for_check
+from nucleiseg.datasets.paired import find_two_labels
 from nucleiseg.errors import DatasetError
 from nucleiseg.instances import NamedLabels, write_run_lengths
 
@@ -120,3 +122,62 @@ def test_run_lengths_of_names_that_are_no_text_come_back(tmp_path):
     write_run_lengths(tmp_path / "runs.csv", [NamedLabels(name, labels)])
     (sample,) = datasets.read(tmp_path, labels=tmp_path / "runs.csv").load()
     np.testing.assert_array_equal(sample.labels > 0, labels > 0)
+
+
+def test_images_and_labels_in_one_folder(tmp_path):
+    """As Cellpose writes them; an image whose name ends so, without another of the rest of its name, stays one."""
+    write(tmp_path, "a.png", "a_cp_masks.png", "b.png", "b_labels.png", "x_mask.png", "x_mask_mask.png")
+    data = datasets.read(tmp_path, labels=tmp_path, cache=False)
+    assert {record.id: record.labels.rpartition("/")[2] for record in data.records} == {
+        "a": "a_cp_masks.png",
+        "b": "b_labels.png",
+        "x_mask": "x_mask_mask.png",
+    }
+    write(tmp_path, "c.png")
+    with pytest.raises(DatasetError, match=r"1 lack labels: c;"):
+        datasets.read(tmp_path, labels=tmp_path, cache=False)
+
+
+def test_letters_with_accents_are_the_same_in_both_forms(tmp_path):
+    """Which macOS and other systems write in different ways, and no one can see."""
+    composed, apart = (unicodedata.normalize(form, "Präp 0 µm") for form in ("NFC", "NFD"))
+    assert composed != apart
+    write(tmp_path / "images", f"{composed}.png")
+    write(tmp_path / "labels", f"{apart}_mask.png")
+    data = datasets.read(tmp_path, cache=False)
+    assert data.ids == (composed,)
+    (tmp_path / "table.csv").write_text(f"id,well\n{apart},A1\n", encoding="utf-8")
+    assert data.with_metadata(tmp_path / "table.csv").metadata[0]["well"] == "A1"
+    truth, found = find_two_labels(tmp_path / "images", tmp_path / "labels")
+    assert truth.keys() == found.keys()
+
+
+def test_check_tells_what_is_missing_where_nothing_pairs(tmp_path):
+    write(tmp_path / "images", "a.png")
+    write(tmp_path / "labels", "b.png")
+    with pytest.raises(DatasetError, match=r"1 lack labels: a;"):
+        open_for_check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id;split\na;train\nb;val\n",  # as Excel writes where commas stand in decimals
+        "id,split\na.png,train\nb.png,val\n",
+        "id,split\na,train\nb,val\n,\n",  # a row that was cleared
+    ],
+)
+def test_tables_are_read_as_spreadsheets_write_them(tmp_path, text):
+    write(tmp_path / "images", "a.png", "b.png")
+    write(tmp_path / "labels", "a.png", "b.png")
+    (tmp_path / "table.csv").write_text(text, encoding="utf-8")
+    data = datasets.read(tmp_path, cache=False).with_metadata(tmp_path / "table.csv")
+    assert [row["split"] for row in data.metadata] == ["train", "val"]
+
+
+def test_two_rows_of_one_sample_are_refused(tmp_path):
+    write(tmp_path / "images", "a.png")
+    write(tmp_path / "labels", "a.png")
+    (tmp_path / "table.csv").write_text("id,split\na.png,train\na.tif,val\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"every row needs a sample, 1 have none: a\.tif"):
+        datasets.read(tmp_path, cache=False).with_metadata(tmp_path / "table.csv")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import warnings
 import zlib
 from io import BytesIO
@@ -373,6 +374,18 @@ def test_images_are_found_in_files_folders_and_patterns(tmp_path):
         find_images([tmp_path / "a.png", tmp_path / "missing.png"])
     with pytest.raises(InvalidInputError, match="no images given"):
         find_images([])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_that_lead_nowhere_are_not_left_out(tmp_path):
+    """Such as into storage that was cleared: reading them fails, and that is told."""
+    (tmp_path / "folder").mkdir()
+    for name, target in {"a.png": "gone.png", "b.png": "folder", "c.txt": "gone"}.items():
+        (tmp_path / name).symlink_to(tmp_path / target)
+    (path,) = find_images([tmp_path])
+    assert path.name == "a.png"
+    with pytest.raises(ImageFileError, match=r"a\.png: no such file; check the path"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("name", [".zarray", ".zgroup", "zarr.json"])

@@ -154,9 +154,8 @@ def test_what_is_no_address_is_told(address):
 def test_no_client_is_left_open_that_could_block_the_next_one(address, monkeypatch):
     """The garbage collector would close it at any time, under a lock that the thread may hold already."""
     distributed = pytest.importorskip("distributed")
-    made = []
-    start = distributed.Client.start
-    monkeypatch.setattr(distributed.Client, "start", lambda self, **options: made.append(self) or start(self, **options))
+    made, start = [], distributed.Client.start
+    monkeypatch.setattr(distributed.Client, "start", lambda self, **given: made.append(self) or start(self, **given))
     with (
         pytest.importorskip("dask").config.set({"distributed.comm.timeouts.connect": "0.2s"}),
         pytest.raises((ClusterError, InvalidInputError)),

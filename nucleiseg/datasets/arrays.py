@@ -53,7 +53,7 @@ def from_arrays(
     images : (N, H, W) or (N, H, W, C) array, or sequence of (H, W) or (H, W, C) arrays
         Any real dtype; C is 1 to 4.
     labels : (N, H, W) integer array, or sequence of (H, W) arrays
-        0 is background, every other number one nucleus. In a binary mask, of 0 and 1 or of 0 and 255, each connected
+        0 is background, every other number one nucleus. In a binary mask, of 0 and 1, 255 or 65535, each connected
         part is one.
     ids : sequence of str or int, optional
         Names of the samples, kept as text; by default ``"0000"``, ``"0001"`` and so on.

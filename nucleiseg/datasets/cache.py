@@ -17,7 +17,7 @@ from nucleiseg.datasets.records import Array, Record
 __all__ = ["Cache", "cache_folder", "clear_cache"]
 
 # To be raised whenever a reader gives other pixels for the same files.
-_READER_VERSION = 2
+_READER_VERSION = 3
 
 _SUFFIX = ".sample"
 _WARNING = threading.Lock()

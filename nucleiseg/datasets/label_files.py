@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,8 @@ def decode_label_file(data: bytes, name: str, shape: tuple[int, int]) -> Array:
     Parameters
     ----------
     data : bytes
-        Of an image, ``.npy``, ``.npz`` with an array ``labels``, GeoJSON (``.geojson``), or ImageJ's regions (``.roi``,
-        ``.zip``).
+        Of an image, ``.npy``, ``.npz`` with an array ``labels``, GeoJSON (``.geojson``, or ``.zip``, as QuPath
+        compresses it), or ImageJ's regions (``.roi``, ``.zip``).
     name : str
         Of the file.
     shape : (height, width)
@@ -50,8 +52,9 @@ def decode_label_file(data: bytes, name: str, shape: tuple[int, int]) -> Array:
     if suffix in IMAGE_SUFFIXES:
         return decode_labels(data, name, max_pixels=max(MAX_PIXELS, shape[0] * shape[1]))  # as large as the image
     try:
-        if suffix == ".geojson":
-            return from_geojson(_load_json(data), shape)
+        zipped = _zipped_geojson(data) if suffix == ".zip" else None
+        if suffix == ".geojson" or zipped is not None:
+            return from_geojson(_load_json(data if zipped is None else zipped), shape)
         if suffix in REGION_SUFFIXES:
             return decode_rois(data, shape)
         array = _load_array(data)
@@ -61,6 +64,22 @@ def decode_label_file(data: bytes, name: str, shape: tuple[int, int]) -> Array:
         return check_labels(array)
     except InvalidInputError as error:
         raise LabelTypeError(f"{name}: {error}") from error
+
+
+def _zipped_geojson(data: bytes) -> bytes | None:
+    """The GeoJSON of an archive that holds one such file; None for other archives."""
+    file = io.BytesIO(data)
+    if not zipfile.is_zipfile(file):
+        return None
+    with zipfile.ZipFile(file) as archive:
+        found = [name for name in archive.namelist() if Path(name).suffix.lower() in (".geojson", ".json")]
+        if len(found) != 1:
+            return None
+        try:
+            check_unpacked(file)
+            return archive.read(found[0])
+        except (DatasetError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+            raise InvalidInputError(f"cannot be unpacked ({error}); export it again") from error
 
 
 def _load_json(data: bytes) -> Any:

@@ -7,8 +7,9 @@ import csv
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 
 from nucleiseg.datasets.known import Known
 from nucleiseg.datasets.records import shorten
@@ -32,8 +33,12 @@ def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, s
     """Column names and rows of a CSV file with a header."""
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file, _fields_up_to(os.fstat(file.fileno()).st_size):
-            reader = csv.DictReader(file, restkey="", restval="")
-            rows, columns = list(reader), list(reader.fieldnames or ())
+            header = file.readline()
+            file.seek(0)
+            # Semicolons are what Excel writes where commas stand in decimals.
+            delimiter = ";" if ";" in header and "," not in header else ","
+            reader = csv.DictReader(file, restkey="", restval="", delimiter=delimiter)
+            rows, columns = [row for row in reader if any(row.values())], list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: cannot be read as CSV ({error}); check the path, or save it as UTF-8") from error
     if not columns or not rows:
@@ -60,7 +65,7 @@ def read_metadata(
 
     There may be rows of ``spare`` samples.
     """
-    table = _read_table(path)
+    table = _by_sample(_read_table(path), {*ids, *spare})
     without = [name for name in ids if name not in table]
     if without:
         raise DatasetError(
@@ -74,6 +79,17 @@ def read_metadata(
             "remove these rows, or read the rest of the images"
         )
     return table
+
+
+def _by_sample(table: Mapping[str, Mapping[str, object]], ids: Collection[str]) -> dict[str, Mapping[str, object]]:
+    """Rows by the ids of samples, which tables may also tell as file names, with letters written in another way."""
+    known = {unicodedata.normalize("NFC", name): name for name in ids}
+    found = {}
+    for name, row in table.items():
+        tries = (unicodedata.normalize("NFC", one) for one in (name, PurePath(name).stem))
+        sample = next((known[one] for one in tries if one in known), name)
+        found[name if sample in found else sample] = row
+    return found
 
 
 def _read_table(path: str | os.PathLike[str]) -> dict[str, Mapping[str, object]]:

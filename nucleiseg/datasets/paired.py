@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,8 @@ __all__ = [
     "without_results",
 ]
 
-_ENDING = re.compile(r"_((imagej_)?labels?|masks?|rois?|RoiSet)(\.ome)?$")
+_ENDING = re.compile(r"_((imagej_)?labels?|(cp_)?masks?|rois?|RoiSet)(\.ome)?$")
+_OF_MASKS = (1, 255, 65535)  # what says "nucleus" in masks: one bit, and the highest of 8 and of 16
 _LABELS = "_labels"
 _LABEL_TIFFS = ("_labels.tif", "_labels.ome.tif")
 # What predict writes beside <stem>_labels.tif, and for a whole folder.
@@ -79,9 +81,22 @@ class PairRecord:
         return image, split_components(labels != 0) if split else labels
 
 
+def _parted(image_paths: Sequence[Path], label_paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Images and labels that lie in one folder: ``a_mask.png`` are labels where there is an ``a``."""
+    stems = set(map(_stem, image_paths))
+    named = {path for path in label_paths if label_name(path) != _stem(path) and label_name(path) in stems}
+    regions = {path for path in label_paths if path.suffix.lower() not in READABLE_SUFFIXES}
+    return [path for path in image_paths if path not in named], sorted(named | regions)
+
+
 def label_name(path: Path) -> str:
     """The name of the image that labels belong to: ``a`` for ``a_labels.tif``, ``a_mask.png``, ``a_rois.zip``."""
-    return _ENDING.sub("", path.stem)
+    return _ENDING.sub("", _stem(path))
+
+
+def _stem(path: Path) -> str:
+    """The name of a file without its ending; letters with accents as one sign, which macOS takes apart."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def find_label_folder(folder: Path) -> Path | None:
@@ -96,10 +111,14 @@ def find_pairs(
 ) -> list[PairRecord]:
     """Images and labels of the same name; endings such as ``_labels``, ``_mask`` and ``.ome`` need not be alike.
 
-    What `nucleiseg predict` wrote beside the images is left out.
+    What `nucleiseg predict` wrote beside the images is left out. Where both lie in one folder, labels are what has
+    such an ending.
     """
-    image_files = by_name(images, without_results(list_images(images, READABLE_SUFFIXES)), lambda path: path.stem)
+    image_paths = without_results(list_images(images, READABLE_SUFFIXES))
     label_paths = _list_label_files(labels, LABEL_SUFFIXES)
+    if images.samefile(labels):
+        image_paths, label_paths = _parted(image_paths, label_paths)
+    image_files = by_name(images, image_paths, _stem)
     # Endings on all labels: x_mask.png belongs to x and x_mask_mask.png to x_mask, which the very names would mix up.
     if sorted(map(label_name, label_paths)) == sorted(image_files):
         label_files = by_name(labels, label_paths, label_name)
@@ -173,13 +192,13 @@ def find_two_labels(truth: Path, prediction: Path) -> tuple[dict[str, Path], dic
 
 
 def is_mask(labels: NDArray[np.integer | np.bool_]) -> bool:
-    """Whether labels only say where nuclei are, by 1 or 255, so that each connected part is one."""
+    """Whether labels only say where nuclei are, by 1, 255 or 65535, so that each connected part is one."""
     highest = labels.max(initial=0)
-    return highest in (1, 255) and bool(np.isin(labels, (0, highest)).all())
+    return highest in _OF_MASKS and bool(np.isin(labels, (0, highest)).all())
 
 
 def labels_not_mask(labels: NDArray[np.integer | np.bool_]) -> NDArray[np.integer | np.bool_]:
-    """The same nuclei, so that no reader takes them for a mask: 2 where 1 or 255 is the only number.
+    """The same nuclei, so that no reader takes them for a mask: 2 where 1, 255 or 65535 is the only number.
 
     Examples
     --------
@@ -206,7 +225,7 @@ def without_results(paths: Sequence[Path]) -> list[Path]:
 def _image_name(path: Path, images: Collection[str]) -> str:
     """The image that labels belong to: of the very name, which may end in ``_mask`` itself, or else without endings."""
     short = label_name(path)
-    tries = (path.stem, f"{path.stem}.ome", short, f"{short}.ome")
+    tries = (_stem(path), f"{_stem(path)}.ome", short, f"{short}.ome")
     return next((name for name in tries if name in images), short)
 
 

@@ -49,8 +49,9 @@ def read(
           one wins;
         - a folder with ``images`` and ``labels`` (or ``masks``), or a folder of images with ``labels`` another one,
           paired by name; ``a_labels.tif`` and ``a_mask.png`` belong to ``a.png``, or to an image of that very name,
-          and ``a_labels.tif`` to ``a.ome.tif``, too. What ``nucleiseg predict`` wrote beside the images is left out.
-          Files with only the values 0 and 1, or 0 and 255, are masks: their connected components become the labels.
+          and ``a_labels.tif`` to ``a.ome.tif``, too. Both may be one folder.
+          What ``nucleiseg predict`` wrote beside the images is left out.
+          Files with only the values 0 and 1, 255 or 65535 are masks: their connected components become the labels.
           Instead of label images there may be ``a.npy`` or ``a.npz`` (with an array ``labels``), polygons of QuPath,
           ``a.geojson``, and regions of ImageJ, ``a_rois.zip`` or ``a.roi``;
         - a folder of images with ``labels`` a CSV of run lengths (``ImageId,EncodedPixels``); or the CSV by itself, if
@@ -114,6 +115,8 @@ def open_dataset(
         _refuse(reading, source)
         return read_npy(source, label_source)
     records = _find_records(source, label_source, unpaired, reading)
+    if not records and unpaired:
+        raise DatasetError(unpaired[0].message)
     if not records:
         given = str(source) if label_source is None else f"{source} with labels {label_source}"
         raise DatasetError(f"{given}: unknown layout; {_LAYOUTS}")

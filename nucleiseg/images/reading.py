@@ -260,7 +260,8 @@ def _folders(root: Path) -> Iterator[Path]:
 
 def _is_image_name(path: Path) -> bool:
     known = path.suffix.lower() in IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES
-    return known and not path.name.startswith(".") and path.is_file()
+    # Links that lead nowhere are images, too: that they can't be read is told.
+    return known and not path.name.startswith(".") and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _read_stack(path: Path, options: ReadOptions) -> Stack:

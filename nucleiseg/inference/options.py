@@ -136,8 +136,9 @@ class PredictOptions:
             return self
         if pixel_size is None:
             raise InvalidInputError(
-                f"diameter_um needs the size of a pixel, which the image does not tell, got {self.diameter_um} µm; "
-                "pass that size with ReadOptions(pixel_size=...) or --pixel-size, or the diameter in pixels"
+                f"diameter_um needs the size of square pixels, which the image does not tell, got {self.diameter_um} "
+                "µm; pass that size with ReadOptions(pixel_size=...) or --pixel-size, or the diameter in pixels; "
+                "images with other pixels must be resampled first"
             )
         return replace(self, diameter=self.diameter_um / pixel_size, diameter_um=None)
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from nucleiseg._checks import check_choice, check_size
 from nucleiseg._files import SOFTWARE, check_suffix, write_text
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances.named_labels import label_numbers, paint
-from nucleiseg.instances.polygons import Outline, Ring, fill_polygons, trace_polygons
+from nucleiseg.instances.polygons import Outline, Ring, trace_polygons
+from nucleiseg.instances.regions import check_one_plane, paint_regions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,12 +103,13 @@ def from_geojson(collection: Mapping[str, Any] | Sequence[Any], shape: tuple[int
     -------
     numpy.ndarray of int32, (H, W)
         Pixels whose centres lie in a polygon get its label: its name, if all names are different whole numbers above
-        0 that int32 holds, otherwise its position from 1. Where nuclei overlap the later one wins.
+        0 that int32 holds, otherwise its position from 1. Where nuclei overlap the later one wins. Regions that hold
+        others are left out with a `DatasetWarning`, such as the annotation in which QuPath looked for nuclei.
 
     Raises
     ------
     InvalidInputError
-        If a feature is broken, or something else than Polygons and MultiPolygons.
+        If a feature is broken, or something else than Polygons and MultiPolygons; or if they are of several planes.
 
     Examples
     --------
@@ -118,12 +119,11 @@ def from_geojson(collection: Mapping[str, Any] | Sequence[Any], shape: tuple[int
     """
     size = check_size(shape, "shape")
     features = _features(collection)
-    labels = np.zeros(size, np.int32)
     names = [_name(feature.get("properties") or {}, position) for position, feature in enumerate(features)]
-    for position, (label, feature) in enumerate(zip(label_numbers(names), features, strict=True)):
-        polygons = _polygons(feature.get("nucleusGeometry") or feature.get("geometry"), position)
-        paint(labels, label, *fill_polygons(polygons, size))
-    return labels
+    geometries: list[Any] = [feature.get("nucleusGeometry") or feature.get("geometry") for feature in features]
+    polygons = [_polygons(geometry, position) for position, geometry in enumerate(geometries)]
+    check_one_plane({_plane(geometry) for geometry in geometries})
+    return paint_regions(names, polygons, size)
 
 
 def write_geojson(
@@ -190,6 +190,13 @@ def _features(collection: object) -> list[Mapping[str, Any]]:
             "export the objects from QuPath with File > Export objects as GeoJSON"
         )
     return found
+
+
+def _plane(geometry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where a region lies in a stack: QuPath says it of planes and times other than the first."""
+    plane = geometry.get("plane")
+    places = plane if isinstance(plane, Mapping) else {}
+    return tuple(f"{axis} {places.get(axis) or 0}" for axis in "zt")
 
 
 def _name(properties: object, position: int) -> object:

@@ -6,6 +6,7 @@ import io
 import os
 import zipfile
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from nucleiseg._files import SOFTWARE, atomic_path, check_suffix
 from nucleiseg._memory import memory_limit
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.instances.named_labels import label_numbers, paint
-from nucleiseg.instances.polygons import Outline, fill_polygons, trace_polygons
+from nucleiseg.instances.polygons import Outline, trace_polygons
+from nucleiseg.instances.regions import check_one_plane, paint_regions
 
 __all__ = ["decode_rois", "to_rois", "write_rois"]
 
@@ -108,12 +109,13 @@ def decode_rois(data: bytes, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
     numpy.ndarray of int32, (H, W)
         Pixels whose centres lie in a region get its label: its name, if all names are different whole numbers above 0
         that int32 holds, otherwise its position from 1. Where regions overlap the later one wins. Ovals are taken as
-        polygons.
+        polygons. Regions that hold others are left out with a `DatasetWarning`.
 
     Raises
     ------
     InvalidInputError
-        If the data is damaged, or a region is a line, an angle or points, which have no pixels.
+        If the data is damaged or an archive of something else; if a region is a line, an angle or points, which have
+        no pixels; or if the regions are of several planes.
     MissingPackageError
         If roifile is not installed.
 
@@ -135,10 +137,8 @@ def decode_rois(data: bytes, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
             "regions of interest must be a zip archive or .roi file of ImageJ, got data that cannot be read "
             f"({error}); save them again from the ROI manager"
         ) from error
-    labels = np.zeros(size, np.int32)
-    for label, found in zip(label_numbers(roi.name for roi in rois), polygons, strict=True):
-        paint(labels, label, *fill_polygons(found, size))
-    return labels
+    check_one_plane({_plane(roi) for roi in rois} - {()})
+    return paint_regions([roi.name for roi in rois], polygons, size)
 
 
 def _parts(data: bytes) -> list[bytes]:
@@ -148,7 +148,19 @@ def _parts(data: bytes) -> list[bytes]:
         size = sum(info.file_size for info in archive.infolist())
         if size > memory_limit():
             raise ValueError(f"it claims {size:,} bytes, more than the {memory_limit():,} that may be used here")
-        return [archive.read(name) for name in archive.namelist() if name.lower().endswith(".roi")]
+        names = [name for name in archive.namelist() if not PurePosixPath(name).name.startswith(".")]  # macOS's own
+        found = [name for name in names if name.lower().endswith(".roi")]
+        if names and not found:
+            raise ValueError(f"it holds {names[0]}, and no .roi")
+        return [archive.read(name) for name in found]
+
+
+def _plane(roi: Any) -> tuple[str, ...]:
+    """Where a region lies in a stack; nothing where it belongs to all planes."""
+    places = {"z": roi.z_position, "t": roi.t_position}
+    if not any(places.values()):
+        places = {"slice": roi.position}
+    return tuple(f"{axis} {place}" for axis, place in places.items() if place)
 
 
 def _roi(roifile: Any, outline: Outline) -> Any:
