@@ -44,7 +44,7 @@ def paint_regions(
     Examples
     --------
     >>> square = [[(1, 0), (3, 0), (3, 2), (1, 2)]]
-    >>> paint_regions(["7"], [square], (2, 4))
+    >>> paint_regions(["7"], [[square]], (2, 4))
     array([[0, 7, 7, 0],
            [0, 7, 7, 0]], dtype=int32)
     """
