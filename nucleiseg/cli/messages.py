@@ -95,8 +95,9 @@ def _logged(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _on_terminal() -> Iterator[None]:
-    """Warnings do not run into a bar, and are logged."""
+    """Warnings do not run into a bar, and are logged; those of the package are said once, whatever led to them."""
     plain = warnings.showwarning
+    said = set()
 
     def show(
         message: Warning | str,
@@ -109,7 +110,9 @@ def _on_terminal() -> Iterator[None]:
         if file is None:
             _LOGGER.warning("%s: %s", category.__name__, message)
         if file is None and category.__module__.startswith("nucleiseg."):
-            warn(str(message))  # whoever runs a command has no use for the line of code
+            if str(message) not in said:
+                warn(str(message))  # whoever runs a command has no use for the line of code
+            said.add(str(message))
             return
         with aside():
             plain(message, category, filename, lineno, file, line)
