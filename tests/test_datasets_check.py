@@ -266,6 +266,16 @@ def _(data):
     data.labels[K][:] = 0
 
 
+@on_arrays("labels of another image", "unrelated")
+def _(data):
+    data.labels[K] = data.labels[0].copy()
+
+
+@on_arrays("flipped labels", "unrelated")
+def _(data):
+    data.labels[K] = data.labels[K][:, ::-1].copy()
+
+
 @on_arrays("everything labelled", "all_foreground")
 def _(data):
     data.labels[K][:] = 1
@@ -420,13 +430,16 @@ def _(data):
 def _(data):
     labels = data.labels[K]
     labels[:] = 0
+    data.images[K][:] //= 4
     for number in range(5):
-        labels[20 * number : 20 * number + 12, :9] = number + 1
+        nucleus = np.s_[20 * number : 20 * number + 12, :9]
+        labels[nucleus] = number + 1
+        data.images[K][nucleus] += 100
 
 
-def copied(data, change):
+def copied(data, change, turns):
     data.images.append(change(data.images[K]))
-    data.labels.append(data.labels[K])
+    data.labels.append(change(data.labels[K]) if turns else data.labels[K])
     data.where = {f"image{K}", data.ids[-1]}
 
 
@@ -447,16 +460,15 @@ CHANGES = {
     "moved": lambda image: np.roll(image, (1, 1), (0, 1)),
 }
 for change_name, change in CHANGES.items():
+    turns = "turned" in change_name or "flipped" in change_name
 
     @on_arrays(f"a copy, {change_name}", "duplicates")
-    def _(data, change=change):
-        copied(data, change)
-        data.labels[-1] = data.labels[K] if data.images[-1].shape[:2] == data.labels[K].shape else data.labels[K].T
+    def _(data, change=change, turns=turns):
+        copied(data, change, turns)
 
     @on_arrays(f"a copy in another split, {change_name}", "leakage")
-    def _(data, change=change):
-        copied(data, change)
-        data.labels[-1] = data.labels[K] if data.images[-1].shape[:2] == data.labels[K].shape else data.labels[K].T
+    def _(data, change=change, turns=turns):
+        copied(data, change, turns)
         data.metadata["split"] = ["train"] * (len(data.ids) - 1) + ["test"]
 
 

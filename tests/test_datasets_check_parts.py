@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -128,8 +129,13 @@ def two_discs(size=64):
     return labels
 
 
+def seen(labels):
+    """Noise, and bright nuclei."""
+    return (np.random.default_rng(0).integers(0, 100, labels.shape) + 100 * (labels > 0)).astype(np.uint8)
+
+
 def report_on(labels, image=None, **changed):
-    image = np.random.default_rng(0).integers(0, 200, labels.shape, np.uint8) if image is None else image
+    image = seen(labels) if image is None else image
     return check(from_arrays([image], [labels]), CheckSettings(**changed))
 
 
@@ -159,7 +165,7 @@ def test_pixels_that_meet_at_a_corner_are_one_piece(column, kinds):
 @pytest.mark.parametrize(("top", "dtype"), [(255, np.uint8), (4095, np.uint16), (65535, np.uint16), (1, np.float32)])
 def test_saturation_is_told_by_the_end_of_the_camera(share, kinds, top, dtype):
     labels = two_discs()
-    image = (np.random.default_rng(0).random(labels.shape) * 0.9 * top).astype(dtype)
+    image = (seen(labels) / 200 * 0.9 * top).astype(dtype)
     rows, columns = np.nonzero(labels)
     some = slice(0, int(share * rows.size))
     image[rows[some], columns[some]] = top
@@ -182,7 +188,7 @@ def test_overlaps_weigh_by_their_share(tmp_path, pixels, severity):
     root = tmp_path / "a"
     for kind in ("images", "masks"):
         (root / kind).mkdir(parents=True)
-    Image.fromarray(np.random.default_rng(0).integers(0, 200, labels.shape, np.uint8)).save(root / "images" / "a.png")
+    Image.fromarray(seen(labels)).save(root / "images" / "a.png")
     masks = [labels == 1, labels == 1]
     masks[1] = np.roll(masks[1], 30, axis=1)
     masks[1][tuple(np.argwhere(masks[0])[:pixels].T)] = True
@@ -195,7 +201,7 @@ def test_overlaps_weigh_by_their_share(tmp_path, pixels, severity):
 
 def test_all_images_without_nuclei_are_an_error():
     nothing = np.zeros((64, 64), np.int32)
-    images = np.random.default_rng(0).integers(0, 200, (2, 64, 64), np.uint8)
+    images = [seen(nothing), seen(two_discs())]
     assert not check(from_arrays(images, [nothing, nothing])).ok
     assert check(from_arrays(images, [nothing, two_discs()])).of_severity("warning")[0].kind == "empty_image"
 
@@ -204,10 +210,46 @@ def test_copies_that_are_only_alike_are_no_error_across_splits(tmp_path):
     rng = np.random.default_rng(0)
     first = ndimage.gaussian_filter(rng.random((64, 64)), 2)
     other = ndimage.gaussian_filter(rng.random((64, 64)), 2)
-    images = [(1000 * image).astype(np.uint16) for image in (first, 0.7 * first + 0.25 * other)]
+    nuclei = 0.06 * (two_discs() > 0)
+    images = [(1000 * (image + nuclei)).astype(np.uint16) for image in (first, 0.7 * first + 0.25 * other)]
     (tmp_path / "splits.csv").write_text("id,split\n0000,train\n0001,test\n")
     report = check(from_arrays(images, [two_discs(), two_discs()]).with_metadata(tmp_path / "splits.csv"))
     assert (report.kinds, report.ok) == (("leakage",), True)
+
+
+@pytest.mark.parametrize(
+    ("turn", "told"),
+    [
+        (np.flipud, "flipped upside down"),
+        (np.fliplr, "flipped left to right"),
+        (lambda labels: labels[::-1, ::-1], "turned by 180°"),
+        (np.transpose, "transposed"),
+        (lambda labels: np.rot90(labels, 3), "turned by 90°"),
+        (np.rot90, "turned by 270°"),
+        (lambda labels: labels[::-1, ::-1].T, "transposed and turned by 180°"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_it_is_said_how_labels_would_fit(turn, told, channels):
+    """An error where it holds for most images: axes or files have got into a wrong order."""
+    labels = np.zeros((64, 64), np.int32)
+    labels[4:16, 20:30], labels[40:46, 44:62], labels[50:60, 8:15] = 1, 2, 3
+    image = np.stack([seen(labels) * 0] * (channels - 1) + [seen(labels)], axis=-1).squeeze()  # in blue alone
+    wrong = np.ascontiguousarray(turn(labels))
+    report = check(from_arrays([image, image, image], [wrong, wrong, labels]))
+    finding = report.find("unrelated")
+    assert (finding.severity, finding.ids) == ("error", ("0000", "0001"))
+    assert finding.cases[0].detail == f"its labels fit far better when {told}"
+    assert check(from_arrays([image, image, image], [wrong, labels, labels])).find("unrelated").severity == "warning"
+
+
+def test_labels_of_nothing_that_is_seen_are_a_warning():
+    noise = np.random.default_rng(0).integers(0, 200, (64, 64), np.uint8)
+    finding = report_on(two_discs(), noise).find("unrelated")
+    assert finding.severity == "warning"
+    assert re.fullmatch(r"its contrast is 0\.\d\d of 1", finding.cases[0].detail)
+    assert report_on(two_discs(), noise, contrast=0).kinds == ()
+    assert report_on(two_discs(), 255 - seen(two_discs())).kinds == ()  # dark nuclei
 
 
 # ---- Settings, kinds and the report ----

@@ -68,7 +68,7 @@ def check(
     >>> labels[:, 4:12, 4:12] = 1
     >>> labels[:, 20:28, 20:28] = 2
     >>> labels[1, 6:8, 6:8] = 0
-    >>> images = np.random.default_rng(0).integers(0, 200, labels.shape, np.uint8)
+    >>> images = np.random.default_rng(0).integers(0, 100, labels.shape) + 100 * (labels > 0)
     >>> report = check(from_arrays(images, labels))
     >>> report.kinds, report.find("holes").ids
     (('holes',), ('0001',))

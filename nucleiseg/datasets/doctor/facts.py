@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleiseg.datasets.copies import image_digest
+from nucleiseg.datasets.doctor.contrast import Contrast, measure_contrast
 from nucleiseg.datasets.doctor.regions import Ints, find_regions
 from nucleiseg.datasets.known import NO_METADATA
 from nucleiseg.datasets.records import Array, Record, SourceNotes
@@ -64,6 +65,8 @@ class ImageFacts:
         99th percentile as a share of the type's range; of floats, as it is.
     saturated, nuclei_saturated : float
         Share of the pixels, and of those of nuclei, with a channel at the highest value that the type or camera holds.
+    contrast : Contrast
+        Whether nuclei are brighter or darker than the rest.
     digest : bytes
         Equal for equal arrays.
     thumbnail : (32, 32) float32 array
@@ -77,6 +80,7 @@ class ImageFacts:
     brightness: float
     saturated: float
     nuclei_saturated: float
+    contrast: Contrast
     digest: bytes
     thumbnail: NDArray[np.float32]
 
@@ -176,6 +180,7 @@ def measure_image(image: Array, labels: NDArray[np.int32]) -> ImageFacts:
         brightness=float(np.percentile(_grey(some), 99) / scale) if finite else 0.0,
         saturated=float(saturated.mean()),
         nuclei_saturated=float(saturated[nuclei].mean()) if nuclei.any() else 0.0,
+        contrast=measure_contrast(some, nuclei) if finite and not constant else Contrast(),
         digest=image_digest(image),
         thumbnail=_thumbnail(colours) if finite else np.zeros((THUMBNAIL, THUMBNAIL), np.float32),
     )

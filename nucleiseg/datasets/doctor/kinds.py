@@ -115,6 +115,12 @@ KINDS: dict[str, Kind] = {
         "The later mask wins and the earlier loses pixels.",
         "Draw them side by side; delete one if both are the same nucleus.",
     ),
+    "unrelated": Kind(
+        "labels that do not lie on what is seen",
+        _IMAGE,
+        "Nuclei are no brighter and no darker than the rest: the labels may be of another image, shifted or turned.",
+        "Draw them over the image. Pair and export again what does not fit; nuclei told by texture alone may be right.",
+    ),
     "empty_masks": Kind(
         "masks without a pixel",
         ("mask", "masks"),

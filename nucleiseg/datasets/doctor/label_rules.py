@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nucleiseg.datasets.doctor.contrast import Contrast
 from nucleiseg.datasets.doctor.facts import Facts, LabelFacts
 from nucleiseg.datasets.doctor.findings import Case, Finding, Severity, plural, worst_first
 from nucleiseg.datasets.doctor.settings import CheckSettings
@@ -167,6 +168,20 @@ def empty_masks(all_facts: Sequence[Facts], settings: CheckSettings) -> Finding 
     return _finding("empty_masks", "warning", cases)
 
 
+def unrelated(all_facts: Sequence[Facts], settings: CheckSettings) -> Finding | None:
+    """Labels that do not lie on what is seen: an error where most would if they were turned."""
+    cases, turned = [], 0
+    samples = [*_with(all_facts, "", settings), *_with(all_facts, "binary_mask", settings)]
+    for sample in samples:
+        contrast = sample.facts.image.contrast if sample.facts.image else Contrast()
+        if contrast.turn:
+            turned += 1
+            cases.append(_case(sample, detail=f"its labels fit far better when {contrast.turn}"))
+        elif contrast.value < settings.contrast:
+            cases.append(_case(sample, detail=f"its contrast is {contrast.value:.2f} of 1"))
+    return _finding("unrelated", "error" if turned >= max(2, len(samples) / 2) else "warning", cases)
+
+
 def cut_nuclei(all_facts: Sequence[Facts], settings: CheckSettings) -> Finding | None:
     """Nuclei too long for the crop, or at the border of their image, most of them."""
     cases = []
@@ -208,6 +223,7 @@ LABEL_RULES: tuple[Rule, ...] = (
     specks,
     overlaps,
     empty_masks,
+    unrelated,
     cut_nuclei,
     small_labels,
     id_gaps,

@@ -33,6 +33,10 @@ class CheckSettings:
     overlap_share : float
         Overlaps of this share of the smaller mask are worth a warning, smaller ones a note. 0.05: contours drawn side
         by side meet in a pixel here and there; a twentieth is no longer a matter of contours.
+    contrast : float
+        Labels do not lie on what is seen if nuclei differ by less from the rest, see `measure_contrast`: 0 for no
+        difference, 1 where all pixels of nuclei are brighter, or all darker. 0.4: all 664 images of the Data Science
+        Bowl have at least .83, with the labels of another image 97 % have less than .3.
     saturated_share : float
         An image is saturated if this share of its pixels, or of its nuclei's, has the highest value that its type or
         camera can hold. 0.1: the brightest spots of good images clip too; a tenth means that texture is gone.
@@ -75,6 +79,7 @@ class CheckSettings:
     foreground_share: float = 0.98
     covering_share: float = 0.5
     overlap_share: float = 0.05
+    contrast: float = 0.4
     saturated_share: float = 0.1
     duplicate_correlation: float = 0.85
     copy_correlation: float = 0.98
@@ -92,6 +97,7 @@ class CheckSettings:
         check_count(self.quick_samples, "quick_samples")
         for name in ("small", "fringe", "foreground", "covering", "overlap", "saturated", "border"):
             check_range(getattr(self, f"{name}_share"), f"{name}_share", 0, 1)
+        check_range(self.contrast, "contrast", 0, 1)
         for name in ("duplicate", "copy"):
             check_range(getattr(self, f"{name}_correlation"), f"{name}_correlation", 0, 1)
         for name in ("size", "brightness", "imbalance"):

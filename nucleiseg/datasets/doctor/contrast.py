@@ -1,0 +1,88 @@
+"""Whether labels lie on what is seen: nuclei are brighter or darker than what is around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nucleiseg.datasets.records import Array
+
+__all__ = ["Contrast", "measure_contrast"]
+
+_ENOUGH = 20  # pixels of either side
+_DOUBTFUL = 0.5  # below it, other ways to lay the labels are tried
+_FAR_BETTER = 0.4
+
+_Turn = Callable[[Array], Array]
+_TURNS: dict[str, _Turn] = {
+    "flipped upside down": np.flipud,
+    "flipped left to right": np.fliplr,
+    "turned by 180°": lambda labels: np.rot90(labels, 2),
+}
+_TURNS_OF_SQUARES: dict[str, _Turn] = {
+    "transposed": np.transpose,
+    "turned by 90°": np.rot90,
+    "turned by 270°": lambda labels: np.rot90(labels, 3),
+    "transposed and turned by 180°": lambda labels: np.rot90(labels.T, 2),
+}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How well labels fit their image.
+
+    Parameters
+    ----------
+    value : float
+        From 0, nuclei are as bright as the rest, to 1, all of their pixels are brighter, or all are darker.
+    turn : str
+        How the labels fit far better; empty if they don't.
+    """
+
+    value: float = 1.0
+    turn: str = ""
+
+
+def measure_contrast(colours: Array, nuclei: NDArray[np.bool_]) -> Contrast:
+    """How well nuclei can be told from the rest by the channel that tells most; 1 where there is nothing to compare.
+
+    It is |2 A - 1|, with A the probability that a pixel of a nucleus is brighter than one of the rest. All images of
+    the Data Science Bowl have at least .83; with the labels of the image before, of the same size, nine of ten have
+    less than .2.
+
+    Parameters
+    ----------
+    colours : numpy.ndarray, (H, W, C)
+        Finite.
+    nuclei : numpy.ndarray of bool, (H, W)
+        Where there are any.
+
+    Examples
+    --------
+    >>> image = np.zeros((16, 16, 1))
+    >>> image[2:6, 8:14] = 1
+    >>> nuclei = image[..., 0] > 0
+    >>> measure_contrast(image, nuclei), measure_contrast(image, nuclei.T).turn
+    (Contrast(value=1.0, turn=''), 'transposed')
+    """
+    count = np.count_nonzero(nuclei)
+    if min(count, nuclei.size - count) < _ENOUGH:
+        return Contrast()
+    channels = [colours[..., 0]]
+    channels += [one for one in np.moveaxis(colours, -1, 0)[1:] if not np.array_equal(one, channels[0])]
+    value = max(_told(channel, nuclei) for channel in channels)
+    if value >= _DOUBTFUL:
+        return Contrast(value)
+    turns = _TURNS | (_TURNS_OF_SQUARES if nuclei.shape[0] == nuclei.shape[1] else {})
+    fits = {name: max(_told(channel, turn(nuclei)) for channel in channels) for name, turn in turns.items()}
+    best = max(fits, key=lambda name: fits[name])
+    return Contrast(value, best if fits[best] >= value + _FAR_BETTER else "")
+
+
+def _told(pixels: Array, nuclei: NDArray[np.bool_]) -> float:
+    inside, outside = pixels[nuclei], np.sort(pixels[~nuclei])
+    darker = np.searchsorted(outside, inside, "left").sum() + np.searchsorted(outside, inside, "right").sum()
+    return float(abs(darker / (inside.size * outside.size) - 1))
