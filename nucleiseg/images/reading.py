@@ -260,8 +260,18 @@ def _folders(root: Path) -> Iterator[Path]:
 
 def _is_image_name(path: Path) -> bool:
     known = path.suffix.lower() in IMAGE_SUFFIXES + MICROSCOPE_SUFFIXES
-    # Links that lead nowhere are images, too: that they can't be read is told.
-    return known and not path.name.startswith(".") and (path.is_file() or (path.is_symlink() and not path.exists()))
+    return known and not path.name.startswith(".") and (path.is_file() or _leads_nowhere(path))
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """A link to what has gone, which is an image, too: that it can't be read is told. Those in circles never were."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return path.is_symlink()
+    except OSError:
+        return False
+    return False
 
 
 def _read_stack(path: Path, options: ReadOptions) -> Stack:
