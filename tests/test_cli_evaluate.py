@@ -11,6 +11,7 @@ import pytest
 
 from nucleiseg import PredictOptions, Tiling, datasets, plotting
 from nucleiseg.cli.main import main
+from nucleiseg.errors import DatasetWarning
 from nucleiseg.images import ReadOptions
 from nucleiseg.inference import Evaluation, ImageScore, Prediction
 from nucleiseg.instances import match
@@ -62,6 +63,21 @@ def test_it_prints_tables(model, disc_dataset, capfd):
     assert values["images"] == "6"
     assert (values["nuclei"], values["errors"]) == ("12", "all")  # the first column of a table is its name
     assert (values["ap50"], values["f1_50"], values["dice"], values["misses"]) == ("0.5", "0.6667", "0.8", "6")
+
+
+def test_labels_that_make_scores_worthless_are_told(model, tmp_path, capfd):
+    """Nuclei that all have one number, as of a mask of 0 and 2, would be one nucleus."""
+    noise = np.random.default_rng(0)
+    labels = np.zeros((2, 64, 64), np.uint8)
+    labels[:, 8:20, 8:20] = labels[:, 40:52, 30:44] = 2
+    images = noise.integers(0, 99, labels.shape, np.uint8) + 50 * labels
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    told = (
+        r"^the data has errors, seen in 2 of 2 images: masks instead of one label for each nucleus \(2 images\)\. Run"
+    )
+    with pytest.warns(DatasetWarning, match=told):
+        assert evaluate(tmp_path / "data.npz") == 0
+    assert "ap50" in capfd.readouterr().out
 
 
 def test_json_is_for_machines(model, disc_dataset, capfd):
@@ -187,7 +203,9 @@ def test_a_diameter_may_be_in_micrometres(model, disc_dataset, tmp_path, kind):
     data = disc_dataset
     if kind == "arrays":  # which have no channels or planes to choose
         data = tmp_path / "data.npz"
-        np.savez(data, images=np.zeros((2, 8, 8), np.uint8), labels=np.zeros((2, 8, 8), np.uint8))
+        labels = np.zeros((2, 8, 8), np.uint8)
+        labels[:, 2:5, 2:5], labels[:, 6:, 2:5] = 1, 2
+        np.savez(data, images=labels * 50, labels=labels)
     assert evaluate(data, "--diameter-um", "8", "--pixel-size", "0.5") == 0
     assert model.options == PredictOptions(diameter_um=8, reading=ReadOptions(pixel_size=0.5))
 

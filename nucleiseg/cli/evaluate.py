@@ -78,6 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
         check_own(arguments.pictures, [pictures[name] for name in data.ids])
         watch = _Painter(arguments.pictures, pictures, options.remove_edge)
 
+    from nucleiseg.datasets.doctor import warn_about_errors
+
+    warn_about_errors(data, semantic=False, what="the data")
     import_engine(model)
     from nucleiseg.segmenter import Segmenter
 

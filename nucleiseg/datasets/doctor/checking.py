@@ -154,15 +154,17 @@ def _judge(
     return Report(len(all_facts), nuclei, tuple(sorted(findings, key=sort_key)))
 
 
-def warn_about_errors(dataset: Dataset, semantic: bool) -> None:
-    """Warn once of the errors that `check_quickly` finds: seconds before training that takes hours.
+def warn_about_errors(dataset: Dataset, semantic: bool, what: str = "the training data") -> None:
+    """Warn once of the errors that `check_quickly` finds: seconds before what takes hours, or gives wrong scores.
 
     Parameters
     ----------
     dataset : Dataset
-        What a model is to be trained on.
+        What a model is to be trained on, or judged by.
     semantic : bool
         Whether only the mask is learned, for which nuclei that are merged are no error.
+    what : str
+        What the warning calls it.
 
     Examples
     --------
@@ -180,7 +182,7 @@ def warn_about_errors(dataset: Dataset, semantic: bool) -> None:
     if report.findings:
         found = "; ".join(f"{finding.title} ({described(finding)})" for finding in report.findings)
         warn_caller(
-            f"the training data has errors, seen in {report.samples} of {len(dataset)} images: {found}. "
-            "Run 'nucleiseg check' or nucleiseg.datasets.check(train) to see all, and what to do",
+            f"{what} has errors, seen in {report.samples} of {len(dataset)} images: {found}. "
+            "Run 'nucleiseg check' or nucleiseg.datasets.check(data) to see all, and what to do",
             DatasetWarning,
         )
