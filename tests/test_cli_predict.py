@@ -604,6 +604,21 @@ def test_images_of_other_formats_are_left_out_and_told(model, tmp_path, capfd):
     assert segmented(tmp_path / "out") == ["a.png"]
 
 
+def test_files_that_are_named_like_labels_are_told(model, tmp_path, capfd):
+    """As Cellpose leaves them beside the images; ``x_mask.png`` alone may be an image."""
+    for name in ("a.png", "a_cp_masks.png", "b.png", "b_labels.png", "x_mask.png"):
+        save(tmp_path / "in" / name, squares((1, 1)))
+    assert predict(tmp_path / "in", "-o", tmp_path / "out") == 0
+    assert capfd.readouterr().err == (
+        "nucleiseg: a_cp_masks.png and 1 more are named like labels of other files there, but segmented like images; "
+        "pass the images alone\n"
+    )
+    assert len(segmented(tmp_path / "out")) == 5
+    (tmp_path / "in" / "b_labels.png").unlink()
+    assert predict(tmp_path / "in", "-o", tmp_path / "other") == 0
+    assert capfd.readouterr().err.startswith("nucleiseg: a_cp_masks.png is named like labels")
+
+
 def test_own_files_of_any_folder_are_left_out(model, tmp_path, capfd):
     for name in "ab":
         save(tmp_path / "in" / f"{name}.png", squares((1, 1)))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nucleiseg.cli.terminal import complain, say
+from nucleiseg.cli.terminal import complain, say, warn
 from nucleiseg.errors import InvalidInputError
 
 __all__ = ["check_files", "find_inputs"]
@@ -66,9 +66,21 @@ def find_inputs(inputs: Sequence[str], output: Path, made: tuple[str, ...]) -> t
         images = "1 image" if unread.total() == 1 else f"{unread.total():,} images"
         endings = ", ".join(sorted(unread))
         say(f"left out {images} of formats that nucleiseg does not read ({endings}); convert them to TIFF")
+    _tell_labels(list(found.values()))
     for _, problem in problems:
         complain(problem)
     return list(found.values()), problems
+
+
+def _tell_labels(paths: Sequence[Path]) -> None:
+    """One line on files that are named like the labels of others beside them, which are segmented all the same."""
+    from nucleiseg.datasets.paired import label_name
+
+    stems = {(path.parent, path.stem) for path in paths}
+    named = [path.name for path in paths if label_name(path) != path.stem and (path.parent, label_name(path)) in stems]
+    if named:
+        what = f"{named[0]} is" if len(named) == 1 else f"{named[0]} and {len(named) - 1:,} more are"
+        warn(f"{what} named like labels of other files there, but segmented like images; pass the images alone")
 
 
 def check_files(output: Path, pictures: Sequence[str], tables: Mapping[str, tuple[bytes, ...]]) -> None:
