@@ -7,7 +7,9 @@ import logging
 import os
 import re
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -124,8 +126,14 @@ def test_warnings_are_one_line_and_in_the_log(command, tmp_path, capsys, quiet):
     def warn():
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            for level in (1, 2):  # from two places, as those of several threads are; said once
-                warnings.warn("the labels\nare merged", DatasetWarning, stacklevel=level)
+            start = threading.Barrier(8)
+
+            def read():
+                start.wait()
+                warnings.warn("the labels\nare merged", DatasetWarning, stacklevel=1)
+
+            with ThreadPoolExecutor(8) as pool:  # said once
+                list(pool.map(lambda _: read(), range(8)))
             warnings.warn("of another package", UserWarning, stacklevel=1)
 
     command(warn)

@@ -273,7 +273,9 @@ def _(data):
 
 @on_arrays("flipped labels", "unrelated")
 def _(data):
-    data.labels[K] = data.labels[K][:, ::-1].copy()
+    labels = data.labels[K]
+    turned = [labels[::-1], labels[:, ::-1], labels[::-1, ::-1]]
+    data.labels[K] = min(turned, key=lambda one: np.count_nonzero(one * labels)).copy()  # which does not fit by chance
 
 
 @on_arrays("everything labelled", "all_foreground")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 
@@ -175,9 +176,41 @@ def test_tables_are_read_as_spreadsheets_write_them(tmp_path, text):
     assert [row["split"] for row in data.metadata] == ["train", "val"]
 
 
-def test_two_rows_of_one_sample_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (("a.png,train", "a.tif,val"), "each sample must have one row, 'a' has 'a.png' and 'a.tif'; remove one"),
+        (("a.png,train", "a,val"), "each sample must have one row, 'a' has 'a.png' and 'a'; remove one"),
+        (("a,val", "a.png,train"), "each sample must have one row, 'a' has 'a' and 'a.png'; remove one"),
+        (("a.1,val", "a,train"), "every row needs a sample, 1 have none: a.1;"),
+    ],
+)
+def test_two_rows_of_one_sample_are_refused(tmp_path, rows, told):
     write(tmp_path / "images", "a.png")
     write(tmp_path / "labels", "a.png")
-    (tmp_path / "table.csv").write_text("id,split\na.png,train\na.tif,val\n", encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"every row needs a sample, 1 have none: a\.tif"):
+    (tmp_path / "table.csv").write_text("\n".join(["id,split", *rows]), encoding="utf-8")
+    with pytest.raises(DatasetError, match=re.escape(told)):
         datasets.read(tmp_path, cache=False).with_metadata(tmp_path / "table.csv")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_table_may_come_from_a_pipe(tmp_path):
+    write(tmp_path / "images", "a.png")
+    write(tmp_path / "labels", "a.png")
+    reader, writer = os.pipe()
+    os.write(writer, b"id,split\na,val\n")
+    os.close(writer)
+    data = datasets.read(tmp_path, cache=False).with_metadata(f"/dev/fd/{reader}")
+    os.close(reader)
+    assert data.metadata[0]["split"] == "val"
+
+
+def test_what_else_lies_in_one_folder_is_left_alone(tmp_path):
+    """OME-TIFF's second ending, Cellpose's own format, and a mask beside labels."""
+    write(tmp_path, "a.ome.tif", "a_labels.tif", "b.png", "b_labels.tif", "b_mask.png")
+    (tmp_path / "b_seg.npy").write_bytes(b"of Cellpose")
+    data = datasets.read(tmp_path, labels=tmp_path, cache=False)
+    assert {record.id: record.labels.rpartition("/")[2] for record in data.records} == {
+        "a.ome": "a_labels.tif",
+        "b": "b_labels.tif",
+    }

@@ -49,6 +49,8 @@ def test_the_region_that_was_looked_at_is_no_nucleus(place):
         [[box(0, 0, 9, 9)], [box(1, 1, 6, 6)], [box(2, 2, 6, 6)]],  # drawn over by two that are as large
         [[box(0, 0, 9, 9)]] + [[box(1 + 10 * column, 1, 3, 3)] for column in range(5)],  # large, around one
         [[box(10 * column, 0, 10, 10)] for column in range(5)] + [[box(1, 1, 2, 2)]],
+        [[box(0, 0, 20, 20)], [box(3, 3, 2, 2)], [box(9, 9, 2, 2)]]  # with nucleoli, one of many
+        + [[box(24 + 7 * column, 7 * row, 6, 6)] for row in range(4) for column in range(3)],
         [[[*box(0, 0, 40, 40)[0:1], *box(4, 4, 32, 32)]], [box(10, 10, 4, 4)], [box(20, 20, 4, 4)]],  # in its hole
     ],
 )

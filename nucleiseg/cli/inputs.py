@@ -74,13 +74,18 @@ def find_inputs(inputs: Sequence[str], output: Path, made: tuple[str, ...]) -> t
 
 def _tell_labels(paths: Sequence[Path]) -> None:
     """One line on files that are named like the labels of others beside them, which are segmented all the same."""
-    from nucleiseg.datasets.paired import label_name
+    from nucleiseg.datasets.paired import labelled, stem_of
 
-    stems = {(path.parent, path.stem) for path in paths}
-    named = [path.name for path in paths if label_name(path) != path.stem and (path.parent, label_name(path)) in stems]
+    stems: dict[Path, set[str]] = {}
+    for path in paths:
+        stems.setdefault(path.parent, set()).add(stem_of(path))
+    named = [path.name for path in paths if labelled(path, stems[path.parent])]
     if named:
-        what = f"{named[0]} is" if len(named) == 1 else f"{named[0]} and {len(named) - 1:,} more are"
-        warn(f"{what} named like labels of other files there, but segmented like images; pass the images alone")
+        what = f"{named[0]} looks" if len(named) == 1 else f"{named[0]} and {len(named) - 1:,} more look"
+        warn(
+            f"{what} like labels of images in the same folder, by the name; segmented as images, too: to leave such "
+            "files out, pass the images by name or pattern"
+        )
 
 
 def check_files(output: Path, pictures: Sequence[str], tables: Mapping[str, tuple[bytes, ...]]) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ def _logged(path: Path) -> Iterator[None]:
 def _on_terminal() -> Iterator[None]:
     """Warnings do not run into a bar, and are logged; those of the package are said once, whatever led to them."""
     plain = warnings.showwarning
-    said = set()
+    said, saying = set(), threading.Lock()
 
     def show(
         message: Warning | str,
@@ -110,9 +111,11 @@ def _on_terminal() -> Iterator[None]:
         if file is None:
             _LOGGER.warning("%s: %s", category.__name__, message)
         if file is None and category.__module__.startswith("nucleiseg."):
-            if str(message) not in said:
+            with saying:  # threads that read files warn at the same time
+                known = str(message) in said
+                said.add(str(message))
+            if not known:
                 warn(str(message))  # whoever runs a command has no use for the line of code
-            said.add(str(message))
             return
         with aside():
             plain(message, category, filename, lineno, file, line)

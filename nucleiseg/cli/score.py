@@ -33,8 +33,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="compare two folders of label images",
         description="Compare two folders of label images (PNG or TIFF, 0 background, one number a nucleus). Files "
         "belong together where their names are the same, less their suffixes and endings such as _labels. Pictures and "
-        "exports that predict wrote beside labels do not count. Of a mask, with 0 and 1 or 255 only, each connected "
-        "part is a nucleus.",
+        "exports that predict wrote beside labels do not count. Of a mask, with 0 and 1, 255 or 65535 only, each "
+        "connected part is a nucleus.",
     )
     parser.add_argument("truth", metavar="TRUTH", type=Path, help="folder of true labels")
     parser.add_argument("prediction", metavar="PREDICTION", type=Path, help="folder of predicted labels")

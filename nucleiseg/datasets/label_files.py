@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -67,19 +66,19 @@ def decode_label_file(data: bytes, name: str, shape: tuple[int, int]) -> Array:
 
 
 def _zipped_geojson(data: bytes) -> bytes | None:
-    """The GeoJSON of an archive that holds one such file; None for other archives."""
-    file = io.BytesIO(data)
-    if not zipfile.is_zipfile(file):
-        return None
-    with zipfile.ZipFile(file) as archive:
-        found = [name for name in archive.namelist() if Path(name).suffix.lower() in (".geojson", ".json")]
-        if len(found) != 1:
-            return None
-        try:
+    """The GeoJSON of an archive that holds one such file; None for other archives, and what is none."""
+    found: list[str] = []
+    try:
+        file = io.BytesIO(data)
+        with zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if not PurePosixPath(name).name.startswith(".")]  # macOS's own
+            found = [name for name in names if name.lower().endswith((".geojson", ".json"))]
             check_unpacked(file)
-            return archive.read(found[0])
-        except (DatasetError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-            raise InvalidInputError(f"cannot be unpacked ({error}); export it again") from error
+            return archive.read(found[0]) if len(found) == 1 else None
+    except Exception as error:  # zipfile raises nearly anything on damaged bytes
+        if not found:
+            return None
+        raise InvalidInputError(f"cannot be unpacked ({error}); export it again") from error
 
 
 def _load_json(data: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import os
 import re
 import threading
@@ -11,6 +12,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from nucleiseg.datasets.image_files import READABLE_SUFFIXES
 from nucleiseg.datasets.known import Known
 from nucleiseg.datasets.records import shorten
 from nucleiseg.errors import DatasetError
@@ -32,18 +34,23 @@ _DECIMAL = re.compile(
 def read_rows(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, str]]]:
     """Column names and rows of a CSV file with a header."""
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file, _fields_up_to(os.fstat(file.fileno()).st_size):
-            header = file.readline()
-            file.seek(0)
-            # Semicolons are what Excel writes where commas stand in decimals.
-            delimiter = ";" if ";" in header and "," not in header else ","
-            reader = csv.DictReader(file, restkey="", restval="", delimiter=delimiter)
-            rows, columns = [row for row in reader if any(row.values())], list(reader.fieldnames or ())
+        text = Path(path).read_text(encoding="utf-8-sig")  # at once, since pipes can't be read twice
+        with _fields_up_to(len(text)):
+            delimiter = _delimiter(text)
+            reader = csv.DictReader(io.StringIO(text), restkey="", restval="", delimiter=delimiter)
+            rows = [row for row in reader if any("".join(cell).strip() for cell in row.values())]
+            columns = list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: cannot be read as CSV ({error}); check the path, or save it as UTF-8") from error
     if not columns or not rows:
         raise DatasetError(f"{path}: must have a header and at least one row; check that it is the right file")
     return columns, rows
+
+
+def _delimiter(text: str) -> str:
+    """What parts the column of ids from the others: a comma, or a semicolon, where numbers have commas."""
+    headers = {delimiter: next(csv.reader(io.StringIO(text), delimiter=delimiter), []) for delimiter in ",;"}
+    return next((delimiter for delimiter, header in headers.items() if {*header} & {*_ID_COLUMNS}), ",")
 
 
 @contextlib.contextmanager
@@ -65,7 +72,7 @@ def read_metadata(
 
     There may be rows of ``spare`` samples.
     """
-    table = _by_sample(_read_table(path), {*ids, *spare})
+    table = _by_sample(path, _read_table(path), {*ids, *spare})
     without = [name for name in ids if name not in table]
     if without:
         raise DatasetError(
@@ -81,14 +88,24 @@ def read_metadata(
     return table
 
 
-def _by_sample(table: Mapping[str, Mapping[str, object]], ids: Collection[str]) -> dict[str, Mapping[str, object]]:
-    """Rows by the ids of samples, which tables may also tell as file names, with letters written in another way."""
+def _by_sample(
+    path: str | os.PathLike[str], table: Mapping[str, Mapping[str, object]], ids: Collection[str]
+) -> dict[str, Mapping[str, object]]:
+    """Rows by the ids of samples, which tables may also tell with accents in another form, or as names of files."""
     known = {unicodedata.normalize("NFC", name): name for name in ids}
-    found = {}
+    found: dict[str, Mapping[str, object]] = {}
+    rows: dict[str, str] = {}
     for name, row in table.items():
-        tries = (unicodedata.normalize("NFC", one) for one in (name, PurePath(name).stem))
-        sample = next((known[one] for one in tries if one in known), name)
-        found[name if sample in found else sample] = row
+        tries = [unicodedata.normalize("NFC", name)]
+        if PurePath(name).suffix.lower() in READABLE_SUFFIXES:
+            tries.append(unicodedata.normalize("NFC", PurePath(name).stem))
+        sample = name if name in ids else next((known[one] for one in tries if one in known), name)
+        if sample in found:
+            raise DatasetError(
+                f"{path}: each sample must have one row, {sample!r} has {rows[sample]!r} and {name!r}; remove one of "
+                "them"
+            )
+        found[sample], rows[sample] = row, name
     return found
 
 

@@ -37,9 +37,11 @@ __all__ = [
     "find_two_labels",
     "is_mask",
     "label_name",
+    "labelled",
     "labels_not_mask",
     "list_images",
     "pick_files",
+    "stem_of",
     "without_results",
 ]
 
@@ -82,19 +84,27 @@ class PairRecord:
 
 
 def _parted(image_paths: Sequence[Path], label_paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Images and labels that lie in one folder: ``a_mask.png`` are labels where there is an ``a``."""
-    stems = set(map(_stem, image_paths))
-    named = {path for path in label_paths if label_name(path) != _stem(path) and label_name(path) in stems}
-    regions = {path for path in label_paths if path.suffix.lower() not in READABLE_SUFFIXES}
-    return [path for path in image_paths if path not in named], sorted(named | regions)
+    """Images and labels that lie in one folder: ``a_mask.png`` are labels where there is an ``a``; all else stays."""
+    stems = set(map(stem_of, image_paths))
+    labels = [path for path in label_paths if labelled(path, stems) or path.suffix.lower() in REGION_SUFFIXES]
+    label_stems = {path.stem for path in labels}
+    images = [path for path in image_paths if path not in labels and not _is_by_product(path, label_stems)]
+    return images, labels
+
+
+def labelled(path: Path, images: Collection[str]) -> str | None:
+    """The image beside which a file is named as its labels, as ``a_mask.png`` beside ``a``; None if it is not."""
+    short = label_name(path)
+    names = (short, f"{short}.ome") if short != stem_of(path) else ()
+    return next((name for name in names if name in images), None)
 
 
 def label_name(path: Path) -> str:
     """The name of the image that labels belong to: ``a`` for ``a_labels.tif``, ``a_mask.png``, ``a_rois.zip``."""
-    return _ENDING.sub("", _stem(path))
+    return _ENDING.sub("", stem_of(path))
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
     """The name of a file without its ending; letters with accents as one sign, which macOS takes apart."""
     return unicodedata.normalize("NFC", path.stem)
 
@@ -118,7 +128,7 @@ def find_pairs(
     label_paths = _list_label_files(labels, LABEL_SUFFIXES)
     if images.samefile(labels):
         image_paths, label_paths = _parted(image_paths, label_paths)
-    image_files = by_name(images, image_paths, _stem)
+    image_files = by_name(images, image_paths, stem_of)
     # Endings on all labels: x_mask.png belongs to x and x_mask_mask.png to x_mask, which the very names would mix up.
     if sorted(map(label_name, label_paths)) == sorted(image_files):
         label_files = by_name(labels, label_paths, label_name)
@@ -225,7 +235,7 @@ def without_results(paths: Sequence[Path]) -> list[Path]:
 def _image_name(path: Path, images: Collection[str]) -> str:
     """The image that labels belong to: of the very name, which may end in ``_mask`` itself, or else without endings."""
     short = label_name(path)
-    tries = (_stem(path), f"{_stem(path)}.ome", short, f"{short}.ome")
+    tries = (stem_of(path), f"{stem_of(path)}.ome", short, f"{short}.ome")
     return next((name for name in tries if name in images), short)
 
 

@@ -104,7 +104,8 @@ def from_geojson(collection: Mapping[str, Any] | Sequence[Any], shape: tuple[int
     numpy.ndarray of int32, (H, W)
         Pixels whose centres lie in a polygon get its label: its name, if all names are different whole numbers above
         0 that int32 holds, otherwise its position from 1. Where nuclei overlap the later one wins. Regions that hold
-        others are left out with a `DatasetWarning`, such as the annotation in which QuPath looked for nuclei.
+        several far smaller ones are left out with a `DatasetWarning`, and count for no position: such as the annotation
+        in which QuPath looked for nuclei.
 
     Raises
     ------

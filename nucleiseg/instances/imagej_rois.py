@@ -109,7 +109,7 @@ def decode_rois(data: bytes, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
     numpy.ndarray of int32, (H, W)
         Pixels whose centres lie in a region get its label: its name, if all names are different whole numbers above 0
         that int32 holds, otherwise its position from 1. Where regions overlap the later one wins. Ovals are taken as
-        polygons. Regions that hold others are left out with a `DatasetWarning`.
+        polygons. Regions that hold several far smaller ones are left out with a `DatasetWarning`.
 
     Raises
     ------

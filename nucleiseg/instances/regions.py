@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,23 +14,22 @@ from nucleiseg.instances.polygons import fill_polygons
 
 __all__ = ["check_one_plane", "paint_regions"]
 
-# A region that holds so many others, and is so many times as large as is usual, is where nuclei were looked for.
-_HELD = 2
+# A region that is so many times as large as is usual, and holds two others and so much of all, is where nuclei were
+# looked for. A large nucleus holds a few things at most.
 _LARGER = 4
+_SHARE = 0.25
 
-_Box = tuple[int, int, npt.NDArray[np.bool_]]
+_Region = Sequence[Sequence[npt.ArrayLike]]
 
 
-def paint_regions(
-    names: Sequence[object], regions: Iterable[Sequence[Sequence[npt.ArrayLike]]], shape: tuple[int, int]
-) -> npt.NDArray[np.int32]:
+def paint_regions(names: Sequence[object], regions: Sequence[_Region], shape: tuple[int, int]) -> npt.NDArray[np.int32]:
     """Labels of regions, of which the later one wins where they overlap.
 
     Parameters
     ----------
     names : sequence
         Of the regions; they are the labels if they can be, see `label_numbers`.
-    regions : iterable
+    regions : sequence
         The polygons of each, as in `fill_polygons`.
     shape : (height, width)
         Of the image.
@@ -38,8 +37,8 @@ def paint_regions(
     Returns
     -------
     numpy.ndarray of int32, (H, W)
-        Without regions that hold others, such as the one in which a program was told to look for nuclei; with a
-        `DatasetWarning` if there are any.
+        Without regions that hold several far smaller ones, such as the one in which a program was told to look for
+        nuclei; with a `DatasetWarning` if there are any.
 
     Examples
     --------
@@ -48,18 +47,17 @@ def paint_regions(
     array([[0, 7, 7, 0],
            [0, 7, 7, 0]], dtype=int32)
     """
-    boxes = [fill_polygons(polygons, shape) for polygons in regions]
-    holders = _holders(boxes, shape)
+    holders = _holders(regions, shape)
     if holders:
         warn_caller(
             "regions that hold several others are left out: they are taken for the place where nuclei were looked for; "
             "export the nuclei alone",
             DatasetWarning,
         )
-    kept = [index for index in range(len(boxes)) if index not in holders]
+    kept = [index for index in range(len(regions)) if index not in holders]
     labels = np.zeros(shape, np.int32)
     for label, index in zip(label_numbers(names[index] for index in kept), kept, strict=True):
-        paint(labels, label, *boxes[index])
+        paint(labels, label, *fill_polygons(regions[index], shape))
     return labels
 
 
@@ -83,23 +81,35 @@ def check_one_plane(planes: Collection[tuple[str, ...]]) -> None:
         )
 
 
-def _holders(boxes: Sequence[_Box], shape: tuple[int, int]) -> set[int]:
-    """The regions in which several smaller ones begin, and which are far larger than is usual."""
-    areas = np.array([np.count_nonzero(inside) for _, _, inside in boxes])
-    filled = np.flatnonzero(areas)
-    large = filled[areas[filled] >= _LARGER * np.median(areas[filled])].tolist() if filled.size > _HELD else []
-    if not large:
-        return set()
-    first = np.zeros((len(boxes), 2), np.int64)
-    for index in filled.tolist():
-        row, column, inside = boxes[index]
-        first[index] = np.add(divmod(int(inside.argmax()), inside.shape[1]), (row, column))
-    found = set()
-    for index in large:
-        small = filled[_LARGER * areas[filled] <= areas[index]]
-        row, column, inside = boxes[index]
-        held = np.zeros(shape, bool)
-        held[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
-        if np.count_nonzero(held[tuple(first[small].T)]) >= _HELD:
-            found.add(index)
+def _holders(regions: Sequence[_Region], shape: tuple[int, int]) -> set[int]:
+    """The regions that hold several others, and are far larger than is usual."""
+    boxes = np.array([_box(region) for region in regions]).reshape(-1, 4)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    least = max(2, int(np.ceil(_SHARE * (len(regions) - 1))))
+    found: set[int] = set()
+    if len(regions) <= least:
+        return found
+    for index in np.flatnonzero(areas >= _LARGER * np.median(areas)).tolist():
+        within = (boxes[:, :2] >= boxes[index, :2]).all(axis=1) & (boxes[:, 2:] <= boxes[index, 2:]).all(axis=1)
+        small = np.flatnonzero(within & (_LARGER * areas <= areas[index])).tolist()
+        if len(small) >= least:
+            held = np.zeros(shape, np.int32)
+            paint(held, 1, *fill_polygons(regions[index], shape))
+            if sum(_covers(held, regions[other]) for other in small) >= least:
+                found.add(index)
     return found
+
+
+def _box(region: _Region) -> tuple[float, float, float, float]:
+    """The lowest and the highest x and y."""
+    points = np.concatenate([np.empty((0, 2)), *(np.reshape(ring, (-1, 2)) for polygon in region for ring in polygon)])
+    if not points.size:
+        return 0.0, 0.0, 0.0, 0.0
+    return *points.min(axis=0).tolist(), *points.max(axis=0).tolist()
+
+
+def _covers(held: npt.NDArray[np.int32], region: _Region) -> bool:
+    """Whether all pixels of a region lie in a mask; one without pixels does not."""
+    row, column, inside = fill_polygons(region, (held.shape[0], held.shape[1]))
+    there = held[row : row + inside.shape[0], column : column + inside.shape[1]]
+    return bool(inside.any() and there[inside].all())

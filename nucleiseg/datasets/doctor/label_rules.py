@@ -6,6 +6,7 @@ a consequence, and one mistake should be one finding.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -169,17 +170,21 @@ def empty_masks(all_facts: Sequence[Facts], settings: CheckSettings) -> Finding 
 
 
 def unrelated(all_facts: Sequence[Facts], settings: CheckSettings) -> Finding | None:
-    """Labels that do not lie on what is seen: an error where most would if they were turned."""
-    cases, turned = [], 0
+    """Labels that do not lie on what is seen: an error where those of most images would if they were turned alike."""
+    cases = []
+    turns: Counter[str] = Counter()
     samples = [*_with(all_facts, "", settings), *_with(all_facts, "binary_mask", settings)]
     for sample in samples:
         contrast = sample.facts.image.contrast if sample.facts.image else Contrast()
+        if contrast.value >= settings.contrast:
+            continue
+        detail = f"its contrast is {contrast.value:.2f} of 1"
         if contrast.turn:
-            turned += 1
-            cases.append(_case(sample, detail=f"its labels fit far better when {contrast.turn}"))
-        elif contrast.value < settings.contrast:
-            cases.append(_case(sample, detail=f"its contrast is {contrast.value:.2f} of 1"))
-    return _finding("unrelated", "error" if turned >= max(2, len(samples) / 2) else "warning", cases)
+            turns[contrast.turn] += 1
+            detail = f"its labels fit far better when {contrast.turn}"
+        cases.append(_case(sample, detail=detail))
+    most = max(turns.values(), default=0)
+    return _finding("unrelated", "error" if most > max(1, len(samples) / 2) else "warning", cases)
 
 
 def cut_nuclei(all_facts: Sequence[Facts], settings: CheckSettings) -> Finding | None:
