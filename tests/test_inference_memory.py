@@ -17,9 +17,11 @@ from nucleiseg.errors import InvalidInputError
 from nucleiseg.images import tiles
 from nucleiseg.inference.flowing import make_flow
 from nucleiseg.inference.memory import (
+    DECODING_BYTES,
     FIXED_BYTES,
     NETWORK_BYTES,
     RESULT_BYTES,
+    TILE_BYTES,
     WINDOW_BYTES,
     Plan,
     make_plan,
@@ -78,7 +80,9 @@ def test_plans_stay_within_the_budget(shape, reach, mebibytes, in_memory):
         assert max(keep.stop - keep.start for tile in parts.tiles[:1] for keep in tile.keep) >= plan.windows.overlap
         network = max(math.prod(part.stop - part.start for part in tile.read) for tile in parts.tiles)
         assert in_memory
-        assert network * NETWORK_BYTES + 8 * pixels + FIXED_BYTES <= usable(mebibytes * MIB)
+        window = plan.windows.tile
+        beside = 10 * shape[1] * window + 80 * window**2 + DECODING_BYTES + FIXED_BYTES + 8 * pixels
+        assert network * (NETWORK_BYTES + TILE_BYTES) + beside <= usable(mebibytes * MIB)
         return
     window = pixels if plan.windows is None else (plan.windows.tile + 2 * plan.context) ** 2
     used = FIXED_BYTES + WINDOW_BYTES * min(window, pixels) + RESULT_BYTES * pixels * in_memory
@@ -94,6 +98,13 @@ def test_few_pixels_go_through_the_network_twice(side, most):
     plan = make_plan((side, side), "auto", parse_memory("2GB"), lambda: 128, network_bytes=204)
     parts = tiles((side, side), plan.network, 32)
     assert sum(math.prod(part.stop - part.start for part in tile.read) for tile in parts) <= most * side**2
+
+
+def test_windows_are_smaller_only_where_that_spares_the_network_something():
+    plan = make_plan((2048, 2048), "auto", 600_000_000, lambda: 128, network_bytes=357)
+    assert ([one.tile for one in plan.network], plan.windows.tile) == ([864, 1152], 512)
+    plan = make_plan((4096, 4096), "auto", 2 * 10**9, lambda: 128, network_bytes=204)
+    assert plan.windows.tile == 896
 
 
 def test_images_on_disk_get_windows_by_the_networks_own_need():
@@ -147,6 +158,24 @@ class Blur:
 @pytest.mark.parametrize(("distance", "reach"), [(0, 32), (20, 32), (40, 64), (90, 96), (150, 160), (250, 224)])
 def test_the_reach_is_measured(distance, reach):
     assert measure_reach(Blur(distance)) == reach
+
+
+class Hint(Blur):
+    """What lies so far to the left is hardly seen."""
+
+    def __init__(self, distance, strength):
+        super().__init__(distance)
+        self.strength = strength
+
+    def __call__(self, images):
+        there = np.roll(images, -self.distance, axis=2) > 0.5
+        return (self.strength * there)[..., :1].astype(np.float32)
+
+
+@pytest.mark.parametrize(("strength", "reach"), [(0.025, 32), (0.035, 96)])
+def test_what_moves_no_map_by_more_than_three_hundredths_is_not_seen(strength, reach):
+    """Which leaves no seam, see `benchmarks/seams.py`."""
+    assert measure_reach(Hint(90, strength)) == reach
 
 
 class FarSight(Blur):
