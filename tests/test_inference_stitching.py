@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage import measure
 
 from nucleiseg import Tiling
 from nucleiseg.images import tiles
@@ -96,6 +97,7 @@ def test_touching_nuclei_are_found_whole_and_once(seed, tile):
     whole = split_by_distance(probability, depth, 0.5, 0.4)
     counts = match(whole, found)
     assert found.max() == whole.max()
+    assert measure.label(found, connectivity=1).max() == found.max()  # each is in one piece
     assert counts.average_precision(0.9) == 1
 
 

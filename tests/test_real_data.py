@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from skimage import measure
 from skimage.transform import resize
 
 from nucleiseg import PredictOptions, Segmenter, Tiling, datasets
@@ -164,7 +165,10 @@ def test_tiles_cannot_be_seen(splits, monkeypatch, name, flows, tta):
         whole, tiled = (segment(image, *parts, chosen).labels for chosen in (Plan(), plan))
         counts.append(match(whole, tiled))
         numbers += whole.max(), tiled.max()
+        assert np.unique(tiled).tolist() == list(range(tiled.max() + 1))
+        assert measure.label(tiled, connectivity=1).max() == tiled.max()  # each is in one piece
         lengths += [boundary_on_lines(labels, plan)[0] for labels in (whole, tiled)]
+    np.testing.assert_array_equal(segment(images[-1], *parts, plan).labels, tiled)
     assert sum(counts[1:], counts[0]).average_precision(0.9) >= 0.99
     assert numbers[0] > 100
     assert abs(numbers[1] / numbers[0] - 1) <= 0.005
