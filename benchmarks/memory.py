@@ -1,10 +1,11 @@
 """Peak memory of a prediction above the idle process, on Linux.
 
     python benchmarks/memory.py [--model model.keras] [--one SIDE MAX_MEMORY PRECISION]
+        [--precisions float32 --keep memory_avx2]
 
 The image is skimage's stained tissue, repeated. `idle` is the process with the model loaded and run once on a small
 image, and with the image in memory. Each row is a process of its own; --one is such a row. With MAX_MEMORY `network`
-the bare network is measured on the whole image: bytes for each pixel. Each row comes in both precisions.
+the bare network is measured on the whole image: bytes for each pixel. Each row comes in each precision.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import skimage.data
-from results import keep
+from results import add_machine, keep, of_machine
 
 from nucleiseg import PredictOptions
 from nucleiseg._precision import Precision
@@ -70,15 +70,16 @@ def main() -> None:
     parser.add_argument(
         "--one", nargs=3, metavar=("SIDE", "MAX_MEMORY", "PRECISION"), help="measure this alone, as JSON"
     )
+    add_machine(parser, "memory")
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(int(arguments.one[0]), *arguments.one[1:], arguments.model)))
         return
     rows = []
-    for precision, (side, budget) in product(get_args(Precision), ROWS):
+    for precision, (side, budget) in product(arguments.precisions, ROWS):
         line = [sys.executable, __file__, "--model", arguments.model, "--one", str(side), budget, precision]
         rows.append(json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE).stdout))
-    keep("memory", "python benchmarks/memory.py", {"": rows})
+    keep(arguments.keep, f"python benchmarks/memory.py{of_machine(arguments, 'memory')}", {"": rows})
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from nucleiseg.datasets import CheckSettings, check, from_arrays
+from nucleiseg.datasets.doctor.contrast import measure_contrast
 from nucleiseg.datasets.doctor.duplicates import find_duplicates
 from nucleiseg.datasets.doctor.facts import measure_image, measure_labels
 from nucleiseg.datasets.doctor.kinds import KINDS
@@ -241,6 +242,20 @@ def test_it_is_said_how_labels_would_fit(turn, told, channels):
     assert (finding.severity, finding.ids) == ("error", ("0000", "0001"))
     assert finding.cases[0].detail == f"its labels fit far better when {told}"
     assert check(from_arrays([image, image, image], [wrong, labels, labels])).find("unrelated").severity == "warning"
+
+
+@EXAMPLES
+@given(
+    pixels=hnp.arrays(np.uint8, st.tuples(st.integers(7, 20), st.integers(7, 20)), elements=st.integers(0, 9)),
+    dtype=st.sampled_from([np.uint8, np.uint16, np.int16, np.float32]),
+    seed=st.integers(0, 99),
+)
+def test_contrast_is_what_counting_pairs_gives(pixels, dtype, seed):
+    nuclei = np.random.default_rng(seed).random(pixels.shape) < 0.5
+    inside, outside = pixels[nuclei].astype(int), pixels[~nuclei].astype(int)
+    pairs = np.sign(inside[:, np.newaxis] - outside)
+    expected = abs(pairs.mean()) if min(inside.size, outside.size) >= 20 else 1.0
+    assert measure_contrast(pixels[..., np.newaxis].astype(dtype), nuclei).value == pytest.approx(expected)
 
 
 def test_labels_of_nothing_that_is_seen_are_a_warning():

@@ -88,8 +88,11 @@ def measure_contrast(colours: Array, nuclei: NDArray[np.bool_]) -> Contrast:
 
 def _ranks(pixels: Array) -> Array:
     """Of each pixel, how many are darker, and half of those that are equal."""
-    _, inverse, counts = np.unique(pixels, return_inverse=True, return_counts=True)
-    return np.asarray((counts.cumsum() - counts / 2)[inverse].reshape(pixels.shape))
+    if pixels.dtype in (np.uint8, np.uint16):  # counted in a fraction of the time that sorting takes
+        values, counts = pixels, np.bincount(pixels.ravel())
+    else:
+        _, values, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+    return np.asarray((counts.cumsum() - counts / 2)[values].reshape(pixels.shape))
 
 
 def _told(ranks: Array, nuclei: NDArray[np.bool_]) -> float:
