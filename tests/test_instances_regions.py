@@ -63,6 +63,12 @@ def test_nuclei_that_overlap_stay(regions):
     np.testing.assert_array_equal(paint_regions(["?"] * len(regions), regions, SHAPE), labels)
 
 
+@pytest.mark.parametrize("far", [1e200, np.inf, np.nan])
+def test_corners_that_are_nowhere_are_told(far):
+    with pytest.raises(InvalidInputError, match="coordinates of polygons must be numbers within"):
+        paint_regions(["?"] * 4, [[[[(-far, -far), (far, 0), (far, far)]]], *NUCLEI[:3]], SHAPE)
+
+
 def test_geojson_of_several_planes_is_refused():
     collection = to_geojson([[1, 0, 2]])
     first, second = (feature["geometry"] for feature in collection["features"])

@@ -84,10 +84,11 @@ def check_one_plane(planes: Collection[tuple[str, ...]]) -> None:
 def _holders(regions: Sequence[_Region], shape: tuple[int, int]) -> set[int]:
     """The regions that hold several others, and are far larger than is usual."""
     boxes = np.array([_box(region) for region in regions]).reshape(-1, 4)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    with np.errstate(over="ignore"):
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     least = max(2, int(np.ceil(_SHARE * (len(regions) - 1))))
     found: set[int] = set()
-    if len(regions) <= least:
+    if len(regions) <= least or not np.isfinite(areas).all():  # `fill_polygons` tells of such corners
         return found
     for index in np.flatnonzero(areas >= _LARGER * np.median(areas)).tolist():
         within = (boxes[:, :2] >= boxes[index, :2]).all(axis=1) & (boxes[:, 2:] <= boxes[index, 2:]).all(axis=1)
