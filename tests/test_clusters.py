@@ -113,25 +113,29 @@ if __name__ == "__main__":
     from nucleiseg.cli.main import main
     from nucleiseg.errors import ClusterError
     from nucleiseg.inference.spreading import spread
-    from test_clusters import slowly, small_windows
+    from test_clusters import count_loads, loads, slowly, small_windows
 
     one, folder = Segmenter.load(sys.argv[3]), sys.argv[1]
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         os.chdir(folder)  # the workers were started elsewhere
+        client.run(count_loads)
         files, failed = sorted(os.listdir()), {}
         found = dict(predict_many(sys.argv[3], files, client=client, on_error=failed.__setitem__))
         for path, result in found.items():
-            np.savez(path[:-4], there=result.labels, here=one.predict(path).labels)
+            here = one.predict(path)
+            np.savez(path[:-4], there=result.labels, here=here.labels, differ=result.probability - here.probability)
         print(*failed, *(type(error).__name__ for error in failed.values()))
-
-        output = ["-o", "results", "--model", sys.argv[3], "--scheduler", cluster.scheduler_address]
-        assert main(["predict", *files, *output]) == 1  # one is bad
 
         pixels = np.asarray(Image.open("0.png"))
         nucleiseg.clusters.plan_job = small_windows
         lazy = predict_dask(sys.argv[3], dask.array.from_array(pixels, chunks=100), PredictOptions(scale=1))
         here = lazy.compute(scheduler="synchronous")
         np.savez("lazy", there=client.compute(lazy).result(), here=here, blocks=lazy.numblocks)
+        counts = [max(client.run(loads).values())]
+
+        output = ["-o", "results", "--model", sys.argv[3], "--scheduler", cluster.scheduler_address]
+        assert main(["predict", *files, *output]) == 1  # one is bad
+        np.save("loads", [*counts, max(client.run(loads).values())])
 
         def spread_and_kill(*arguments):
             for count, done in enumerate(spread(*arguments)):
@@ -155,6 +159,19 @@ if __name__ == "__main__":
 
 def slowly(number):
     time.sleep(0.2)
+
+
+loaded = []
+
+
+def count_loads():
+    """Count the models that this process loads from now on."""
+    load = Segmenter.load
+    Segmenter.load = lambda path: loaded.append(path) or load(path)
+
+
+def loads():
+    return len(loaded)
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +200,16 @@ def test_workers_find_in_files_what_one_process_finds(on_workers):
         found = np.load(folder / f"{number}.npz")
         assert found["there"].max() > 9
         np.testing.assert_array_equal(found["there"], found["here"])
+        assert np.abs(found["differ"]).max() <= 1e-4
         written = tifffile.imread(folder / "results" / f"{number}_labels.tif")
         np.testing.assert_array_equal(written, found["here"])
+
+
+def test_no_worker_loads_a_model_twice(on_workers):
+    """For files and windows of an array; once more for the command, which compares it with that of who asks."""
+    before, after = np.load(on_workers[0] / "loads.npy")
+    assert before == 1
+    assert after <= 2
 
 
 def test_a_cluster_that_ends_amid_its_work_is_told_as_such(on_workers):

@@ -221,7 +221,9 @@ from nucleiseg.inference.large import run_here, write_labels_of
 from nucleiseg.inference.spreading import once, spread
 from test_inference_large import FACTS, Brightness, decoding, job_of
 
-def work(number, job, how):
+def work(number, job, how, runs):
+    with open(runs, "a") as file:
+        print(number, file=file)
     time.sleep(0.05)
     ((_, labels),) = run_here(job, once(Brightness), how, [number])
     return labels, os.getpid()
@@ -231,60 +233,74 @@ if __name__ == "__main__":
     seen = set()
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         def compute(missing):
-            for count, (number, future) in enumerate(spread(client, work, missing, job, how)):
+            for count, (number, future) in enumerate(spread(client, work, missing, job, how, sys.argv[4])):
                 labels, pid = future.result()
-                if count == 4:
+                if count == len(missing) // 2:
                     os.kill(pid, signal.SIGKILL)
                 seen.add(pid)
                 yield number, labels
         write_labels_of(job, sys.argv[3], compute, FACTS, how)
-    print(len(seen))
+    print(len(seen), len(job.windows))
 """
 
 
 def test_a_killed_worker_costs_only_its_tasks(tmp_path, run_python):
-    """The labels are those of one process."""
+    """The labels are those of one process; of what the dead one finished, no more is lost than was under way."""
     smooth = ndimage.gaussian_filter(np.random.default_rng(0).random((610, 450)), 4)
     picture = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
     np.save(tmp_path / "image.npy", picture)
-    process = run_python(SPREAD, Path(__file__).parent, tmp_path / "image.npy", tmp_path / "labels.tif", timeout=100)
+    files = [tmp_path / name for name in ("image.npy", "labels.tif", "runs.txt")]
+    process = run_python(SPREAD, Path(__file__).parent, *files, timeout=100)
     assert process.returncode == 0, process.stderr
-    assert int(process.stdout) >= 2  # both, and perhaps the one that took the place of the dead
+    workers, windows = map(int, process.stdout.split())
+    assert workers >= 2  # both, and perhaps the one that took the place of the dead
+    runs = len(files[2].read_text().split())
+    assert windows <= runs <= windows + 2 * spreading.WAITING
     np.testing.assert_array_equal(
         tifffile.imread(tmp_path / "labels.tif"), split_components(rescale(picture, "minmax"))
     )
 
 
 SEGMENTER = """
-import os, signal, sys, threading, time
+import os, signal, sys
 import numpy as np
 from distributed import Client, LocalCluster
-from nucleiseg import PredictOptions, Segmenter
-from nucleiseg.large import predict_large
+import nucleiseg.large
+from nucleiseg import PredictOptions, predict_large
+from nucleiseg.inference.spreading import spread
 
-def kill_one(client):
-    time.sleep(15)
-    worker = next(iter(client.scheduler_info()["workers"]))
-    os.kill(client.run(os.getpid)[worker], signal.SIGKILL)
+def spread_and_kill(client, work, windows, *shared):
+    for count, done in enumerate(spread(client, work, windows, *shared)):
+        if count == 1:
+            busy = client.processing()
+            worker = max(busy, key=lambda address: len(busy[address]))
+            assert busy[worker]
+            os.kill(client.run(os.getpid)[worker], signal.SIGKILL)
+        if count == len(windows) - 1:
+            assert worker not in client.nthreads()
+        yield done
 
 if __name__ == "__main__":
     image, folder = np.load(sys.argv[1]), sys.argv[2]
     options = PredictOptions(max_memory="400MB")
+    nucleiseg.large.spread = spread_and_kill
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
-        threading.Thread(target=kill_one, args=[client]).start()
-        spread = predict_large("nuclei", image, folder + "/spread.tif", options, scheduler=client)
-    print(spread, predict_large("nuclei", image, folder + "/here.tif", options))
+        print(predict_large("nuclei", image, folder + "/spread.tif", options, scheduler=client))
+    print(predict_large("nuclei", image, folder + "/here.tif", options))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_workers_find_what_one_process_finds(tmp_path, run_python):
+    """One of two is killed after the second of sixteen windows."""
     import skimage.data
 
     from nucleiseg.instances import match
 
-    np.save(tmp_path / "image.npy", np.tile(skimage.data.immunohistochemistry(), (4, 4, 1)))
+    np.save(tmp_path / "image.npy", np.tile(skimage.data.immunohistochemistry(), (3, 3, 1)))
     process = run_python(SEGMENTER, tmp_path / "image.npy", tmp_path, timeout=500)
     assert process.returncode == 0, process.stderr
     spread, here = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("spread", "here"))
+    assert list(map(int, process.stdout.split())) == [spread.max(), here.max()]
+    assert here.max() > 100
     assert match(here, spread).average_precision(0.9) >= 0.99
