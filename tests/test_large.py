@@ -17,10 +17,13 @@ import tifffile
 from scipy import ndimage
 from stubs import MODEL, Echo
 
+import nucleiseg._progress
 import nucleiseg.large
 from nucleiseg import PredictOptions, ReadOptions
 from nucleiseg.errors import InvalidInputError
-from nucleiseg.images import as_micrograph, open_lazy
+from nucleiseg.images import Tiling, as_micrograph, open_lazy, tiles
+from nucleiseg.inference.large import plan_job
+from nucleiseg.inference.memory import Plan
 from nucleiseg.inference.rescaling import segment_at_scale
 from nucleiseg.large import label_large, predict_large
 
@@ -170,6 +173,35 @@ def test_an_interrupted_export_loses_no_finished_work(engine, tmp_path, monkeypa
     assert len(engine.seen) == looks
     assert (tmp_path / "labels.geojson").exists()
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_bar_counts_each_tile_when_it_is_kept(engine, tmp_path, monkeypatch):
+    """After an interruption those that are left."""
+    bars, windows = [], Tiling(40, 16)
+
+    class Bar(nucleiseg._progress.Progress):
+        def __init__(self, description, total):
+            super().__init__(description, total)
+            bars.append([description, total])
+
+        def advance(self):
+            bars[-1].append(len(list(tmp_path.glob("*.part/window_*.npz"))))
+            engine.broken = len(bars) == 1
+
+    def small_windows(image, *arguments):
+        plan = Plan(None, windows, 8)
+        return replace(plan_job(image, *arguments), plan=plan, windows=tiles(image.shape, windows, 1))
+
+    monkeypatch.setattr(nucleiseg._progress, "Progress", Bar)
+    monkeypatch.setattr(nucleiseg.large, "plan_job", small_windows)
+    with pytest.raises(MemoryError):
+        predict_large("any", IMAGE, tmp_path / "labels.tif", OPTIONS)
+    engine.broken = False
+    assert predict_large("any", IMAGE, tmp_path / "labels.tif", OPTIONS) == 5
+    every = len(tiles(IMAGE.shape, windows, 1))
+    kept = len(bars[0]) - 2
+    assert 0 < kept < every
+    assert bars == [["tiles", every, *range(1, kept + 1)], ["tiles", every - kept, *range(kept + 1, every + 1)]]
 
 
 def test_exports_of_one_channel_of_a_file_have_its_name(engine, tmp_path):
