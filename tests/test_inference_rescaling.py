@@ -531,7 +531,7 @@ def test_a_diameter_in_micrometres_is_that_of_the_pixels():
     segmenter._engine.seen.clear()
     segmenter.optimize_thresholds(datasets.from_arrays(image.shown[np.newaxis], labels[np.newaxis]), options)
     assert segmenter._engine.seen == [(round(len(labels) * 27 / 32),) * 2]
-    with pytest.raises(InvalidInputError, match="diameter_um needs the size of a pixel"):
+    with pytest.raises(InvalidInputError, match="diameter_um needs the size of square pixels"):
         find(labels, PredictOptions(diameter_um=8))
 
 
