@@ -301,6 +301,7 @@ def test_a_prediction_stays_within_its_budget(model, run_python):
 
 
 @kept_record
+@pytest.mark.weekly  # half a minute
 def test_from_zarr_to_zarr_a_prediction_stays_within_its_budget(run_python):
     """Measured, too; the tissue repeats itself, and so do its nuclei, which are blue, wherever windows end."""
     pytest.importorskip("zarr")
