@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from nucleiseg.images.decoding import MAX_PIXELS, decode_labels
 from nucleiseg.images.reading import IMAGE_SUFFIXES
 from nucleiseg.instances.geojson import from_geojson
 from nucleiseg.instances.imagej_rois import decode_rois
+from nucleiseg.instances.regions import names_in
 
 __all__ = ["LABEL_SUFFIXES", "REGION_SUFFIXES", "decode_label_file"]
 
@@ -71,8 +72,7 @@ def _zipped_geojson(data: bytes) -> bytes | None:
     try:
         file = io.BytesIO(data)
         with zipfile.ZipFile(file) as archive:
-            names = [name for name in archive.namelist() if not PurePosixPath(name).name.startswith(".")]  # macOS's own
-            found = [name for name in names if name.lower().endswith((".geojson", ".json"))]
+            found = [name for name in names_in(archive) if name.lower().endswith(".geojson")]
             check_unpacked(file)
             return archive.read(found[0]) if len(found) == 1 else None
     except Exception as error:  # zipfile raises nearly anything on damaged bytes

@@ -6,7 +6,6 @@ import io
 import os
 import zipfile
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from nucleiseg._memory import memory_limit
 from nucleiseg._optional import import_extra
 from nucleiseg.errors import InvalidInputError
 from nucleiseg.instances.polygons import Outline, trace_polygons
-from nucleiseg.instances.regions import check_one_plane, paint_regions
+from nucleiseg.instances.regions import check_one_plane, names_in, paint_regions
 
 __all__ = ["decode_rois", "to_rois", "write_rois"]
 
@@ -148,7 +147,7 @@ def _parts(data: bytes) -> list[bytes]:
         size = sum(info.file_size for info in archive.infolist())
         if size > memory_limit():
             raise ValueError(f"it claims {size:,} bytes, more than the {memory_limit():,} that may be used here")
-        names = [name for name in archive.namelist() if not PurePosixPath(name).name.startswith(".")]  # macOS's own
+        names = names_in(archive)
         found = [name for name in names if name.lower().endswith(".roi")]
         if names and not found:
             raise ValueError(f"it holds {names[0]}, and no .roi")

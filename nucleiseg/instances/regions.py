@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Collection, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ from nucleiseg.errors import DatasetWarning, InvalidInputError
 from nucleiseg.instances.named_labels import label_numbers, paint
 from nucleiseg.instances.polygons import fill_polygons
 
-__all__ = ["check_one_plane", "paint_regions"]
+__all__ = ["check_one_plane", "names_in", "paint_regions"]
 
 # A region that is so many times as large as is usual, and holds two others and so much of all, is where nuclei were
 # looked for. A large nucleus holds a few things at most.
@@ -59,6 +61,21 @@ def paint_regions(names: Sequence[object], regions: Sequence[_Region], shape: tu
     for label, index in zip(label_numbers(names[index] for index in kept), kept, strict=True):
         paint(labels, label, *fill_polygons(regions[index], shape))
     return labels
+
+
+def names_in(archive: zipfile.ZipFile) -> list[str]:
+    """The files of an archive, less those that macOS adds to each.
+
+    Examples
+    --------
+    >>> import io
+    >>> with zipfile.ZipFile(io.BytesIO(), "w") as archive:
+    ...     for name in ("a.roi", "__MACOSX/._a.roi"):
+    ...         archive.writestr(name, b"")
+    ...     names_in(archive)
+    ['a.roi']
+    """
+    return [name for name in archive.namelist() if not PurePosixPath(name).name.startswith(".")]
 
 
 def check_one_plane(planes: Collection[tuple[str, ...]]) -> None:

@@ -35,8 +35,8 @@ class CheckSettings:
         by side meet in a pixel here and there; a twentieth is no longer a matter of contours.
     contrast : float
         Labels do not lie on what is seen if nuclei differ by less from the rest, see `measure_contrast`: 0 for no
-        difference, 1 where all pixels of nuclei are brighter, or all darker. 0.4: all 664 images of the Data Science
-        Bowl have at least .83, with the labels of another image 97 % have less than .3.
+        difference, 1 where all pixels of nuclei are brighter, or all darker. 0.4: images of the Data Science Bowl have
+        .8 and more; with the labels of another image, nine of ten have less than .3.
     saturated_share : float
         An image is saturated if this share of its pixels, or of its nuclei's, has the highest value that its type or
         camera can hold. 0.1: the brightest spots of good images clip too; a tenth means that texture is gone.
